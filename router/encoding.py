@@ -1,0 +1,116 @@
+"""Turns texts into token ids, and a query with a chunk into a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer as FastTokenizer
+
+__all__ = ["Pair", "TokenIds", "Tokenizer"]
+
+TokenIds = npt.NDArray[np.int32]
+
+_UNKNOWN = ("<unk>", "[UNK]")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One query and one chunk with their special tokens; `second_start` is where the chunk's segment begins."""
+
+    input_ids: TokenIds
+    second_start: int
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+# The encodings of a fast tokenizer take a hundred bytes a token until they are reduced to ids, so texts are handed to
+# it in parts of this size.
+_PART_CHARACTERS = 2_000_000
+
+
+class Tokenizer:
+    """Wraps a fast tokenizer; XLM-R pairs read ``<s> q </s></s> d </s>``, BERT pairs ``[CLS] q [SEP] d [SEP]``.
+
+    Text that looks like a special token is never read as one, so that no document can forge the boundary of a segment.
+    """
+
+    def __init__(self, fast: FastTokenizer, *, bos_id: int, eos_id: int, num_separators: int) -> None:
+        fast.no_padding()
+        fast.no_truncation()
+        fast.encode_special_tokens = True
+        self._fast = fast
+        self._unknown = next((i for i in map(fast.token_to_id, _UNKNOWN) if i is not None), None)
+        self._forbidden = _forbidden_ids(fast, bos_id, eos_id, self._unknown)
+        self._prefix = np.array([bos_id], np.int32)
+        self._separator = np.full(num_separators, eos_id, np.int32)
+        self._suffix = np.array([eos_id], np.int32)
+
+    @property
+    def num_special_tokens(self) -> int:
+        """The special tokens of one pair."""
+        return 2 + len(self._separator)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of pieces, added tokens included."""
+        return int(self._fast.get_vocab_size())
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Encodes texts without special tokens, in order."""
+        ids: list[TokenIds] = []
+        for part in _parts(texts):
+            encodings = self._fast.encode_batch_fast([_clean(text) for text in part], add_special_tokens=False)
+            ids.extend(self._allowed(np.array(encoding.ids, np.int32)) for encoding in encodings)
+        return ids
+
+    def count(self, text: str) -> int:
+        """Counts the tokens of a text, special tokens excluded."""
+        return len(self.encode([text])[0])
+
+    def decode(self, ids: TokenIds) -> str:
+        """Writes token ids as text again, special tokens left out."""
+        return str(self._fast.decode(ids.tolist(), skip_special_tokens=True))
+
+    def make_pair(self, query_ids: TokenIds, chunk_ids: TokenIds) -> Pair:
+        """Joins a query and a chunk with the model's special tokens."""
+        ids = np.concatenate([self._prefix, query_ids, self._separator, chunk_ids, self._suffix])
+        # BERT counts the first separator to the first segment; models with two have a single token type.
+        return Pair(ids, second_start=2 + len(query_ids))
+
+    def _allowed(self, ids: TokenIds) -> TokenIds:
+        """Takes out the ids of special tokens, which a Unigram vocabulary finds in plain text (and in ``＜/s＞``)."""
+        forged = np.isin(ids, self._forbidden)
+        if not forged.any():
+            return ids
+        return ids[~forged] if self._unknown is None else np.where(forged, np.int32(self._unknown), ids)
+
+
+def _forbidden_ids(fast: FastTokenizer, bos_id: int, eos_id: int, unknown: int | None) -> TokenIds:
+    special = {index for index, token in fast.get_added_tokens_decoder().items() if token.special}
+    return np.array(sorted((special | {bos_id, eos_id}) - {unknown}), np.int32)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        if part and size + len(text) > _PART_CHARACTERS:
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += len(text)
+    if part:
+        yield part
+
+
+def _clean(text: str) -> str:
+    """Replaces lone surrogates, which JSON allows and the tokenizer cannot take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text

@@ -1,0 +1,119 @@
+"""The packed cross-encoder: a BERT, RoBERTa or XLM-R encoder with one logit, and no padding anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+from torch import nn
+
+from .attention import Attend, AttentionBackend
+from .packing import PackedBatch
+
+__all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of an encoder.
+
+    `position_offset` is the position id of a pair's first token (0 for BERT, 2 for RoBERTa and XLM-R);
+    `max_pair_tokens` is the longest pair the position table allows.
+    """
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+    vocabulary_size: int
+    max_pair_tokens: int
+    position_offset: int
+    num_token_types: int
+    layer_norm_eps: float
+
+
+class QuantizedEmbedding(nn.Module):
+    """An embedding table in 4 bits, decoded row by row at lookup.
+
+    `codes` is uint8 `(rows, width / 2)`: the low nibble holds the first half of a block of 32 values, the high nibble
+    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. This is the Q4_0 block of ggml (ggml-quants.c).
+    """
+
+    block = 32
+
+    def __init__(self, codes: torch.Tensor, scales: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("scales", scales, persistent=False)
+        self.codes: torch.Tensor
+        self.scales: torch.Tensor
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Looks up `(tokens,)` ids and returns float32 `(tokens, width)`."""
+        codes = F.embedding(input_ids, self.codes).view(len(input_ids), -1, self.block // 2)
+        scales = F.embedding(input_ids, self.scales).float().unsqueeze(-1)
+        values = torch.cat([codes & 15, codes >> 4], -1).float().sub_(8).mul_(scales)
+        return values.view(len(input_ids), -1)
+
+
+class _Layer(nn.Module):
+    """One post-norm transformer layer over `(total_tokens, hidden)`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.num_heads = config.num_heads
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.attention_out = nn.Linear(hidden, hidden)
+        self.attention_norm = nn.LayerNorm(hidden, eps)
+        self.up = nn.Linear(hidden, config.intermediate_size)
+        self.down = nn.Linear(config.intermediate_size, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps)
+
+    def forward(self, hidden: torch.Tensor, attend: Attend, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns the states of all tokens, or only of those at the indices `kept`."""
+        tokens, width = hidden.shape
+        mixed = attend(self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads))
+        if kept is not None:
+            hidden, mixed = hidden.index_select(0, kept), mixed.index_select(0, kept)
+        hidden = self.attention_norm(hidden + self.attention_out(mixed))
+        return self.output_norm(hidden + self.down(F.gelu(self.up(hidden))))  # type: ignore[no-any-return]
+
+
+class CrossEncoder(nn.Module):
+    """Scores packed pairs: first token → dense → tanh → one logit.
+
+    RoBERTa's classification head and BERT's pooler followed by its classifier are this same computation.
+    """
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.config = config
+        self.words = words if words is not None else nn.Embedding(config.vocabulary_size, hidden)
+        self.positions = nn.Embedding(config.max_pair_tokens, hidden)
+        self.token_types = nn.Embedding(config.num_token_types, hidden)
+        self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
+        self.head_dense = nn.Linear(hidden, hidden)
+        self.head_out = nn.Linear(hidden, 1)
+
+    def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
+        """Returns float32 logits `(pairs,)` in the batch's order."""
+        attend = attention.plan(batch, self.embedding_norm.weight.dtype)
+        hidden = self._embed(batch)
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, attend)
+        # Only first tokens reach the head, so the last layer's output and feed-forward run for them alone:
+        # three quarters of that layer's products fall away.
+        first = self.layers[-1](hidden, attend, batch.cu_seqlens[:-1])
+        logits: torch.Tensor = self.head_out(torch.tanh(self.head_dense(first)))
+        return logits.float().squeeze(-1)
+
+    def _embed(self, batch: PackedBatch) -> torch.Tensor:
+        dtype = self.embedding_norm.weight.dtype
+        types = batch.token_types.clamp(max=self.config.num_token_types - 1)
+        words = self.words(batch.input_ids).to(dtype)
+        summed = words + self.positions(batch.positions) + self.token_types(types)
+        return self.embedding_norm(summed)  # type: ignore[no-any-return]

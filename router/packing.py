@@ -1,0 +1,81 @@
+"""Packs pairs of different lengths into one flat batch without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .encoding import Pair
+
+__all__ = ["PackedBatch", "pack", "plan_batches"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """Pairs laid end to end.
+
+    `input_ids`, `positions` and `token_types` are int64 `(total_tokens,)`; `positions` count from 0 in each pair.
+    `cu_seqlens` is int32 `(pairs + 1,)`, on the device of the ids; `lengths` the same on the host; `max_seqlen` its maximum.
+    """
+
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    token_types: torch.Tensor
+    cu_seqlens: torch.Tensor
+    lengths: tuple[int, ...]
+    max_seqlen: int
+
+    @property
+    def num_pairs(self) -> int:
+        """The number of pairs."""
+        return len(self.lengths)
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """Copies the tensors to `device`."""
+        return PackedBatch(
+            self.input_ids.to(device, non_blocking=True),
+            self.positions.to(device, non_blocking=True),
+            self.token_types.to(device, non_blocking=True),
+            self.cu_seqlens.to(device, non_blocking=True),
+            self.lengths,
+            self.max_seqlen,
+        )
+
+
+def pack(pairs: Sequence[Pair]) -> PackedBatch:
+    """Lays the pairs end to end in the order given; there must be at least one."""
+    lengths = np.fromiter((len(pair.input_ids) for pair in pairs), dtype=np.int64, count=len(pairs))
+    ends = np.cumsum(lengths)
+    starts = np.repeat(ends - lengths, lengths)
+    positions = np.arange(ends[-1]) - starts
+    seconds = np.repeat(np.fromiter((pair.second_start for pair in pairs), np.int64, len(pairs)), lengths)
+    cu_seqlens = np.zeros(len(pairs) + 1, np.int32)
+    cu_seqlens[1:] = ends
+    return PackedBatch(
+        input_ids=torch.from_numpy(np.concatenate([pair.input_ids for pair in pairs]).astype(np.int64)),
+        positions=torch.from_numpy(positions),
+        token_types=torch.from_numpy((positions >= seconds).astype(np.int64)),
+        cu_seqlens=torch.from_numpy(cu_seqlens),
+        lengths=tuple(lengths.tolist()),
+        max_seqlen=int(lengths.max()),
+    )
+
+
+def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
+    """Groups indices into batches of at most `max_batch_tokens`, longest first so that neighbours are alike.
+
+    A pair longer than the budget gets a batch of its own. Ties keep input order.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    used = max_batch_tokens
+    for index in order:
+        if not batches or used + lengths[index] > max_batch_tokens:
+            batches.append([])
+            used = 0
+        batches[-1].append(index)
+        used += lengths[index]
+    return batches

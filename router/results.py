@@ -1,0 +1,77 @@
+"""Defines the plain values a Router takes and gives: messages in, a selection out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shortlist.schemas.document import Unparsed
+
+__all__ = ["Message", "Selected", "Selection", "Timings", "Truncation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is ``system``, ``developer``, ``user``, ``assistant`` or ``tool``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One tool, table or document that was selected.
+
+    `index` is its place in the request, from 0; `rank` its place in the ranking, from 1; `score` lies in 0..1.
+    `source` is its original text verbatim, empty where the caller did not want it. `name` is empty for a document.
+    """
+
+    name: str
+    index: int
+    rank: int
+    score: float
+    source: str = ""
+    namespace: str = ""
+    always_included: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A candidate of which only `kept_tokens` of `total_tokens` were scored; `index` -1 stands for the query."""
+
+    index: int
+    name: str
+    kept_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The wall time of each stage of one request, in milliseconds."""
+
+    queue_ms: float = 0.0
+    parse_ms: float = 0.0
+    retrieve_ms: float = 0.0
+    tokenize_ms: float = 0.0
+    infer_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a Router answers: the selected items, best first, and how the selection came about.
+
+    `num_candidates` were read, `num_scored` of them went through the cross-encoder, `num_dropped` were left out by the
+    first stage. `num_tokens` counts what the cross-encoder read, the query once per pair.
+    """
+
+    items: tuple[Selected, ...]
+    num_candidates: int
+    num_scored: int
+    num_dropped: int
+    unparsed: tuple[Unparsed, ...]
+    warnings: tuple[str, ...]
+    truncated: tuple[Truncation, ...]
+    model_name: str
+    model_version: str
+    num_tokens: int
+    timings: Timings

@@ -1,0 +1,106 @@
+"""Narrows many documents to a few dozen candidates by their words (BM25)."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Bm25", "lexical_terms"]
+
+Scores = npt.NDArray[np.float32]
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W_]+")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+"
+)
+
+
+def lexical_terms(text: str) -> list[str]:
+    """Splits a text into lower-case terms: identifiers at their humps, a final s dropped, unspaced scripts as 1- and 2-grams."""
+    terms: list[str] = []
+    for word in _WORD.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):
+        if word.isascii():
+            terms.append(_singular(word))
+        else:
+            terms.extend(_terms_of_word(word))
+    return terms
+
+
+def _terms_of_word(word: str) -> Iterable[str]:
+    position = 0
+    for run in _UNSPACED.finditer(word):
+        if run.start() > position:
+            yield _singular(word[position : run.start()])
+        characters = run.group()
+        yield from characters
+        yield from (characters[i : i + 2] for i in range(len(characters) - 1))
+        position = run.end()
+    if position < len(word):
+        yield _singular(word[position:])
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+class Bm25:
+    """Scores documents for a query by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with the idf that is never negative.
+
+    Immutable once built, so threads may share it.
+    """
+
+    def __init__(self, documents: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
+        counts = [Counter(lexical_terms(document)) for document in documents]
+        lengths = np.array([sum(count.values()) for count in counts], np.float32)
+        norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1e-9))
+        postings: defaultdict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for index, count in enumerate(counts):
+            for term, frequency in count.items():
+                indices, frequencies = postings[term]
+                indices.append(index)
+                frequencies.append(frequency)
+        self.num_documents = len(counts)
+        self._postings: dict[str, tuple[npt.NDArray[np.int32], Scores]] = {}
+        self._idf: dict[str, float] = {}
+        for term, (listed, seen) in postings.items():
+            where, times = np.array(listed, np.int32), np.array(seen, np.float32)
+            self._idf[term] = self._inverse_frequency(len(listed))
+            weights = self._idf[term] * times * (k1 + 1) / (times + norm[where])
+            self._postings[term] = (where, weights.astype(np.float32))
+        self._unseen_idf = self._inverse_frequency(0)
+        self._k1 = k1
+
+    def scores(self, query: str) -> Scores:
+        """Returns a score of at least 0 for every document, `(num_documents,)`."""
+        return self._sum(set(lexical_terms(query)))
+
+    def coverage(self, query: str) -> Scores:
+        """Returns `scores` as a share (0..1) of the most a document could reach if it held every term of the query.
+
+        Unlike the raw score it compares between queries of different lengths.
+        """
+        terms = set(lexical_terms(query))
+        most = (self._k1 + 1) * sum(self._idf.get(term, self._unseen_idf) for term in terms)
+        return self._sum(terms) / np.float32(max(most, 1e-9))
+
+    def top(self, query: str, count: int) -> list[int]:
+        """Returns the indices of the `count` best documents, best first; ties keep document order."""
+        return np.argsort(-self.scores(query), kind="stable")[:count].tolist()
+
+    def _sum(self, terms: set[str]) -> Scores:
+        total = np.zeros(self.num_documents, np.float32)
+        for term in sorted(terms):
+            posting = self._postings.get(term)
+            if posting is not None:
+                total[posting[0]] += posting[1]
+        return total
+
+    def _inverse_frequency(self, frequency: int) -> float:
+        return math.log(1 + (self.num_documents - frequency + 0.5) / (frequency + 0.5))

@@ -1,0 +1,79 @@
+"""Turns the evidence about each candidate into one score, and applies the caller's rules to the scored candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one candidate: the cross-encoder's logit and the first stage's view.
+
+    `coverage` is BM25 as a share (0..1) of the most the query allows; `relative` is BM25 as a share of the best
+    candidate's, 0 where no candidate shares a word with the query.
+    """
+
+    logit: float
+    coverage: float = 0.0
+    relative: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreWeights:
+    """A logistic combination of evidence, fitted on queries held out of training."""
+
+    bias: float
+    logit: float
+    coverage: float
+    relative: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the caller wants: `top_n` 0 is all, `min_score` in 0..1, names in `always_include` come on top of `top_n`."""
+
+    top_n: int = 5
+    min_score: float = 0.0
+    always_include: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One candidate with its score; `place` is its position in the request's list of parsed items."""
+
+    place: int
+    name: str
+    score: float
+    is_pinned: bool = False
+
+
+def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
+    """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
+    if weights is None:
+        return _sigmoid(evidence.logit)
+    return _sigmoid(
+        weights.bias
+        + weights.logit * evidence.logit
+        + weights.coverage * evidence.coverage
+        + weights.relative * evidence.relative
+    )
+
+
+def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:
+    """Returns the pinned and the `top_n` best of the others at or above `min_score`, best first, ties by place."""
+    ranked = sorted(scored, key=lambda item: (-item.score, item.place))
+    others = [item for item in ranked if not item.is_pinned and item.score >= rules.min_score]
+    if rules.top_n:
+        others = others[: rules.top_n]
+    kept = {item.place for item in others}
+    return [item for item in ranked if item.is_pinned or item.place in kept]
+
+
+def _sigmoid(value: float) -> float:
+    if value >= 0:
+        return 1 / (1 + math.exp(-value))
+    return math.exp(value) / (1 + math.exp(value))

@@ -1,0 +1,148 @@
+"""Reads and writes the project's own model folders: a 4-bit embedding table, layers in 8 bits, a tokenizer, a config.
+
+A folder holds `shortlist.json` (what the model is, and its defaults), `layers.safetensors`, `words-*.safetensors`
+(row ranges of the table, so that no file grows large) and `tokenizer.json`. A matrix in 8 bits is stored as int8 rows
+``NAME`` with one float32 factor per row ``NAME.scale``; everything else as float32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as FastTokenizer
+
+from shortlist.schemas.errors import ModelNotFound, UnsupportedModel
+
+from .encoding import Tokenizer
+from .model import CrossEncoder, ModelConfig, QuantizedEmbedding
+from .selection import ScoreWeights
+
+__all__ = ["FORMAT", "LoadedModel", "is_own_folder", "quantize_rows", "read_folder", "write_folder"]
+
+FORMAT = 1
+_DESCRIPTION = "shortlist.json"
+_SCALE = ".scale"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model on the CPU with what belongs to it.
+
+    `document_tokens` is the budget of a tool's or table's document; `score_weights` is None where the score of a tool
+    or table is that of the cross-encoder alone.
+    """
+
+    model: CrossEncoder
+    tokenizer: Tokenizer
+    name: str
+    version: str
+    license: str
+    default_query_tokens: int
+    default_pair_tokens: int
+    document_tokens: int
+    score_weights: ScoreWeights | None = None
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Says whether the folder holds a model in the project's own format."""
+    return (folder / _DESCRIPTION).is_file()
+
+
+def read_folder(folder: Path) -> LoadedModel:
+    """Loads a folder in the project's own format, layers decoded to float32.
+
+    Raises:
+        ModelNotFound: a file is missing.
+        UnsupportedModel: it was written by a later version, or its tensors do not fit its description.
+    """
+    described = _read_description(folder)
+    config = ModelConfig(**described["shape"])
+    with torch.device("meta"):
+        model = CrossEncoder(config, words=torch.nn.Identity())
+    model.words = _read_words(folder)
+    tensors = _dequantize(load_file(_existing(folder / "layers.safetensors")))
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise UnsupportedModel(f"{folder}: the tensors do not fit the description: {error}") from error
+    fast = FastTokenizer.from_file(str(_existing(folder / "tokenizer.json")))
+    weights = described.get("score_weights")
+    return LoadedModel(
+        model=model.eval().requires_grad_(False),
+        tokenizer=Tokenizer(fast, **described["tokenizer"]),
+        name=described["name"],
+        version=described["version"],
+        license=described["license"],
+        score_weights=ScoreWeights(**weights) if weights else None,
+        **described["defaults"],
+    )
+
+
+def write_folder(
+    folder: Path,
+    model: CrossEncoder,
+    codes: torch.Tensor,
+    scales: torch.Tensor,
+    description: Mapping[str, Any],
+    *,
+    num_word_files: int = 2,
+) -> None:
+    """Writes everything but `tokenizer.json`; `codes` and `scales` are the embedding table as QuantizedEmbedding takes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("words.")}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        if tensor.dim() == 2 and name.startswith("layers."):
+            tensors[name], tensors[name + _SCALE] = quantize_rows(tensor)
+        else:
+            tensors[name] = tensor.float().contiguous()
+    save_file(tensors, folder / "layers.safetensors")
+    parts = zip(codes.chunk(num_word_files), scales.chunk(num_word_files), strict=True)
+    for number, (code_rows, scale_rows) in enumerate(parts, 1):
+        rows = {"codes": code_rows.contiguous(), "scales": scale_rows.contiguous()}
+        save_file(rows, folder / f"words-{number}.safetensors")
+    described = {"format": FORMAT, **description, "shape": asdict(model.config)}
+    (folder / _DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def quantize_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rounds each row to int8 by its largest magnitude; returns `(rows, columns)` int8 and `(rows,)` float32 factors."""
+    factors = (matrix.float().abs().amax(1) / 127).clamp(min=1e-12)
+    return (matrix.float() / factors[:, None]).round().to(torch.int8), factors
+
+
+def _dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor.float().mul_(stored[name + _SCALE][:, None]) if tensor.dtype == torch.int8 else tensor
+        for name, tensor in stored.items()
+        if not name.endswith(_SCALE)
+    }
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(_existing(folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    if described.get("format") != FORMAT:
+        raise UnsupportedModel(
+            f"{folder} is in format {described.get('format')}, this version reads format {FORMAT}; install the version it was made for"
+        )
+    return described
+
+
+def _read_words(folder: Path) -> QuantizedEmbedding:
+    files = sorted(folder.glob("words-*.safetensors"))
+    if not files:
+        raise ModelNotFound(f"{folder} lacks words-1.safetensors; the folder is incomplete, fetch it again")
+    parts = [load_file(file) for file in files]
+    return QuantizedEmbedding(torch.cat([p["codes"] for p in parts]), torch.cat([p["scales"] for p in parts]))
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelNotFound(f"{path.parent} lacks {path.name}; the folder is incomplete, fetch it again")
+    return path

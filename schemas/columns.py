@@ -1,0 +1,309 @@
+"""Reads the column list of a CREATE TABLE from its tokens: each column's type as written and the comment beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .lexing import Lexer, Token, words
+
+__all__ = [
+    "Item",
+    "ListReader",
+    "TableBody",
+    "clean_comment",
+    "comment_clause",
+    "group_end",
+    "join_comments",
+    "read_body",
+]
+
+_TYPE_BRACKETS = words("STRUCT ARRAY MAP RANGE TABLE ROW UNIONTYPE OBJECT NESTED")
+# What ends a type and begins the column's other properties.
+_AFTER_TYPE = words(
+    "NOT NULL DEFAULT PRIMARY UNIQUE REFERENCES CHECK CONSTRAINT COMMENT COLLATE GENERATED AS IDENTITY AUTO_INCREMENT "
+    "AUTOINCREMENT ENCODE OPTIONS ON KEY CODEC TTL MATERIALIZED ALIAS EPHEMERAL VIRTUAL STORED HIDDEN INVISIBLE "
+    "VISIBLE SPARSE ROWGUIDCOL DISTKEY SORTKEY ENABLE DISABLE MASKED MASKING TAG COMPRESS FORMAT TITLE STORAGE COMPRESSION "
+    "PERSISTED FOREIGN CHARSET INLINE FILESTREAM PROJECTION STATISTICS SALT ENCRYPT WATERMARK SUM MAX MIN REPLACE "
+    "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER"
+)
+_NOT_COLUMN = words(
+    "CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK KEY INDEX FULLTEXT SPATIAL EXCLUDE LIKE PERIOD PROJECTION SUPPLEMENTAL "
+    "INCLUDING EXCLUDING STATISTICS WATERMARK CLUSTERED NONCLUSTERED SHARD DISTKEY SORTKEY AS SELECT"
+)
+_ENUM_TYPES = {"ENUM", "SET", "ENUM8", "ENUM16"}
+# What dump tools write above each object says nothing about it.
+_BOILERPLATE = re.compile(
+    r"name: .*; type: |(?:table )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
+    r"(?:temporary )?table structure for|dumping data|object:  |ddl for (?:table|view)|records of |table [`\"\w.]+$|"
+    r"-+ *$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class Item:
+    """One entry of the list, with its tokens (comments apart) and the comments that belong to it."""
+
+    tokens: list[Token] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    enum: tuple[str, ...] = ()  # the values of an enumerated type
+    clause: str = ""  # of COMMENT 'text' or OPTIONS(description = 'text')
+
+    @property
+    def name(self) -> str:
+        """The first word, unquoted."""
+        return self.tokens[0].value if self.tokens else ""
+
+    @property
+    def is_column(self) -> bool:
+        """Tells whether it can only be a column: it does not begin as keys, checks and the like do."""
+        if not self.tokens or self.tokens[0].kind not in ("word", "name"):
+            return False
+        is_setting = len(self.tokens) > 1 and self.tokens[1].text == "="  # of a virtual table
+        return self.tokens[0].keyword not in _NOT_COLUMN and not is_setting
+
+    @property
+    def type(self) -> str:
+        """The type as written, in lower case; empty where there is none."""
+        return _join(_type_tokens(self.tokens[1:]))
+
+    @property
+    def comment(self) -> str:
+        """What its comment clause and the comments beside it say."""
+        return join_comments([self.clause, clean_comment(self.comments)])
+
+
+@dataclass(frozen=True, slots=True)
+class TableBody:
+    """The column list of a CREATE: its items, the comments on the line that opens it, and its extent in tokens."""
+
+    items: tuple[Item, ...] = ()
+    comments: tuple[str, ...] = ()
+    open: int = -1
+    close: int = -1
+
+
+def read_body(tokens: Sequence[Token], text: str, after: int, lexer: Lexer) -> TableBody:
+    """Returns the list that follows the name ending before token number `after`, empty where there is none."""
+    start = _find_list(tokens, after)
+    if start < 0:
+        line_end = text.find("\n", tokens[after - 1].end)
+        beside = [token for token in tokens[:after] if token.kind == "comment"]
+        beside += [token for token in tokens[after : after + 1] if token.kind == "comment" and token.start < line_end]
+        return TableBody(comments=tuple(token.text for token in beside))
+    return ListReader(tokens, text, start, lexer).read()
+
+
+def _find_list(tokens: Sequence[Token], after: int) -> int:
+    i = after
+    while i < len(tokens):
+        follower = tokens[i + 1].keyword if i + 1 < len(tokens) else ""
+        if tokens[i].text == "(":
+            return i
+        if tokens[i].keyword == "ON" and follower == "CLUSTER":
+            i += 3
+        elif tokens[i].keyword == "CLUSTER" and follower == "BY":
+            i = group_end(tokens, i) + 1
+        elif tokens[i].keyword in ("COPY", "GRANTS") or tokens[i].kind in ("comment", "run"):
+            i += 1
+        elif tokens[i].keyword == "USING" and any(token.keyword == "VIRTUAL" for token in tokens[:3]):
+            i += 2
+        else:
+            return -1
+    return -1
+
+
+def _head_comments(tokens: Sequence[Token]) -> list[str]:
+    return [token.text for token in tokens if token.kind == "comment"]
+
+
+class ListReader:
+    """Splits a list at its commas and gives each comment to the item it speaks of."""
+
+    def __init__(self, tokens: Sequence[Token], text: str, start: int, lexer: Lexer) -> None:
+        self._tokens = tokens
+        self._lexer = lexer
+        self._text = text
+        self._start = start
+        self._items: list[Item] = [Item()]
+        self._head = _head_comments(tokens[:start])
+        self._waiting: list[str] = []  # comments for the next item
+        self._last: Token | None = None  # the last token that is no comment
+        self._last_comment: tuple[Token, list[str]] | None = None
+
+    def read(self) -> TableBody:
+        """Returns the list, read up to its closing bracket."""
+        stack: list[str] = []
+        self._last = self._tokens[self._start]
+        for i in range(self._start + 1, len(self._tokens)):
+            token = self._tokens[i]
+            if token.kind == "comment":
+                self._comment(token, i)
+                continue
+            if token.text == ")" and not stack:
+                return self._body(i)
+            self._nest(stack, token)
+            if token.text == "," and not stack:
+                self._items.append(Item())
+            elif token.kind != "run":
+                self._take(token)
+            self._last = token
+        return self._body(len(self._tokens))
+
+    def _body(self, close: int) -> TableBody:
+        if self._waiting:
+            self._items[-1].comments += self._waiting
+        items = tuple(item for item in self._items if item.tokens)
+        for item in items:
+            item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
+            item.enum = _enum_values(item.tokens, self._lexer)
+        return TableBody(items, tuple(self._head), self._start, close)
+
+    def _nest(self, stack: list[str], token: Token) -> None:
+        if token.text in "([{" and token.kind == "sign":
+            stack.append(token.text)
+        elif token.text == "<" and self._last and self._last.keyword in _TYPE_BRACKETS:
+            stack.append("<")
+        elif token.text in ")]}" and token.kind == "sign":
+            while stack and stack[-1] == "<":
+                stack.pop()
+            del stack[-1:]
+        elif token.text == ">" and stack and stack[-1] == "<":
+            stack.pop()
+
+    def _take(self, token: Token) -> None:
+        self._items[-1].tokens.append(token)
+        if self._waiting and len(self._items[-1].tokens) == 1:
+            self._items[-1].comments += self._waiting
+            self._waiting = []
+
+    def _comment(self, comment: Token, i: int) -> None:
+        home = self._home(comment, i)
+        home.append(comment.text)
+        self._last_comment = (comment, home)
+
+    def _home(self, comment: Token, i: int) -> list[str]:
+        assert self._last is not None
+        if self._continues(comment) and self._last_comment:
+            return self._last_comment[1]
+        beside_last = "\n" not in self._text[self._last.end : comment.start]
+        if not beside_last:
+            return self._items[-1].comments if self._items[-1].tokens else self._waiting
+        follower = self._tokens[i + 1] if i + 1 < len(self._tokens) else None
+        ends_line = follower is None or "\n" in self._text[comment.end : follower.start] or follower.text == ")"
+        if self._items[-1].tokens:
+            return self._items[-1].comments
+        if not ends_line:
+            return self._waiting  # a, /* about b */ b
+        return self._items[-2].comments if len(self._items) > 1 else self._head
+
+    def _continues(self, comment: Token) -> bool:
+        """Tells whether the comment goes on from one that ends the line above, being set right below it."""
+        if not self._last_comment or self._last_comment[0].start < (self._last.start if self._last else 0):
+            return False
+        above = self._last_comment[0]
+        between = self._text[above.end : comment.start]
+        if between.strip() or between.count("\n") != 1:
+            return False
+        return _offset_in_line(self._text, above.start) == _offset_in_line(self._text, comment.start)
+
+
+def _offset_in_line(text: str, offset: int) -> int:
+    return offset - (text.rfind("\n", 0, offset) + 1)
+
+
+def _type_tokens(tokens: Sequence[Token]) -> list[Token]:
+    kept: list[Token] = []
+    depth = 0
+    for i, token in enumerate(tokens):
+        if depth == 0 and _ends_type(tokens, i):
+            break
+        if token.kind == "sign":
+            depth += (token.text in "(<[{") - (token.text in ")>]}")
+        kept.append(token)
+    return kept[:1] if kept and kept[0].keyword in _ENUM_TYPES else list(_without_options(kept))
+
+
+def _without_options(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Leaves out ``OPTIONS (…)`` and ``COMMENT '…'`` of nested fields."""
+    resume = 0
+    for i, token in enumerate(tokens):
+        follower = tokens[i + 1] if i + 1 < len(tokens) else token
+        if token.keyword == "OPTIONS" and follower.text == "(":
+            resume = max(resume, group_end(tokens, i) + 1)
+        elif token.keyword == "COMMENT" and follower.kind == "string":
+            resume = max(resume, i + 2)
+        if i >= resume:
+            yield token
+
+
+def group_end(tokens: Sequence[Token], start: int) -> int:
+    """Returns which token closes the first bracket from `start` on; the number of tokens where none does."""
+    depth = 0
+    for i in range(start, len(tokens)):
+        depth += (tokens[i].text == "(") - (tokens[i].text == ")")
+        if tokens[i].text == ")" and depth <= 0:
+            return i
+    return len(tokens)
+
+
+def _ends_type(tokens: Sequence[Token], i: int) -> bool:
+    word = tokens[i].keyword
+    if word in ("CHARACTER", "CHAR") and i:
+        return i + 1 < len(tokens) and tokens[i + 1].keyword == "SET"
+    if word == "WITH":
+        return i + 1 < len(tokens) and tokens[i + 1].keyword not in ("TIME", "LOCAL")
+    return word in _AFTER_TYPE or tokens[i].text in ("=", ":=") or tokens[i].kind == "string"
+
+
+def _enum_values(tokens: Sequence[Token], lexer: Lexer) -> tuple[str, ...]:
+    if len(tokens) < 4 or tokens[1].keyword not in _ENUM_TYPES:
+        return ()
+    return tuple(lexer.content(token.text) for token in tokens[2 : group_end(tokens, 2)] if token.kind == "string")
+
+
+def _join(tokens: Sequence[Token]) -> str:
+    text, previous = "", None
+    for token in tokens:
+        written = token.value.lower() if token.kind != "string" else token.text
+        if previous and previous.end < token.start and token.text not in "(),<>[]." and previous.text not in "(<[.":
+            text += " "
+        text += written
+        previous = token
+    return text
+
+
+def comment_clause(tokens: Sequence[Token], lexer: Lexer, *, is_nested: bool = False) -> str:
+    """Returns the text of ``COMMENT [=] 'text'`` or of a description among options; of nested fields too if told."""
+    found: list[str] = []
+    depth = 0
+    for i, token in enumerate(tokens[:-1]):
+        if token.kind == "sign":
+            depth += (token.text in "(<[{") - (token.text in ")>]}")
+        has_sign = tokens[i + 1].text in ("=", ":")
+        is_option = depth > 0 and has_sign and token.value.lower() in ("description", "comment")
+        if is_option or (token.keyword == "COMMENT" and (is_nested or depth == 0)):
+            text = tokens[min(i + 1 + has_sign, len(tokens) - 1)]
+            if text.kind == "string" or text.text.startswith('"'):
+                found.append(" ".join(lexer.content(text.text).split()))
+    return join_comments(found)
+
+
+def join_comments(comments: Sequence[str]) -> str:
+    """Joins comments in order, each said once."""
+    return " ".join(dict.fromkeys(filter(None, comments)))
+
+
+def clean_comment(comments: Sequence[str]) -> str:
+    """Joins comments into one line of text, their marks, rules and dump tools' captions dropped."""
+    lines = [line for comment in comments for line in _comment_lines(comment)]
+    return " ".join(line for line in lines if re.search(r"\w", line) and not _BOILERPLATE.match(line))
+
+
+def _comment_lines(comment: str) -> list[str]:
+    if comment.startswith("/*"):
+        inner = comment[2:-2] if comment.endswith("*/") else comment[2:]
+        return [line.strip(" \t\r*") for line in inner.split("\n")]
+    return [re.sub(r"^(?:--+|#+|//+)[ \t!]*", "", comment).strip(" \t\r-")]

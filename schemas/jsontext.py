@@ -1,0 +1,140 @@
+"""Reads JSON text piecewise, so that every value keeps the exact slice it was written as."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["LOST", "MAX_NESTING", "LineIndex", "Node", "decode_at", "member_starts", "skip_value", "skip_whitespace"]
+
+LOST = -1
+"""Stands for an end that cannot be found: brackets or quotes do not close."""
+
+MAX_NESTING = 200
+"""Levels that are read of a value too deep for the decoder; what lies deeper reads as null."""
+
+# Longer whole numbers would meet Python's limit on digits, a plain ValueError out of the decoder.
+_MAX_INTEGER_DIGITS = 1000
+
+# Possessive, so that an unclosed string costs one pass and not one for every quote in it.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _read_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
+
+
+_DECODER = json.JSONDecoder(parse_int=_read_integer)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One JSON value and where it stands: ``text[start:end]``.
+
+    Where it does not decode, `error` says why, `error_at` where, and `end` is the likely end or LOST. `is_pruned`: it
+    was nested too deeply and only its first MAX_NESTING levels were read.
+    """
+
+    start: int
+    end: int
+    value: object = None
+    error: str = ""
+    error_at: int = 0
+    is_pruned: bool = False
+
+
+class LineIndex:
+    """Turns offsets of one text into lines and columns, both from 1."""
+
+    def __init__(self, text: str) -> None:
+        self._breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def locate(self, offset: int) -> tuple[int, int]:
+        """Gives line and column of `offset`."""
+        line = bisect_left(self._breaks, offset)
+        return line + 1, offset - (self._breaks[line - 1] if line else -1)
+
+
+def skip_whitespace(text: str, start: int) -> int:
+    """Gives the first offset at or after `start` that is no JSON whitespace; the text's length if there is none."""
+    match = _WHITESPACE.match(text, start)
+    return match.end() if match else start
+
+
+def decode_at(text: str, start: int) -> Node:
+    """Decodes the value that begins at `start`; never raises for what stands there."""
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        return Node(start, skip_value(text, start), error=error.msg, error_at=error.pos)
+    except RecursionError:
+        return _decode_pruned(text, start)
+    return Node(start, end, value)
+
+
+def skip_value(text: str, start: int) -> int:
+    """Finds where the value at `start` ends by its brackets and quotes alone; LOST if they do not close.
+
+    Works on values that do not decode, and needs no stack however deep they are.
+    """
+    depth = 0
+    for match in _TOKEN.finditer(text, start):
+        token = match.group()[0]
+        if token in "[{":
+            depth += 1
+        elif token in "]}":
+            depth -= 1
+        if depth < 0 or (depth == 0 and token == ","):
+            return match.start()
+        if depth == 0 and token in "]}":
+            return match.end()
+    return LOST
+
+
+def member_starts(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """Yields key and value offset of each member of the object at `start`; stops where it does not decode."""
+    at = skip_whitespace(text, start + 1)
+    while text.startswith('"', at):
+        key = decode_at(text, at)
+        at = skip_whitespace(text, key.end)
+        if key.error or not text.startswith(":", at):
+            return
+        at = skip_whitespace(text, at + 1)
+        yield str(key.value), at
+        value = decode_at(text, at)
+        at = skip_whitespace(text, value.end)
+        if value.error or not text.startswith(",", at):
+            return
+        at = skip_whitespace(text, at + 1)
+
+
+def _decode_pruned(text: str, start: int) -> Node:
+    end = skip_value(text, start)
+    if end == LOST:
+        return Node(start, LOST, error="Nested too deeply, and not closed", error_at=start)
+    try:
+        value = _DECODER.decode(_prune(text, start, end))
+    except (json.JSONDecodeError, RecursionError):
+        return Node(start, end, error="Nested too deeply to be read", error_at=start)
+    return Node(start, end, value, is_pruned=True)
+
+
+def _prune(text: str, start: int, end: int) -> str:
+    kept, depth, copied = [], 0, start
+    for match in _TOKEN.finditer(text, start, end):
+        token = match.group()[0]
+        if token in "[{":
+            depth += 1
+            if depth == MAX_NESTING + 1:
+                kept.append(text[copied : match.start()])
+        elif token in "]}":
+            depth -= 1
+            if depth == MAX_NESTING:
+                kept.append("null")
+                copied = match.end()
+    return "".join([*kept, text[copied:end]])

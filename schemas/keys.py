@@ -1,0 +1,201 @@
+"""Reads sqlglot's syntax nodes: the columns, keys and indexes that a CREATE or ALTER states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
+
+from .columns import Item
+from .document import Column, ForeignKey
+
+__all__ = ["Definition", "dotted", "names_in", "read_definitions", "read_projections"]
+
+_CLUSTERED = (exp.ClusteredColumnConstraint, exp.NonClusteredColumnConstraint)
+_GENERATED = (exp.ComputedColumnConstraint, exp.GeneratedAsRowColumnConstraint)
+
+
+@dataclass(slots=True)
+class Definition:
+    """What one statement says of a table; the keys come in the order written."""
+
+    columns: list[Column] = field(default_factory=list)
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+    indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
+    enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tells whether nothing of interest was stated."""
+        return not (self.columns or self.primary_key or self.foreign_keys or self.indexed_columns or self.enums)
+
+
+def read_definitions(nodes: Iterable[exp.Expr], items: Mapping[str, Item], dialect: str) -> Definition:
+    """Returns what the entries of a column list (or the actions of an ALTER) define; `items` by column name."""
+    found = Definition()
+    for node in nodes:
+        if isinstance(node, exp.ColumnDef):
+            _read_column(node, items.get(node.name), dialect, found)
+        elif not isinstance(node, exp.Identifier | exp.Column):  # those are columns without a type
+            _read_constraint(node, found)
+    known = {column.name: column for column in found.columns}
+    bare = {name: _bare_column(item) for name, item in items.items() if name not in known and item.is_column}
+    if bare:
+        ordered = [name for name in items if name in known or name in bare]
+        rest = [column for column in found.columns if column.name not in items]
+        found.columns = [known.get(name) or bare[name] for name in ordered] + rest
+    return found
+
+
+def _bare_column(item: Item) -> Column:
+    return Column(item.name, item.type, item.comment, enum=item.enum)
+
+
+def dotted(table: exp.Expr | None) -> tuple[str, str]:
+    """Returns the namespace and the name of a table, unquoted."""
+    if isinstance(table, exp.Schema):
+        table = table.this
+    if not isinstance(table, exp.Table):
+        return "", table.name if table is not None else ""
+    parts = [part.name for part in table.parts if part.name]
+    return ".".join(parts[:-1]), parts[-1] if parts else ""
+
+
+def names_in(nodes: Iterable[exp.Expr | str]) -> tuple[str, ...]:
+    """Returns the column names in key parts such as ``a DESC``, ``lower(b)`` or ``c(10)``."""
+    return tuple(name for node in nodes for name in _names_of(node))
+
+
+def _names_of(node: exp.Expr | str) -> list[str]:
+    if isinstance(node, str):
+        return [node]
+    if isinstance(node, exp.Ordered):
+        return _names_of(node.this)
+    if isinstance(node, exp.ColumnPrefix | exp.ColumnDef):
+        return [node.this.name]
+    if isinstance(node, exp.Anonymous) and all(isinstance(part, exp.Literal) for part in node.expressions):
+        return [node.name]  # MySQL's name(10), which looks like a function
+    if isinstance(node, exp.Column | exp.Identifier | exp.Var):
+        return [node.name]
+    return list(dict.fromkeys(column.name for column in node.find_all(exp.Column)))
+
+
+def _read_column(node: exp.ColumnDef, item: Item | None, dialect: str, found: Definition) -> None:
+    kind = node.args.get("kind")
+    type_text = item.type if item else kind.sql(dialect=dialect or None).lower() if kind else ""
+    column = Column(node.name, type_text, enum=item.enum if item else ())
+    if dialect == "clickhouse":
+        column = replace(column, is_nullable="nullable(" in type_text)
+    for constraint in node.args.get("constraints") or []:
+        column = _with_constraint(column, constraint.args.get("kind") or constraint, found)
+    if item:
+        column = replace(column, comment=item.comment)
+    found.columns.append(column)
+
+
+def _with_constraint(column: Column, kind: exp.Expr, found: Definition) -> Column:
+    if isinstance(kind, exp.PrimaryKeyColumnConstraint):
+        found.primary_key = (*found.primary_key, column.name)
+        return replace(column, is_primary_key=True, is_nullable=False)
+    if isinstance(kind, exp.NotNullColumnConstraint):
+        return replace(column, is_nullable=bool(kind.args.get("allow_null")))
+    if isinstance(kind, exp.CommentColumnConstraint):
+        return replace(column, comment=kind.name)
+    if isinstance(kind, _GENERATED) or (isinstance(kind, exp.GeneratedAsIdentityColumnConstraint) and kind.expression):
+        return replace(column, is_generated=True)
+    if isinstance(kind, exp.CheckColumnConstraint):
+        return replace(column, enum=column.enum or _allowed_values(kind.this)[1])
+    if isinstance(kind, exp.Reference):
+        _add_reference((column.name,), kind, found)
+    elif isinstance(kind, exp.UniqueColumnConstraint):
+        found.indexed_columns.append((column.name,))
+    return column
+
+
+def _read_constraint(node: exp.Expr, found: Definition) -> None:
+    if isinstance(node, exp.AddConstraint | exp.Constraint):
+        if any(isinstance(part, _CLUSTERED) for part in node.expressions):
+            _read_clustered(node.expressions, found)
+            return
+        for part in node.expressions:
+            _read_constraint(part, found)
+    elif isinstance(node, exp.PrimaryKey):
+        found.primary_key = names_in(node.expressions)
+    elif isinstance(node, exp.ForeignKey):
+        reference = node.args.get("reference")
+        if isinstance(reference, exp.Reference):
+            _add_reference(names_in(node.expressions), reference, found)
+    elif isinstance(node, exp.UniqueColumnConstraint):
+        listed = node.this.expressions if isinstance(node.this, exp.Expr) else []
+        _add_index(names_in(listed), found)
+    elif isinstance(node, exp.IndexColumnConstraint):
+        _add_index(names_in(node.expressions), found)
+    elif isinstance(node, exp.CheckColumnConstraint):
+        name, values = _allowed_values(node.this)
+        if values:
+            found.enums[name] = values
+
+
+def _read_clustered(parts: Iterable[exp.Expr], found: Definition) -> None:
+    names: tuple[str, ...] = ()
+    is_primary = False
+    for part in parts:
+        is_primary = is_primary or isinstance(part, exp.PrimaryKeyColumnConstraint | exp.PrimaryKey)
+        if isinstance(part, _CLUSTERED):
+            names = names_in(part.this if isinstance(part.this, list) else [part.this])
+    if is_primary:
+        found.primary_key = names
+    else:
+        _add_index(names, found)
+
+
+def _add_index(names: tuple[str, ...], found: Definition) -> None:
+    if names and names not in found.indexed_columns:
+        found.indexed_columns.append(names)
+
+
+def _add_reference(columns: tuple[str, ...], reference: exp.Reference, found: Definition) -> None:
+    target = reference.this
+    namespace, name = dotted(target)
+    targets = names_in(target.expressions) if isinstance(target, exp.Schema) else ()
+    full_name = f"{namespace}.{name}" if namespace else name
+    found.foreign_keys.append(ForeignKey(columns, full_name, targets))
+
+
+def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
+    """Reads ``status IN ('a', 'b')`` and what pg_dump makes of it, ``status = ANY (ARRAY['a', 'b'])``."""
+    while isinstance(condition, exp.Paren):
+        condition = condition.this
+    if isinstance(condition, exp.In):
+        values = condition.expressions
+    elif isinstance(condition, exp.EQ) and isinstance(condition.expression, exp.Any):
+        array = condition.expression.find(exp.Array)
+        values = array.expressions if array else []
+    else:
+        return "", ()
+    literals = [value.find(exp.Literal) for value in values]
+    column = condition.this.find(exp.Column) if condition.this else None
+    if column is None or not all(literal and literal.is_string for literal in literals):
+        return "", ()
+    return column.name, tuple(literal.name for literal in literals if literal)
+
+
+def read_projections(query: exp.Expr | None, listed: list[Column], dialect: str) -> list[Column]:
+    """Returns the columns of a view or of a table made of a query: those listed, else those the query names.
+
+    A column that the query casts has the type it is cast to.
+    """
+    selects = query.selects if isinstance(query, exp.Query) else []
+    types = [_cast_type(projection, dialect) for projection in selects]
+    if listed:
+        types = types if len(types) == len(listed) else [""] * len(listed)
+        return [replace(column, type=column.type or kind) for column, kind in zip(listed, types, strict=True)]
+    pairs = zip((projection.alias_or_name for projection in selects), types, strict=True)
+    return [Column(name, kind) for name, kind in pairs if name and name != "*"]
+
+
+def _cast_type(projection: exp.Expr, dialect: str) -> str:
+    cast = projection.unalias()
+    return cast.to.sql(dialect=dialect or None).lower() if isinstance(cast, exp.Cast) else ""

@@ -1,0 +1,169 @@
+"""Cuts SQL text into tokens, by the quoting and comment rules of a dialect, without ever failing."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from sqlglot.dialects.dialect import Dialect
+
+__all__ = ["Lexer", "Token", "lexer_for", "line_starts", "locate", "unquote", "words"]
+
+_NESTED_EDGE = re.compile(r"/\*|\*/")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": ""}
+# MySQL runs what stands in these comments, so they are code here.
+_RUN_COMMENT = r"/\*M?!\d*|\*/"
+_DOLLAR_QUOTE = r"(?<![\w$])\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
+_ESCAPE_STRING = r"(?<!\w)[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z)"
+_ORACLE_STRING = r"(?<!\w)[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|(?P<mark>[^\s\w'\[{(<]).*?(?P=mark))'"
+_MYSQL_FAMILY = frozenset({"mysql", "doris", "starrocks"})
+
+
+class Token(NamedTuple):
+    """One token.
+
+    `kind` is ``word``, ``name`` (a quoted one), ``string``, ``number``, ``sign``, ``comment`` or ``run`` (``/*!``).
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def keyword(self) -> str:
+        """The word in upper case; empty for anything but an unquoted word."""
+        return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def value(self) -> str:
+        """The text without its quotes."""
+        return unquote(self.text) if self.kind in ("name", "string") else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Lexer:
+    """The token rules of one dialect; `landmarks` finds only what decides where statements end."""
+
+    pattern: re.Pattern[str]
+    landmarks: re.Pattern[str]
+    has_nested_comments: bool
+    has_backslash: bool
+
+    def content(self, text: str) -> str:
+        """Returns what a string literal stands for."""
+        return unquote(text, has_backslash=self.has_backslash)
+
+    def tokens(self, text: str) -> Iterator[Token]:
+        """Yields every token of the text in order, comments included, white space not."""
+        position = 0
+        while match := self.pattern.search(text, position):
+            kind, start = str(match.lastgroup), match.start()
+            position = self.comment_end(text, match) if kind == "comment" else match.end()
+            yield Token(kind, text[start:position], start, position)
+
+    def comment_end(self, text: str, match: re.Match[str]) -> int:
+        """Returns where the comment ends, minding comments within it where the dialect nests them."""
+        if not self.has_nested_comments or not text.startswith("/*", match.start()) or "/*" not in match[0][2:]:
+            return match.end()
+        depth = 0
+        for edge in _NESTED_EDGE.finditer(text, match.start()):
+            depth += 1 if edge[0] == "/*" else -1
+            if depth == 0:
+                return edge.end()
+        return match.end()  # never closed: the first end is a better guess than the end of the script
+
+
+@cache
+def lexer_for(dialect: str) -> Lexer:
+    """Builds the lexer of a dialect from the quotes and comments that sqlglot lists for it."""
+    rules = Dialect.get_or_raise(dialect or None).tokenizer_class
+    has_backslash = "\\" in rules.STRING_ESCAPES
+    identifiers = [mark if isinstance(mark, str) else mark[0] for mark in rules.IDENTIFIERS]
+    quotes = [quote for quote in rules.QUOTES if isinstance(quote, str) and quote not in identifiers]
+    comments = "|".join(_comment_patterns([mark for mark in rules.COMMENTS if isinstance(mark, str)]))
+    strings = [_ESCAPE_STRING] if rules.BYTE_STRINGS or rules.HEREDOC_STRINGS else []
+    strings += [_ORACLE_STRING] if dialect == "oracle" else []
+    strings += [_DOLLAR_QUOTE] if rules.HEREDOC_STRINGS or "$$" in rules.RAW_STRINGS else []
+    strings += [_string_pattern(quote, has_backslash) for quote in sorted(quotes, key=len, reverse=True)]
+    names = [_name_pattern(mark) for mark in identifiers]
+    run = [f"(?P<run>{_RUN_COMMENT})"] if dialect in _MYSQL_FAMILY or not dialect else []
+    quoted = [*run, f"(?P<comment>{comments})", f"(?P<string>{'|'.join(strings)})", f"(?P<name>{'|'.join(names)})"]
+    plain = [r"(?P<word>[^\W\d][\w$#]*|[@#][\w@#$]+)", r"(?P<number>\d\w*(?:\.\d+)?)", r"(?P<sign>\S)"]
+    return Lexer(
+        re.compile("|".join(quoted + plain), re.DOTALL),
+        re.compile("|".join(quoted + _LANDMARKS), re.DOTALL | re.MULTILINE | re.IGNORECASE),
+        rules.NESTED_COMMENTS,
+        has_backslash,
+    )
+
+
+_LANDMARKS = [
+    r"(?P<batch>^[ \t]*GO(?:[ \t]+\d+)?[ \t]*;?[ \t]*(?:--[^\n]*)?[\r]*$)",
+    r"(?P<slash>^[ \t]*/[ \t\r]*$)",
+    r"(?P<client>^(?:\\|\.[a-z])[^\n]*$)",
+    r"(?P<delimiter>^[ \t]*DELIMITER[ \t]+(?P<delimiter_mark>[^\s]+)[^\n]*$)",
+    r"(?P<begin>(?:^|(?<=\)))[ \t]*(?P<verb>CREATE\s+(?:\w+\s+){0,5}?(?:TABLE|VIEW|INDEX)"
+    r"|ALTER\s+TABLE|INSERT\s+INTO|DROP\s+(?:TABLE|VIEW|INDEX)|COMMENT\s+ON|EXEC(?:UTE)?|PRINT|SET\s+IDENTITY_INSERT)\s)",
+    r"(?P<semicolon>;)",
+    r"(?P<open>\()",
+    r"(?P<close>\))",
+]
+
+
+def _comment_patterns(marks: list[str]) -> list[str]:
+    lines = [rf"{re.escape(mark)}[^\n]*" for mark in marks]
+    return [*lines, r"/\*.*?(?:\*/|\Z)"]
+
+
+def _string_pattern(quote: str, has_backslash: bool) -> str:
+    if len(quote) > 1:
+        return rf"{quote}(?:[^\\]|\\.)*?(?:{quote}|\Z)"
+    escape = r"|\\." if has_backslash else ""
+    backslash = r"\\" if has_backslash else ""
+    # Possessive, and an open end counts as a string: an odd quote costs one pass, not one per quote.
+    return rf"{quote}(?:[^{quote}{backslash}]++|{quote}{quote}{escape})*+(?:{quote}|\Z)"
+
+
+def _name_pattern(mark: str) -> str:
+    if mark == "[":
+        return r"\[(?:[^\]]++|\]\])*+(?:\]|\Z)"
+    return rf"{mark}(?:[^{mark}]++|{mark}{mark})*+(?:{mark}|\Z)"
+
+
+def words(text: str) -> frozenset[str]:
+    """Returns the words of a text as a set."""
+    return frozenset(text.split())
+
+
+def unquote(text: str, *, has_backslash: bool = False) -> str:
+    """Returns the content of a quoted name or string, doubled quotes and (if told) backslash escapes undone."""
+    if prefixed := re.match(r"[nN]?([eEqQ]?)(?=')", text):
+        text, prefix = text[prefixed.end() :], prefixed[1].lower()
+        if prefix == "q":
+            return text[2:-2]
+        has_backslash = has_backslash or prefix == "e"
+    if text.startswith("$"):
+        width = text.index("$", 1) + 1
+        return text[width:-width]
+    width = 3 if text[:3] in ("'''", '"""') and len(text) >= 6 else 1
+    quote = "]" if text.startswith("[") else text[:1]
+    inner = text[width:-width].replace(quote * 2, quote)
+    if not has_backslash or "\\" not in inner:
+        return inner
+    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), inner, flags=re.DOTALL)
+
+
+def line_starts(text: str) -> list[int]:
+    """Returns the offset at which each line starts."""
+    return [0, *(match.end() for match in re.finditer("\n", text))]
+
+
+def locate(starts: list[int], offset: int) -> tuple[int, int]:
+    """Returns the line and column of an offset, both from 1."""
+    line = bisect_right(starts, offset)
+    return line, offset - starts[line - 1] + 1

@@ -1,0 +1,322 @@
+"""Flattens a JSON Schema into parameters: references, combinators, nested objects and arrays, within stated bounds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .document import Parameter
+from .references import References
+from .shapes import as_json, as_text, clean_text, shorten
+
+__all__ = ["MAX_DEPTH", "MAX_ENUM_VALUES", "MAX_PARAMETERS", "MAX_VISITS", "TYPE_ALIASES", "flatten_parameters"]
+
+MAX_DEPTH = 6
+"""Levels of nested parameters that are read."""
+
+MAX_PARAMETERS = 500
+"""Parameters read of one tool, the shallow ones first."""
+
+MAX_ENUM_VALUES = 200
+"""Values read of one enum."""
+
+MAX_VISITS = 10_000
+"""Subschemas read of one tool; schemas of many references into one another can unfold without end."""
+
+_MAX_COMBINED = 16  # combinators and references that may stand in one another
+_MAX_ARRAYS = 4  # arrays of arrays of …
+_MAX_VALUE_CHARS = 200
+
+TYPE_ALIASES: Mapping[str, str] = {
+    "any": "",
+    "bool": "boolean",
+    "dict": "object",
+    "double": "number",
+    "float": "number",
+    "int": "integer",
+    "list": "array",
+    "long": "integer",
+    "map": "object",
+    "none": "null",
+    "str": "string",
+    "tuple": "array",
+    "type_unspecified": "",
+}
+"""Types that are not JSON Schema's but are met in tools, and what they stand for; empty for anything."""
+
+_References = frozenset[str]
+
+
+@dataclass(slots=True)
+class _View:
+    """What a schema says once its references and combinators are merged; subschemas keep the references around them."""
+
+    types: dict[str, None] = field(default_factory=dict)
+    description: str = ""
+    enum: list[object] = field(default_factory=list)
+    default: object = None
+    is_required: bool = False
+    properties: dict[str, list[tuple[object, _References]]] = field(default_factory=dict)
+    required: set[str] = field(default_factory=set)
+    items: list[tuple[object, _References]] = field(default_factory=list)
+    values: list[tuple[object, _References]] = field(default_factory=list)
+    item: _View | None = None
+
+
+@dataclass(slots=True)
+class _Branch:
+    parameter: Parameter | None
+    view: _View
+    path: str
+    depth: int
+    children: list[_Branch] = field(default_factory=list)
+
+
+def flatten_parameters(schema: object, references: References) -> tuple[tuple[Parameter, ...], tuple[str, ...]]:
+    """Flattens a parameter schema in reading order; also says what was cut at a bound.
+
+    Never raises, whatever the schema: what is not one is read as far as its meaning is plain. Recursion ends where a
+    reference meets itself.
+    """
+    flattener = _Flattener(references)
+    return tuple(flattener.flatten(schema)), tuple(flattener.cuts)
+
+
+class _Flattener:
+    def __init__(self, references: References) -> None:
+        self._references = references
+        self._num_visits = 0
+        self.cuts: dict[str, None] = {}
+
+    def flatten(self, schema: object) -> Iterator[Parameter]:
+        root = _Branch(None, self._view([(_as_root(schema), frozenset({"#"}))]), "", 0)
+        # Level by level, so that a deep first parameter does not use up the room of the others.
+        waiting, num_parameters = deque([root]), 0
+        while waiting:
+            branch = waiting.popleft()
+            for name, path, is_required, schemas in _children(branch.view, branch.path):
+                if branch.depth == MAX_DEPTH or num_parameters == MAX_PARAMETERS:
+                    self._note_cut(branch.depth)
+                    break
+                num_parameters += 1
+                child = self._grow(branch, name, path, is_required, schemas)
+                waiting.append(child)
+        yield from _read_out(root)
+
+    def _grow(
+        self, branch: _Branch, name: str, path: str, is_required: bool, schemas: list[tuple[object, _References]]
+    ) -> _Branch:
+        view = self._view(schemas)
+        child = _Branch(self._parameter(view, name, path, is_required, branch.depth), view, path, branch.depth + 1)
+        branch.children.append(child)
+        return child
+
+    def _note_cut(self, depth: int) -> None:
+        if depth == MAX_DEPTH:
+            self.cuts[f"its parameters are nested more than {MAX_DEPTH} levels deep; the deeper ones are left out"] = (
+                None
+            )
+        else:
+            self.cuts[f"it has more than {MAX_PARAMETERS} parameters; the rest, the deepest, are left out"] = None
+
+    def _parameter(self, view: _View, name: str, path: str, is_required: bool, depth: int) -> Parameter:
+        values = view.enum or (view.item.enum if view.item else [])
+        if len(values) > MAX_ENUM_VALUES:
+            self.cuts[f"an enum has more than {MAX_ENUM_VALUES} values; the rest are left out"] = None
+        texts = (_value_text(value) for value in values[:MAX_ENUM_VALUES] if value is not None)
+        return Parameter(
+            name=clean_text(name),
+            path=clean_text(path),
+            type=_type_phrase(view),
+            description=view.description or (view.item.description if view.item else ""),
+            enum=tuple(dict.fromkeys(texts)),
+            default=None if view.default is None else _value_text(view.default),
+            required=is_required or view.is_required,
+            depth=depth,
+        )
+
+    def _view(self, schemas: list[tuple[object, _References]], num_arrays: int = 0) -> _View:
+        view = _View()
+        for schema, active in schemas:
+            self._gather(schema, view, active, counts_required=len(schemas) == 1, level=0)
+        if view.items and num_arrays < _MAX_ARRAYS:
+            view.item = self._view(view.items, num_arrays + 1)
+        return view
+
+    def _gather(self, schema: object, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
+        self._num_visits += 1
+        if self._num_visits > MAX_VISITS or level > _MAX_COMBINED:
+            self.cuts["its schemas refer to one another too often to be unfolded whole"] = None
+            return
+        if not isinstance(schema, dict):
+            _take_loose(schema, view)
+            return
+        _take_scalars(schema, view)
+        _take_children(schema, view, active, counts_required=counts_required)
+        reference = next((schema[key] for key in _REFERENCE_KEYS if isinstance(schema.get(key), str)), None)
+        if reference is not None:
+            self._follow(reference, view, active, counts_required=counts_required, level=level)
+        for key in _COMBINATOR_KEYS:
+            if key not in schema:
+                continue
+            branches = _branches(schema[key])
+            counts = counts_required and (key == "allOf" or len([b for b in branches if not _is_null(b)]) == 1)
+            for branch in branches:
+                self._gather(branch, view, active, counts_required=counts, level=level + 1)
+
+    def _follow(self, reference: str, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
+        target = self._references.resolve(reference)
+        if reference not in active:
+            self._gather(target, view, active | {reference}, counts_required=counts_required, level=level + 1)
+        elif isinstance(target, dict):
+            _take_scalars(target, view)  # a schema within itself: named, not unfolded again
+            if "properties" in target:
+                view.types.setdefault("object")
+
+
+_REFERENCE_KEYS = ("$ref", "$dynamicRef", "$recursiveRef")
+_COMBINATOR_KEYS = ("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas")
+_ROOT_KEYS = frozenset(
+    {"type", "properties", "items", "prefixItems", "patternProperties", "additionalProperties", "enum", "const"}
+).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
+
+
+_TELLING_KEYS = frozenset({"properties", "items", "description", "enum"}).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
+
+
+def _as_root(schema: object) -> object:
+    """Reads a bare list or map of parameters as the properties it means."""
+    if isinstance(schema, list):
+        return {"properties": schema}
+    if isinstance(schema, dict) and _ROOT_KEYS.isdisjoint(schema):
+        members = {key: value for key, value in schema.items() if isinstance(value, dict) and not key.startswith("$")}
+        return {"properties": {key: value for key, value in members.items() if key != "definitions"}}
+    return schema
+
+
+def _take_loose(schema: object, view: _View) -> None:
+    if not isinstance(schema, str):
+        return
+    lowered = schema.lower()
+    if lowered in TYPE_ALIASES or lowered in _JSON_TYPES:
+        view.types.setdefault(TYPE_ALIASES.get(lowered, lowered))
+    else:
+        view.description = view.description or clean_text(schema)
+
+
+_JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+
+
+def _take_scalars(schema: Mapping[str, object], view: _View) -> None:
+    declared = schema.get("type")
+    for name in declared if isinstance(declared, list) else [declared]:
+        if isinstance(name, str) and name:
+            view.types.setdefault(clean_text(shorten(TYPE_ALIASES.get(name.lower(), name.lower()), 40)))
+    if schema.get("nullable") is True:
+        view.types.setdefault("null")
+    if not view.description:
+        view.description = as_text(schema.get("description"))
+    if isinstance(values := schema.get("enum"), list):
+        view.enum += values
+    if "const" in schema:
+        view.enum.append(schema["const"])
+    if view.default is None:
+        view.default = schema.get("default")
+    view.is_required |= schema.get("required") is True
+
+
+def _take_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> None:
+    for name, part in _named(schema.get("properties")):
+        if part is not False:
+            view.properties.setdefault(name, []).append((part, active))
+    required = schema.get("required")
+    if counts_required and isinstance(required, list):
+        view.required.update(name for name in required if isinstance(name, str))
+    for key in ("prefixItems", "items"):
+        part = schema.get(key)
+        parts = part if isinstance(part, list) else [part]
+        view.items += [(item, active) for item in parts if isinstance(item, (dict, str))]
+    patterns = schema.get("patternProperties")
+    values = [schema.get("additionalProperties"), *(patterns.values() if isinstance(patterns, dict) else ())]
+    view.values += [(part, active) for part in values if isinstance(part, dict)]
+
+
+def _named(properties: object) -> Iterator[tuple[str, object]]:
+    if isinstance(properties, dict):
+        yield from properties.items()
+    elif isinstance(properties, list):
+        for part in properties:
+            if isinstance(part, dict) and isinstance(part.get("name"), str):
+                yield part["name"], part
+            elif isinstance(part, str):
+                yield part, None
+
+
+def _branches(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    is_map = isinstance(value, dict) and _ROOT_KEYS.isdisjoint(value)
+    return list(value.values()) if isinstance(value, dict) and is_map else [value]
+
+
+def _is_null(schema: object) -> bool:
+    return isinstance(schema, dict) and schema.get("type") in ("null", "NULL")
+
+
+def _children(view: _View, prefix: str) -> Iterator[tuple[str, str, bool, list[tuple[object, _References]]]]:
+    for name, schemas in view.properties.items():
+        yield name, f"{prefix}.{name}" if prefix else name, name in view.required, schemas
+    if view.item:
+        yield from _children(view.item, f"{prefix}[]")
+    if any(_has_children(schema) for schema, _ in view.values):
+        yield "*", f"{prefix}.*" if prefix else "*", False, view.values
+
+
+def _has_children(schema: object) -> bool:
+    return isinstance(schema, dict) and not _TELLING_KEYS.isdisjoint(schema)
+
+
+def _read_out(branch: _Branch) -> Iterator[Parameter]:
+    if branch.parameter:
+        yield branch.parameter
+    for child in branch.children:
+        yield from _read_out(child)
+
+
+def _type_phrase(view: _View) -> str:
+    names = [name for name in view.types if name and name != "null"] or _implied_types(view)
+    phrases = [_array_phrase(view) if name == "array" else name for name in names]
+    is_nullable = "null" in view.types or any(value is None for value in view.enum)
+    if is_nullable:
+        phrases.append("null")
+    return " or ".join(phrases)
+
+
+def _implied_types(view: _View) -> list[str]:
+    if view.properties or view.values:
+        return ["object"]
+    if view.items:
+        return ["array"]
+    return list(dict.fromkeys(_type_of(value) for value in view.enum if value is not None))
+
+
+def _array_phrase(view: _View) -> str:
+    items = _type_phrase(view.item) if view.item else ""
+    return f"array of {items}" if items else "array"
+
+
+def _type_of(value: object) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _value_text(value: object) -> str:
+    return shorten(clean_text(value) if isinstance(value, str) else as_json(value), _MAX_VALUE_CHARS)

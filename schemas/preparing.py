@@ -1,0 +1,314 @@
+"""Readies one statement for sqlglot: says what it is about, and blanks what no column or key depends on.
+
+The blanks are as long as what they replace, so that a place in the readied text is the same place in the source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .columns import ListReader, TableBody, group_end, read_body
+from .lexing import Lexer, Token, words
+
+__all__ = ["Prepared", "StatementKind", "prepare", "variants"]
+
+StatementKind = str  # "table", "view", "materialized view", "index", "alter", "comment", "property", "enum"
+
+_INTERESTING = re.compile(r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE)\b", re.IGNORECASE)
+_OTHER_OBJECTS = words(
+    "FUNCTION PROCEDURE PROC TRIGGER SEQUENCE DOMAIN SCHEMA DATABASE USER ROLE EXTENSION AGGREGATE CAST COLLATION "
+    "CONVERSION OPERATOR POLICY PUBLICATION RULE SERVER STATISTICS SUBSCRIPTION TABLESPACE TEXT SYNONYM PACKAGE "
+    "LIBRARY DIRECTORY EVENT LOGIN ASSEMBLY CERTIFICATE MACRO SECRET STAGE FILE STREAM TASK PIPE WAREHOUSE TAG MASKING "
+    "DICTIONARY MODEL CONNECTION CATALOG PROFILE CONTEXT ROLLBACK DATA FORMAT ALERT TO AS SELECT ON"
+)
+# What may follow a key without changing it.
+_KEY_NOISE = words(
+    "ENABLE DISABLE VALIDATE NOVALIDATE RELY NORELY DEFERRABLE INITIALLY DEFERRED IMMEDIATE ENFORCED CLUSTERED "
+    "NONCLUSTERED SPARSE ROWGUIDCOL PERSISTED VIRTUAL STORED DISTKEY SORTKEY INVISIBLE VISIBLE FILESTREAM"
+)
+_SKIPPED_ITEMS = words("PERIOD PROJECTION EXCLUDE SUPPLEMENTAL STATISTICS WATERMARK")
+_ALTER_VERBS = words(
+    "ALTER MODIFY CHANGE DROP RENAME OWNER SET RESET ENABLE DISABLE ATTACH DETACH ENGINE AUTO_INCREMENT VALIDATE "
+    "CLUSTER CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
+    "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
+)
+_SKIPPED_ADDITIONS = words(
+    "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
+    "EXCLUDE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One statement that concerns tables: its kind, its tokens (comments included), and its column list if it has one.
+
+    `at` numbers the token that names the kind (TABLE, VIEW, INDEX, ON); `name_tokens` are those of the object's name.
+    """
+
+    kind: StatementKind
+    text: str
+    tokens: tuple[Token, ...]
+    at: int
+    name_tokens: tuple[Token, ...]
+    body: TableBody
+
+    @property
+    def name(self) -> str:
+        """The object's dotted name, unquoted."""
+        return ".".join(token.value for token in self.name_tokens if token.text != ".")
+
+
+def prepare(text: str, lexer: Lexer) -> Prepared | None:
+    """Returns the statement readied, or None where it does not concern tables."""
+    if not _INTERESTING.match(text):
+        return None
+    tokens = tuple(lexer.tokens(text))
+    kind, at = _classify(tokens)
+    if not kind:
+        return None
+    names = tuple(_name_tokens(tokens, at + 1))
+    body = TableBody()
+    if kind in ("table", "view", "materialized view"):
+        body = read_body(tokens, text, _after_name(tokens, at, names), lexer)
+    elif kind == "alter":
+        additions = _additions(tokens, at)
+        body = ListReader(additions, text, 0, lexer).read() if additions else body
+    return Prepared(kind, text, tokens, at, names, body)
+
+
+def _after_name(tokens: Sequence[Token], at: int, names: Sequence[Token]) -> int:
+    return tokens.index(names[-1]) + 1 if names else at + 1
+
+
+def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
+    plain = [i for i, token in enumerate(tokens) if token.kind not in ("comment", "run")]
+    first = tokens[plain[0]].keyword if plain else ""
+    if first == "CREATE":
+        return _classify_create(tokens, plain)
+    if first == "ALTER" and len(plain) > 2:
+        return _classify_alter(tokens, plain)
+    if first == "COMMENT":
+        on = next((i for i in plain[1:4] if tokens[i].keyword == "ON"), -1)
+        return ("comment", on) if on > 0 else ("", 0)
+    if first in ("EXEC", "EXECUTE"):
+        is_description = any(token.value.lower() == "sp_addextendedproperty" for token in tokens[:6])
+        return ("property", 0) if is_description else ("", 0)
+    return "", 0
+
+
+def _classify_create(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
+    seen: list[str] = []
+    for i in plain[1:24]:
+        word = tokens[i].keyword
+        if word in ("TABLE", "VIEW", "INDEX"):
+            is_materialized = word == "VIEW" and "MATERIALIZED" in seen
+            return ("materialized view" if is_materialized else word.lower()), i
+        if word == "TYPE" and any(token.keyword == "ENUM" for token in tokens[i : i + 8]):
+            return "enum", i
+        if word in _OTHER_OBJECTS or word == "TYPE":
+            return "", 0
+        seen.append(word)
+    return "", 0
+
+
+def _classify_alter(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
+    at = next((i for i in plain[1:4] if tokens[i].keyword == "TABLE"), 0)
+    adds = at and any(tokens[i].keyword == "ADD" for i in plain)
+    return ("alter", at) if adds else ("", 0)
+
+
+def _name_tokens(tokens: Sequence[Token], start: int) -> Iterator[Token]:
+    expects_name = True
+    for i in range(start, len(tokens)):
+        token = tokens[i]
+        if token.kind in ("comment", "run"):
+            continue
+        if expects_name and token.keyword in ("IF", "NOT", "EXISTS", "ONLY", "CONCURRENTLY"):
+            continue
+        if token.text == "." or (token.text == "-" and not expects_name):
+            expects_name = True
+        elif not expects_name or token.kind == "sign":
+            return
+        else:
+            expects_name = False
+        yield token
+
+
+def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
+    """Yields texts to parse, the faithful one first, each with how far its places lie behind those of the source."""
+    base = _blank(prepared.text, _always_blank(prepared))
+    if prepared.kind == "alter":
+        yield from _alter_variants(prepared, base)
+        return
+    yield base, 0
+    spans = list(_modifier_spans(prepared))
+    if prepared.kind == "index":
+        yield _blank(base, [*spans, *_index_spans(prepared)]), 0
+    elif prepared.body.close >= 0:
+        yield _blank(base, [*spans, *_tail_spans(prepared)]), 0
+        yield _blank(base, [*spans, *_tail_spans(prepared), *_noise_spans(prepared.body)]), 0
+    else:
+        yield _blank(base, [*spans, *_option_spans(prepared)]), 0
+
+
+def _blank(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    parts, position = [], 0
+    for start, end in sorted(spans):
+        if end > position:
+            parts += [text[position:start], re.sub(r"[^\n]", " ", text[max(start, position) : end])]
+            position = end
+    return "".join([*parts, text[position:]])
+
+
+def _always_blank(prepared: Prepared) -> Iterator[tuple[int, int]]:
+    for token in prepared.tokens:
+        if token.kind in ("comment", "run") or (token.text == ";" and token.end == len(prepared.text)):
+            yield token.start, token.end
+
+
+def _modifier_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
+    for token in prepared.tokens[1 : prepared.at]:
+        if token.keyword not in ("CREATE", "MATERIALIZED"):
+            yield token.start, token.end
+
+
+def _tail_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
+    tail = prepared.tokens[prepared.body.close + 1 :]
+    if prepared.kind != "table":
+        start = next((i for i, token in enumerate(tail) if token.keyword == "AS"), 0)
+        yield from ((token.start, token.end) for token in tail[:start])
+        yield from _view_end_spans(tail)
+        return
+    names_end = _after_name(prepared.tokens, prepared.at, prepared.name_tokens)
+    yield from ((token.start, token.end) for token in prepared.tokens[names_end : prepared.body.open])
+    keep_until = -1
+    for i, token in enumerate(tail):
+        if token.keyword == "PARTITIONED":
+            keep_until = group_end(tail, i)
+        if i > keep_until:
+            yield token.start, token.end
+
+
+def _option_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
+    """Covers what stands between the name and AS in a view or table made of a query."""
+    tokens = prepared.tokens
+    after_name = _after_name(tokens, prepared.at, prepared.name_tokens)
+    start = next((i for i in range(after_name, len(tokens)) if tokens[i].keyword == "AS"), after_name)
+    yield from ((token.start, token.end) for token in tokens[after_name:start])
+    yield from _view_end_spans(tokens[start:])
+
+
+def _view_end_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
+    for i, token in enumerate(tokens[:-1]):
+        rest = [later.keyword for later in tokens[i + 1 : i + 5]]
+        is_end = token.keyword == "WITH" and (
+            {"DATA", "CHECK", "BINDING", "READ"} & set(rest[:3]) and "AS" not in rest and len(tokens) - i <= 6
+        )
+        if is_end:
+            yield token.start, tokens[-1].end
+
+
+def _index_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
+    tokens = prepared.tokens
+    on = next((i for i, token in enumerate(tokens) if token.keyword == "ON"), len(tokens))
+    start = next((i for i in range(on, len(tokens)) if tokens[i].text == "("), len(tokens))
+    table = list(_name_tokens(tokens, on + 1))
+    yield from ((token.start, token.end) for token in prepared.name_tokens[:-1])  # sqlglot knows no schema of an index
+    yield from ((token.start, token.end) for token in tokens[on + 1 : start] if token not in table)
+    yield from ((token.start, token.end) for token in tokens[group_end(tokens, start) + 1 :])
+
+
+def _noise_spans(body: TableBody) -> Iterator[tuple[int, int]]:
+    for item in body.items:
+        tokens = item.tokens
+        is_setting = len(tokens) > 1 and tokens[1].text == "="  # of a virtual table
+        if tokens[0].keyword in _SKIPPED_ITEMS or is_setting:
+            yield tokens[0].start, tokens[-1].end
+            continue
+        yield from _item_noise_spans(tokens)
+
+
+def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
+    is_key = {"PRIMARY", "UNIQUE", "FOREIGN", "REFERENCES"} & {token.keyword for token in tokens}
+    depth = 0
+    for i, token in enumerate(tokens[1:], 1):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth:
+            if is_key and token.keyword in ("ASC", "DESC"):
+                yield token.start, token.end
+            continue
+        follower = tokens[i + 1].keyword if i + 1 < len(tokens) else ""
+        if is_key and token.keyword == "USING" and follower == "INDEX":
+            yield token.start, tokens[-1].end
+            return
+        is_negated = token.keyword == "NOT" and follower in (*_KEY_NOISE, "FOR", "VALID")
+        ends_negated = token.keyword in ("FOR", "REPLICATION", "VALID") and tokens[i - 1].keyword in ("NOT", "FOR")
+        if token.keyword in _KEY_NOISE or is_negated or ends_negated:
+            yield token.start, token.end
+        elif token.keyword == "WITH" and i + 1 < len(tokens) and tokens[i + 1].text == "(" and is_key:
+            yield token.start, tokens[min(group_end(tokens, i), len(tokens) - 1)].end
+        elif token.keyword == "ON" and is_key and follower not in ("DELETE", "UPDATE"):
+            yield token.start, tokens[min(i + 1, len(tokens) - 1)].end
+
+
+def _additions(tokens: Sequence[Token], at: int) -> list[Token]:
+    """Returns the entries that an ALTER TABLE adds as if they stood in a list: ``(``, the entries, ``)``."""
+    first = next((i for i in range(at, len(tokens)) if tokens[i].keyword == "ADD"), len(tokens))
+    kept: list[Token] = []
+    for action in _split_actions(tokens[first:]):
+        entry = _added_entry(action)
+        if entry:
+            kept += [_sign(",", entry[0].start)] if kept else []
+            kept += entry
+    if not kept:
+        return []
+    return [_sign("(", kept[0].start), *kept, _sign(")", kept[-1].end)]
+
+
+def _sign(text: str, at: int) -> Token:
+    return Token("sign", text, at, at)
+
+
+def _split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    action: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        starts_anew = depth == 0 and token.keyword == "ADD" and bool(action)
+        if starts_anew or (depth == 0 and token.text in ",;"):
+            yield action
+            action = []
+        if not (depth == 0 and token.text in ",;"):
+            action.append(token)
+    yield action
+
+
+def _added_entry(action: list[Token]) -> list[Token]:
+    code = [token for token in action if token.kind not in ("comment", "run")]
+    if not code or code[0].keyword in _ALTER_VERBS:
+        return []
+    entry = code[1:] if code[0].keyword == "ADD" else code
+    while entry and entry[0].keyword in ("COLUMN", "COLUMNS", "IF", "NOT", "EXISTS"):
+        entry = entry[1:]
+    if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
+        entry = entry[1:-1]
+    is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
+    return [] if not entry or is_default or entry[0].keyword in _SKIPPED_ADDITIONS else entry
+
+
+def _alter_variants(prepared: Prepared, base: str) -> Iterator[tuple[str, int]]:
+    items = prepared.body.items
+    if not items:
+        return
+    kept = [(item.tokens[0].start, item.tokens[-1].end) for item in items]
+    start, prefix = kept[0][0], "CREATE TABLE t ("
+    for noise in ([], list(_noise_spans(prepared.body))):
+        clean = _blank(base, noise)
+        entries = [clean[begin:end] for begin, end in kept]
+        # Entries are apart by at least a comma in the source, so the gaps can hold one.
+        text = entries[0]
+        for (_, end), (begin, _), entry in zip(kept, kept[1:], entries[1:], strict=False):
+            text += "," + " " * max(0, begin - end - 1) + entry
+        yield f"{prefix}{text})", len(prefix) - start

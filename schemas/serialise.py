@@ -1,0 +1,214 @@
+"""Writes the document a cross-encoder reads for a tool or a table.
+
+The text is plain prose with the strongest evidence first: namespace, name, description, then parameters or columns.
+When a budget in tokens is given, the least important parts go first: nested parameters, then details (defaults, enums,
+types, comments), then whole parameters or columns from the end, and last of all words of the description.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from .document import Column, Parameter, Table, Tool
+
+__all__ = ["CountTokens", "column_document", "lexical_text", "split_name", "table_document", "tool_document"]
+
+CountTokens = Callable[[str], int]
+
+# Boundaries inside an identifier: aB, ABc, a1 is left whole (v2, s3), separators become spaces.
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[\s_\-./:$#@|\\]+")
+_MAX_ENUM_VALUES = 12
+_MAX_DEFAULT_CHARS = 40
+_MAX_DETAIL_CHARS = 400
+
+
+def split_name(name: str) -> str:
+    """Splits an identifier into lower-case words: ``getHTTPStatus_v2`` becomes ``get http status v2``."""
+    words = _SEPARATORS.sub(" ", _CAMEL.sub(" ", name))
+    return words.strip().lower() or name.strip().lower()
+
+
+def tool_document(tool: Tool, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
+    """Writes a tool as ``namespace: name. title. description`` and a line of parameters.
+
+    With `count_tokens` and `budget_tokens` the fullest form that fits is returned; name and first words of the
+    description always stay, so a budget below some ten tokens may be exceeded.
+    """
+    head = _tool_head(tool)
+    return _fit(head, _one_line(tool.description), lambda: _tool_details(tool), count_tokens, budget_tokens)
+
+
+def table_document(table: Table, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
+    """Writes a table as ``namespace: name. comment``, a line of columns and a line of foreign keys; budget as for tools."""
+    head = _table_head(table)
+    return _fit(head, _one_line(table.comment), lambda: _table_details(table), count_tokens, budget_tokens)
+
+
+def column_document(table: Table, column: Column) -> str:
+    """Writes one column with the name and comment of its table."""
+    head = _sentence(_table_head(table), _one_line(table.comment))
+    return f"{head} column: {_column(column, True, True)}"
+
+
+def lexical_text(item: Tool | Table) -> str:
+    """Writes what the first stage matches words in: names, descriptions, and the names of parameters or columns."""
+    if isinstance(item, Tool):
+        names = " ".join(parameter.name for parameter in item.parameters)
+        return _joined(item.namespace, item.name, item.title, item.description, names)
+    columns = " ".join(f"{column.name} {column.comment}" for column in item.columns)
+    return _joined(item.namespace, item.name, item.comment, columns)
+
+
+def _tool_head(tool: Tool) -> str:
+    name = split_name(tool.name)
+    title = _one_line(tool.title)
+    if title and split_name(title) != name:
+        name = f"{name} ({title})"
+    namespace = split_name(tool.namespace)
+    return f"{namespace}: {name}" if namespace else name
+
+
+def _table_head(table: Table) -> str:
+    kind = "" if table.kind == "table" else f"{table.kind} "
+    name = kind + split_name(table.name)
+    namespace = split_name(table.namespace)
+    return f"{namespace}: {name}" if namespace else name
+
+
+def _tool_details(tool: Tool) -> Iterator[str]:
+    """Yields the parameter line from fullest to barest."""
+    parameters = tool.parameters
+    if not parameters:
+        return
+    deepest = max(p.depth for p in parameters)
+    for depth in range(deepest, -1, -1):
+        kept = [p for p in parameters if p.depth <= depth]
+        yield _parameter_line(kept, detail=3)
+    top = [p for p in parameters if p.depth == 0]
+    for detail in (2, 1, 0):
+        yield _parameter_line(top, detail=detail)
+    yield from (_parameter_line(top[:count], detail=0) for count in _halvings(len(top)))
+
+
+def _table_details(table: Table) -> Iterator[str]:
+    columns = table.columns
+    keys = _foreign_keys(table)
+    if not columns:
+        if keys:
+            yield keys
+        return
+    for types, comments in ((True, True), (False, True)):
+        yield _joined(_column_line(columns, types, comments), keys)
+    yield _column_line(columns, False, True)
+    yield _joined(_column_line(columns, False, False), keys)
+    yield _column_line(columns, False, False)
+    yield from (_column_line(columns[:count], False, False) for count in _halvings(len(columns)))
+
+
+def _parameter_line(parameters: Sequence[Parameter], *, detail: int) -> str:
+    return "parameters: " + "; ".join(_parameter(p, detail) for p in parameters)
+
+
+def _parameter(parameter: Parameter, detail: int) -> str:
+    """Writes one parameter; `detail` 3 is everything, 2 drops defaults and types, 1 also enums, 0 leaves the name."""
+    text = split_name(parameter.path.replace("[]", ""))
+    if detail >= 3 and parameter.type and parameter.type != "string":
+        text += f" ({parameter.type})"
+    if detail >= 1 and parameter.description:
+        text += f": {_clip(_one_line(parameter.description))}"
+    if detail >= 2 and parameter.enum:
+        text += f" [{_values(parameter.enum)}]"
+    if detail >= 3 and parameter.default:
+        text += f" = {parameter.default[:_MAX_DEFAULT_CHARS]}"
+    return text
+
+
+def _column_line(columns: Sequence[Column], types: bool, comments: bool) -> str:
+    return "columns: " + "; ".join(_column(c, types, comments) for c in columns)
+
+
+def _column(column: Column, types: bool, comments: bool) -> str:
+    text = split_name(column.name)
+    facts = [_short_type(column.type)] if types and column.type else []
+    if types and column.is_primary_key:
+        facts.append("primary key")
+    if facts:
+        text += f" ({', '.join(facts)})"
+    if comments and column.comment:
+        text += f": {_clip(_one_line(column.comment))}"
+    if comments and column.enum:
+        text += f" [{_values(column.enum)}]"
+    return text
+
+
+def _short_type(type_text: str) -> str:
+    """Drops lengths and precision: they say nothing about what a column is for."""
+    return re.sub(r"\([^()]*\)", "", type_text).strip().lower()[:60]
+
+
+def _foreign_keys(table: Table) -> str:
+    if not table.foreign_keys:
+        return ""
+    targets = dict.fromkeys(split_name(key.target_table) for key in table.foreign_keys)
+    return "references: " + ", ".join(targets)
+
+
+def _values(values: Sequence[str]) -> str:
+    shown = ", ".join(value[:_MAX_DEFAULT_CHARS] for value in values[:_MAX_ENUM_VALUES])
+    return shown + (", …" if len(values) > _MAX_ENUM_VALUES else "")
+
+
+def _halvings(count: int) -> Iterator[int]:
+    while count > 1:
+        count //= 2
+        yield count
+
+
+def _fit(
+    head: str,
+    description: str,
+    details: Callable[[], Iterator[str]],
+    count_tokens: CountTokens | None,
+    budget_tokens: int | None,
+) -> str:
+    """Returns the fullest of head + description + details within the budget."""
+    lead = _sentence(head, description)
+    if count_tokens is None or budget_tokens is None:
+        return _joined(lead, next(details(), ""))
+    for detail in details():
+        text = _joined(lead, detail)
+        if count_tokens(text) <= budget_tokens:
+            return text
+    if count_tokens(lead) <= budget_tokens:
+        return lead
+    return _shorten(head, description, count_tokens, budget_tokens)
+
+
+def _shorten(head: str, description: str, count_tokens: CountTokens, budget_tokens: int) -> str:
+    """Keeps as many characters of the description as fit, by bisection; a character cut suits texts without spaces too."""
+    low, high = 0, len(description)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count_tokens(_sentence(head, description[:middle])) <= budget_tokens:
+            low = middle
+        else:
+            high = middle - 1
+    return _sentence(head, description[:low].rstrip())
+
+
+def _sentence(head: str, description: str) -> str:
+    return f"{head}. {description}" if description else head
+
+
+def _joined(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_DETAIL_CHARS else text[:_MAX_DETAIL_CHARS].rstrip() + "…"

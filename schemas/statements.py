@@ -1,0 +1,176 @@
+"""Splits an SQL script into statements, each with its exact place, passing over what clients add to dumps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from .lexing import Lexer, lexer_for
+
+__all__ = ["Statement", "split_statements"]
+
+_ROUTINE = re.compile(
+    r"(?:CREATE|ALTER)\s+(?:OR\s+(?:REPLACE|ALTER)\s+)?"
+    r"(?:(?:EDITIONABLE|NONEDITIONABLE|AGGREGATE|TEMP|TEMPORARY|SECURE|CONSTRAINT|DEFINER\s*=\s*\S+)\s+){0,3}"
+    r"(?:FUNCTION|PROC|PROCEDURE|TRIGGER|PACKAGE|EVENT|TASK|TYPE\s+BODY)\b",
+    re.IGNORECASE,
+)
+_COPY = re.compile(r"COPY\b[^;']*\bFROM\s+STDIN\b", re.IGNORECASE)
+_COPY_END = re.compile(r"^\\\.[^\n]*$", re.MULTILINE)
+_BLOCK_EDGE = re.compile(
+    r"\b(?P<none>END\s+(?:IF|LOOP|WHILE|REPEAT|FOR)|BEGIN\s+(?:TRAN|TRANSACTION|WORK))\b"
+    r"|\b(?P<open>BEGIN|CASE)\b|\b(?P<close>END(?:\s+CASE|\s+TRY|\s+CATCH)?)\b|(?P<semicolon>;)",
+    re.IGNORECASE,
+)
+_MAX_ROUTINE_CHARS = 200_000
+# T-SQL ends a routine only at GO, Oracle at a slash.
+_UNIT_LINE = re.compile(r"^[ \t]*(?:GO|/)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement; `text` is ``script[start:end]``, its semicolon included.
+
+    `leading` holds the comments right above it, `trailing` one after it on its last line, both as written.
+    """
+
+    index: int
+    start: int
+    end: int
+    text: str
+    leading: tuple[str, ...] = ()
+    trailing: str = ""
+
+
+def split_statements(script: str, dialect: str, *, start: int = 0) -> list[Statement]:
+    """Returns the statements of a script from `start` on, in order."""
+    return _Splitter(script, lexer_for(dialect), start).run()
+
+
+class _Splitter:
+    """Walks the landmarks of a script once; a statement ends at a semicolon, a batch line or where another begins."""
+
+    def __init__(self, script: str, lexer: Lexer, start: int) -> None:
+        self._script = script
+        self._lexer = lexer
+        self._position = start  # where the search for landmarks goes on
+        self._cursor = start  # all before it is taken or passed over
+        self._start = -1  # of the statement at hand; negative between statements
+        self._depth = 0
+        self._comments: list[tuple[int, int]] = []
+        self._statements: list[Statement] = []
+        self._steps: dict[str, Callable[[re.Match[str], int, int], None]] = {
+            "comment": self._comment,
+            "open": self._open,
+            "close": self._close,
+            "begin": self._begin,
+            "semicolon": self._semicolon,
+            "batch": self._break,
+            "slash": self._break,
+            "client": self._client,
+            "delimiter": self._delimiter,
+        }
+
+    def run(self) -> list[Statement]:
+        while match := self._lexer.landmarks.search(self._script, self._position):
+            kind, begin = str(match.lastgroup), match.start()
+            self._position = self._lexer.comment_end(self._script, match) if kind == "comment" else match.end()
+            self._note_start(begin)
+            if kind in self._steps:
+                self._steps[kind](match, begin, self._position)
+            elif self._start < 0:
+                self._start = begin  # a quoted name or string, or MySQL's run comment
+        self._note_start(len(self._script))
+        self._finish(len(self._script))
+        return self._statements
+
+    def _note_start(self, before: int) -> None:
+        if self._start < 0 and (found := re.compile(r"\S").search(self._script, self._cursor, before)):
+            self._start = found.start()
+
+    def _comment(self, match: re.Match[str], begin: int, end: int) -> None:
+        if self._start >= 0:
+            return
+        last = self._statements[-1] if self._statements else None
+        if last and not last.trailing and "\n" not in self._script[last.end : begin]:
+            self._statements[-1] = replace(last, trailing=match[0])
+        else:
+            self._comments.append((begin, end))
+        self._cursor = end
+
+    def _open(self, match: re.Match[str], begin: int, end: int) -> None:
+        self._start = begin if self._start < 0 else self._start
+        self._depth += 1
+
+    def _close(self, match: re.Match[str], begin: int, end: int) -> None:
+        self._depth = max(0, self._depth - 1)
+
+    def _begin(self, match: re.Match[str], begin: int, end: int) -> None:
+        verb = match.start("verb")
+        if 0 <= self._start < verb and self._depth == 0 and not self._is_routine():
+            self._finish(verb)
+        self._start = verb if self._start < 0 else self._start
+
+    def _semicolon(self, match: re.Match[str], begin: int, end: int) -> None:
+        # Also between brackets, where it is an error: the statements after it are not to suffer.
+        if self._is_routine():
+            end = self._routine_end(end)
+        is_copy = self._start >= 0 and _COPY.match(self._script, self._start, end)
+        self._finish(end)
+        if is_copy and (data_end := _COPY_END.search(self._script, end)):
+            self._cursor = data_end.end()
+        self._position = max(self._position, self._cursor)
+
+    def _break(self, match: re.Match[str], begin: int, end: int) -> None:
+        self._finish(begin)
+        self._cursor = end
+
+    def _client(self, match: re.Match[str], begin: int, end: int) -> None:
+        if self._start >= 0 and match[0].startswith("."):
+            self._position = begin + 1  # the rest of a dotted name
+        else:
+            self._break(match, begin, end)
+
+    def _delimiter(self, match: re.Match[str], begin: int, end: int) -> None:
+        self._break(match, begin, end)
+        mark = match["delimiter_mark"]
+        if mark == ";":
+            return
+        reset = re.compile(r"^[ \t]*DELIMITER[ \t]+;", re.MULTILINE | re.IGNORECASE).search(self._script, end)
+        until = reset.start() if reset else len(self._script)
+        while (stop := self._script.find(mark, self._cursor, until)) >= 0:
+            self._note_start(stop)
+            self._finish(stop)
+            self._cursor = stop + len(mark)
+        self._position = self._cursor = until
+
+    def _is_routine(self) -> bool:
+        return self._start >= 0 and _ROUTINE.match(self._script, self._start) is not None
+
+    def _routine_end(self, end: int) -> int:
+        limit = min(len(self._script), self._start + _MAX_ROUTINE_CHARS)
+        if line := _UNIT_LINE.search(self._script, end, limit):
+            return line.start()
+        depth = 0
+        for edge in _BLOCK_EDGE.finditer(self._script, self._start, limit):
+            depth += {"open": 1, "close": -1}.get(str(edge.lastgroup), 0)
+            if edge.lastgroup == "semicolon" and depth <= 0 and edge.end() >= end:
+                return edge.end()
+        return end
+
+    def _finish(self, end: int) -> None:
+        if self._start >= 0:
+            text = self._script[self._start : end].rstrip()
+            index, stop = len(self._statements), self._start + len(text)
+            self._statements.append(Statement(index, self._start, stop, text, tuple(self._leading_comments())))
+        self._start, self._depth, self._comments, self._cursor = -1, 0, [], end
+
+    def _leading_comments(self) -> list[str]:
+        below, kept = self._start, []
+        for begin, end in reversed(self._comments):
+            if self._script.count("\n", end, below) > 1:
+                break  # a blank line sets it apart
+            kept.append(self._script[begin:end])
+            below = begin
+        return kept[::-1]

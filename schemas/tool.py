@@ -1,0 +1,119 @@
+"""Parses tools out of JSON text in any published form, each with the exact slice it was written as.
+
+The steps: find every tool in the text (`containers`), tell its form (`shapes`), check its schema (`validity`), flatten
+its parameters (`parameters`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .containers import Entry, read_entries
+from .document import ParsedTools, Tool, Unparsed
+from .errors import InvalidInput, InvalidTool
+from .jsontext import LOST, MAX_NESTING, LineIndex
+from .parameters import flatten_parameters
+from .shapes import clean_text, detect_shape, shorten
+from .validity import SchemaChecker
+
+__all__ = ["parse_tools"]
+
+_MAX_WARNING_CHARS = 500
+_NAME = re.compile(r'"name"\s*:\s*"([^"\\]{1,200})"')
+
+
+def parse_tools(texts: Sequence[str], *, namespaces: Sequence[str] = ()) -> ParsedTools:
+    """Parses every tool of `texts`, each one tool, a container of many, or several of either one after another.
+
+    Indexes count the flattened entries of all texts from 0, in order, and an entry that is left out keeps its own:
+    tools and unparsed ones together carry each index once. A container without tools takes none and is a warning.
+    Lines and columns count within the text the reason names. `namespaces[i]` applies to all tools of `texts[i]`;
+    missing ones are empty.
+
+    Raises: InvalidInput if `texts` is a single string, or there are more namespaces than texts.
+    """
+    if isinstance(texts, str):
+        raise InvalidInput("expected a list of texts, got one; put it in a list", field="tools")
+    if len(namespaces) > len(texts):
+        message = f"{len(namespaces)} namespaces for {len(texts)} texts; give one for each text, or none"
+        raise InvalidInput(message, field="namespaces")
+    reading = _Reading()
+    for number, text in enumerate(texts):
+        reading.read(text, number, namespaces[number] if number < len(namespaces) else "")
+    return reading.result()
+
+
+class _Reading:
+    """One pass over the texts of a request: what has been read so far."""
+
+    def __init__(self) -> None:
+        self.tools: list[Tool] = []
+        self.unparsed: list[Unparsed] = []
+        self.warnings: list[str] = []
+        self._checker = SchemaChecker()
+
+    def read(self, text: str, number: int, namespace: str) -> None:
+        lines: LineIndex | None = None
+        for entry in read_entries(text):
+            try:
+                self._read_entry(entry, text, number, namespace)
+            except InvalidTool as error:
+                lines = lines or LineIndex(text)
+                self._leave_out(entry, text, lines, str(error))
+
+    def result(self) -> ParsedTools:
+        if self._checker.is_exhausted:
+            self.warnings.append(
+                "the schemas hold more oddities than are checked; some went unchecked, all tools are ranked"
+            )
+        return ParsedTools(tuple(self.tools), tuple(self.unparsed), tuple(self.warnings))
+
+    def _read_entry(self, entry: Entry, text: str, number: int, namespace: str) -> None:
+        node, field = entry.node, f"tools[{number}]"
+        if entry.is_empty:
+            self.warnings.append(f"{field}: holds a list without tools")
+            return
+        if node.error:
+            raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}", field=field)
+        try:
+            shape = detect_shape(node.value)
+        except InvalidTool as error:
+            raise InvalidTool(str(error), field=field) from error
+        notes = [f"nested more than {MAX_NESTING} levels deep; what lies deeper is not read"] if node.is_pruned else []
+        references, problems = self._checker.check(shape.schema, shape.pointer, is_gemini=entry.is_gemini)
+        parameters, cuts = flatten_parameters(shape.schema, references)
+        notes += [*problems, *cuts]
+        self.warnings += [
+            shorten(f"tool {shorten(shape.name)!r}: {clean_text(note)}", _MAX_WARNING_CHARS) for note in notes
+        ]
+        self.tools.append(
+            Tool(
+                name=shape.name,
+                description=shape.description,
+                title=shape.title,
+                namespace=namespace,
+                parameters=parameters,
+                source=text[node.start : node.end],
+                index=self._next_index,
+            )
+        )
+
+    def _leave_out(self, entry: Entry, text: str, lines: LineIndex, reason: str) -> None:
+        node = entry.node
+        line, column = lines.locate(node.error_at if node.error else node.start)
+        name = _guess_name(text[node.start : None if node.end == LOST else node.end]) if node.error else ""
+        self.unparsed.append(Unparsed(self._next_index, name, reason, line, column))
+
+    @property
+    def _next_index(self) -> int:
+        return len(self.tools) + len(self.unparsed)
+
+
+def _guess_name(text: str) -> str:
+    match = _NAME.search(text)
+    return clean_text(match.group(1)) if match else ""
+
+
+def _lower_first(message: str) -> str:
+    return message[:1].lower() + message[1:]

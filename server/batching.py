@@ -1,0 +1,223 @@
+"""Lets the pairs of concurrent requests share batches, under a token budget and fairly.
+
+One worker thread owns the engine. It takes batches off the waiting requests by deficit round robin (Shreedhar and
+Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995) with tokens for bytes: every request is
+credited the same number of tokens per turn, so one with 5,000 pairs delays one with five by about one batch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from shortlist.router.scoring import CancelToken, PairScores
+from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
+
+if TYPE_CHECKING:
+    from shortlist.router.encoding import Pair
+    from shortlist.router.scorer import Engine
+
+__all__ = ["BatchError", "BatchingScorer", "fill_batch"]
+
+_LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
+_STOPPING = "the server is stopping; try another one, or again later"
+
+
+class BatchError(Exception):
+    """The engine failed on a batch that held pairs of this request; the cause is chained."""
+
+
+class BatchingScorer:
+    """Scores pairs through one engine for many threads at once; a `PairScorer`.
+
+    The worker thread starts with the object and ends with `close()`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: deque[_Job] = deque()
+        self._is_closed = False
+        self._changed = threading.Condition()
+        self._worker = threading.Thread(target=self._work, name="shortlist-batching", daemon=True)
+        self._worker.start()
+
+    def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
+        """Gives one logit per pair, in order, once the last of them is computed.
+
+        Raises:
+            RequestCancelled: `cancel` was set, or its time ran out; pairs still waiting are never computed.
+            ServerUnavailable: the scorer is closed, or was while pairs waited.
+            BatchError: the engine failed on a batch with pairs of this request.
+        """
+        cancel = cancel or CancelToken()
+        cancel.raise_if_cancelled()
+        job = _Job(pairs, cancel)
+        if pairs:
+            self._submit(job)
+            with cancel.calling(lambda: self._drop(job)):
+                self._await(job)
+        return job.scores()
+
+    def close(self, *, is_patient: bool = True) -> None:
+        """Takes no more pairs and fails the requests that still wait; if patient, waits for the running batch."""
+        with self._changed:
+            self._is_closed = True
+            for job in self._jobs:
+                job.fail(ServerUnavailable(_STOPPING))
+            self._jobs.clear()
+            self._changed.notify()
+        if is_patient:
+            self._worker.join()
+
+    @property
+    def num_waiting_pairs(self) -> int:
+        """How many pairs wait for a batch, those in the running one excluded."""
+        with self._changed:
+            return sum(len(job.waiting) for job in self._jobs)
+
+    def _submit(self, job: _Job) -> None:
+        with self._changed:
+            if self._is_closed:
+                raise ServerUnavailable(_STOPPING)
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def _await(self, job: _Job) -> None:
+        # An expired token calls nobody back, hence the timeout.
+        if not job.done.wait(job.cancel.remaining_seconds):
+            self._drop(job)
+
+    def _drop(self, job: _Job) -> None:
+        """Takes the job out of the queue and lets its caller go; a running batch is not stopped."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+            job.fail(RequestCancelled(_LEFT))
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            self._run(batch)
+
+    def _next_batch(self) -> list[_Place]:
+        """Waits for pairs and takes a batch; an empty one means that the scorer is closed."""
+        with self._changed:
+            while True:
+                self._forget_cancelled()
+                if self._jobs:
+                    return fill_batch(self._jobs, self._engine.max_batch_tokens)
+                if self._is_closed:
+                    return []
+                self._changed.wait()
+
+    def _forget_cancelled(self) -> None:
+        for job in [job for job in self._jobs if job.cancel.is_cancelled]:
+            self._jobs.remove(job)
+            job.fail(RequestCancelled(_LEFT))
+
+    def _run(self, batch: list[_Place]) -> None:
+        started = time.perf_counter()
+        try:
+            logits = self._engine.run([job.pairs[index] for job, index in batch])
+            results = list(zip(batch, logits, strict=True))
+        except Exception as error:  # whatever broke, the other requests and the worker go on
+            self._fail(batch, error)
+            return
+        infer_ms = (time.perf_counter() - started) * 1000
+        for job in _jobs_of(batch):
+            job.infer_ms += infer_ms
+        for (job, index), logit in results:
+            job.put(index, logit)
+
+    def _fail(self, batch: list[_Place], error: Exception) -> None:
+        with self._changed:
+            for job in _jobs_of(batch):
+                if job in self._jobs:
+                    self._jobs.remove(job)
+                job.fail(error)
+
+
+class _Job:
+    """The pairs of one call of `score`; `waiting` holds the places of those in no batch yet, the longest last."""
+
+    def __init__(self, pairs: Sequence[Pair], cancel: CancelToken) -> None:
+        self.pairs = pairs
+        self.cancel = cancel
+        self.waiting = sorted(range(len(pairs)), key=lambda index: (len(pairs[index]), -index))
+        self.credit_tokens = 0
+        self.infer_ms = 0.0
+        self.done = threading.Event()
+        self._logits = [0.0] * len(pairs)
+        self._num_missing = len(pairs)
+        self._submitted = time.perf_counter()
+        self._error: Exception | None = None
+
+    @property
+    def next_tokens(self) -> int:
+        """The length of the pair that comes next."""
+        return len(self.pairs[self.waiting[-1]])
+
+    def put(self, index: int, logit: float) -> None:
+        self._logits[index] = float(logit)
+        self._num_missing -= 1
+        if not self._num_missing:
+            self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.is_set():
+            self._error = error
+            self.done.set()
+
+    def scores(self) -> PairScores:
+        if isinstance(self._error, RequestCancelled | ServerUnavailable):
+            raise self._error
+        if self._error is not None:
+            raise BatchError("the batch with this request's pairs failed") from self._error
+        waited_ms = (time.perf_counter() - self._submitted) * 1000 - self.infer_ms
+        num_tokens = sum(map(len, self.pairs))
+        return PairScores(self._logits, num_tokens, queue_ms=max(0.0, waited_ms), infer_ms=self.infer_ms)
+
+
+_Place = tuple[_Job, int]
+
+
+def fill_batch(jobs: deque[_Job], max_batch_tokens: int) -> list[_Place]:
+    """Takes the pairs of the next batch off `jobs`, longest first; a pair above the budget goes alone.
+
+    Jobs with nothing left leave the queue. Those served last stand last; one whose next pair no longer fitted stands
+    first, so that it cannot be passed over twice.
+    """
+    turn_tokens = max(max_batch_tokens // len(jobs), *(job.next_tokens for job in jobs), 1)
+    batch: list[_Place] = []
+    passed: deque[_Job] = deque()
+    room = max_batch_tokens
+    while jobs:
+        job = jobs.popleft()
+        taken = _take_turn(job, turn_tokens, room, take_oversized=not batch)
+        batch += [(job, index) for index in taken]
+        room -= sum(len(job.pairs[index]) for index in taken)
+        if job.waiting:
+            (jobs if taken else passed).append(job)
+    jobs.extend(passed)
+    # Neighbours of like length suit the attention kernels that group by length.
+    batch.sort(key=lambda place: -len(place[0].pairs[place[1]]))
+    return batch
+
+
+def _take_turn(job: _Job, turn_tokens: int, room: int, *, take_oversized: bool) -> list[int]:
+    if take_oversized and job.next_tokens > room:
+        return [job.waiting.pop()]
+    if job.credit_tokens < job.next_tokens <= room:
+        job.credit_tokens += turn_tokens
+    taken = []
+    while job.waiting and job.next_tokens <= min(job.credit_tokens, room):
+        job.credit_tokens -= job.next_tokens
+        room -= job.next_tokens
+        taken.append(job.waiting.pop())
+    return taken
+
+
+def _jobs_of(batch: Iterable[_Place]) -> list[_Job]:
+    return list({id(job): job for job, _ in batch}.values())

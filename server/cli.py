@@ -1,0 +1,63 @@
+"""The `shortlist` command: reads the arguments, runs a subcommand, and turns its outcome into an exit code.
+
+Exit codes: 0 fine, 1 failure (one line on stderr says which), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from shortlist.schemas.errors import ShortlistError
+from shortlist.server import cli_eval, cli_select, cli_serve
+
+__all__ = ["build_parser", "main"]
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and gives its exit code; wrong usage raises SystemExit(2), as argparse does."""
+    args = build_parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        code = run(args)
+        sys.stdout.flush()
+    except ShortlistError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted")
+    except Exception as error:  # the process boundary: a defect of ours is one line too
+        _log.debug("unexpected error", exc_info=error)
+        return _fail(f"unexpected {type(error).__name__}: {error}")
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="shortlist", description="Picks the few tools or tables a language model needs for a query."
+    )
+    parser.add_argument("--version", action="version", version=f"shortlist {importlib.metadata.version('shortlist')}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    cli_serve.add_parser(subparsers)
+    cli_select.add_parsers(subparsers)
+    cli_eval.add_parser(subparsers)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"shortlist: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Reads tools, DDL and documents from files, folders and stdin, for the command line."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shortlist.schemas.errors import InvalidInput
+
+__all__ = ["Script", "read_documents", "read_script", "read_tool_texts"]
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """DDL joined from several files; `first_lines[i]`, from 1, is where `names[i]` begins in `text`."""
+
+    text: str
+    names: tuple[str, ...]
+    first_lines: tuple[int, ...]
+
+    def locate(self, line: int) -> tuple[str, int]:
+        """Says which file a line of `text` comes from, and its number there."""
+        place = bisect_right(self.first_lines, line) - 1
+        return self.names[place], line - self.first_lines[place] + 1
+
+
+def read_tool_texts(paths: Sequence[str]) -> list[str]:
+    """Reads tool texts: a `*.json` file is one text, a `*.jsonl` file one per line, a folder all such files below it.
+
+    Raises:
+        InvalidInput: a path cannot be read, or a folder holds no such file.
+    """
+    texts: list[str] = []
+    for name, text in _read(paths, suffixes=(".json", ".jsonl")):
+        texts += _lines(text) if name.endswith(".jsonl") else [text]
+    return texts
+
+
+def read_script(paths: Sequence[str]) -> Script:
+    """Reads DDL and joins it in order; a folder stands for all `*.sql` files below it.
+
+    Raises:
+        InvalidInput: a path cannot be read, or a folder holds no such file.
+    """
+    names, first_lines, parts = [], [], []
+    line = 1
+    for name, text in _read(paths, suffixes=(".sql",)):
+        # The last statement of a file need not end in a semicolon; the next file's first must not run into it.
+        part = text if text.rstrip().endswith(";") else text + "\n;"
+        names.append(name)
+        first_lines.append(line)
+        parts.append(part)
+        line += part.count("\n") + 1
+    text = parts[0].removesuffix("\n;") if len(parts) == 1 else "\n".join(parts)
+    return Script(text, tuple(names), tuple(first_lines))
+
+
+def read_documents(paths: Sequence[str]) -> list[str]:
+    """Reads documents, one a line, blank lines left out; a folder stands for all `*.txt` files below it.
+
+    Raises:
+        InvalidInput: a path cannot be read, or a folder holds no such file.
+    """
+    return [line for _, text in _read(paths, suffixes=(".txt",)) for line in _lines(text)]
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): it also breaks at form feeds and U+2028, which JSON and prose may hold.
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+
+
+def _read(paths: Sequence[str], *, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for path in paths or [STDIN]:
+        if path == STDIN:
+            yield "stdin", _decode(sys.stdin.buffer.read(), "stdin")
+        else:
+            for file in _files(Path(path), suffixes):
+                yield str(file), _read_file(file)
+
+
+def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    if not files:
+        wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
+        raise InvalidInput(f"the folder holds no {wanted} file", field=str(path))
+    return files
+
+
+def _read_file(file: Path) -> str:
+    try:
+        return _decode(file.read_bytes(), str(file))
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}", field=str(file)) from error
+
+
+def _decode(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"is not UTF-8 (byte {error.start + 1}); convert it first", field=name) from error

@@ -1,0 +1,106 @@
+"""The options that say which model runs and how, and the loading of it, shared by the subcommands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shortlist.router.pipeline import Router
+
+__all__ = ["add_model_options", "count", "load_router", "model_options_in", "positive", "slow_notice"]
+
+_NOTICE_SECONDS = 2.0
+_MODEL_OPTIONS = (
+    "model",
+    "revision",
+    "allow_download",
+    "device",
+    "dtype",
+    "attention",
+    "threads",
+    "max_batch_tokens",
+)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `load_router` reads."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", default="embedded", help="`embedded` (the default), a folder, or a hub name with --allow-download"
+    )
+    group.add_argument("--revision", help="the commit, tag or branch of a hub model")
+    group.add_argument("--allow-download", action="store_true", help="permit to fetch the model from the hub")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument("--attention", default="auto", help="the attention backend (default: auto)")
+    group.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads of the model (default: torch's choice)"
+    )
+    group.add_argument(
+        "--max-batch-tokens", type=positive, metavar="N", help="tokens of one batch at most (default: by device)"
+    )
+
+
+def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    """Lists the model options that differ from their defaults, as the user writes them."""
+    names = [name for name in _MODEL_OPTIONS if getattr(args, name) != parser.get_default(name)]
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def load_router(args: argparse.Namespace) -> Router:
+    """Loads the Router that the model options describe.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from shortlist.router.pipeline import Router  # torch: only the commands that need it pay for it
+
+    if args.threads is not None:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    return Router.load(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        attention=args.attention,
+        allow_download=args.allow_download,
+        revision=args.revision,
+        max_batch_tokens=args.max_batch_tokens,
+    )
+
+
+@contextmanager
+def slow_notice(text: str) -> Iterator[None]:
+    """Prints a line to stderr if the block takes longer than two seconds and someone is there to read it."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(_NOTICE_SECONDS, print, (text,), {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def count(text: str) -> int:
+    """Reads a whole number of 0 or more."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
+    return number
+
+
+def positive(text: str) -> int:
+    """Reads a whole number of 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give 1 or more")
+    return number

@@ -1,0 +1,139 @@
+"""Prints selections and model facts, as readable tables or as the response's proto3 JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+
+from google.protobuf import json_format
+from google.protobuf.message import Message as ProtoMessage
+
+from shortlist.v1 import router_pb2 as pb
+
+__all__ = ["print_info", "print_json", "print_notes", "print_selection"]
+
+_BAR_CELLS = 10
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_PLAIN_WIDTH = 100
+_STAGES = ("queue", "parse", "retrieve", "tokenize", "infer")
+
+
+def print_json(response: ProtoMessage) -> None:
+    """Prints a response as proto3 JSON, names in snake case, defaults included."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json_format.MessageToJson(
+        response,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        ensure_ascii=not is_unicode,
+    )
+    print(text)
+
+
+def print_selection(items: Sequence[pb.SelectedItem], report: pb.SelectionReport, *, noun: str) -> None:
+    """Prints the ranked items as a table and, below it, how they came about; `noun` is what they are, in the plural."""
+    for line in _table(items):
+        _print(line)
+    if items:
+        _print("")
+    _print(_summary(len(items), report, noun))
+
+
+def print_notes(report: pb.SelectionReport, *, locate: Callable[[pb.UnparsedItem], str]) -> None:
+    """Prints to stderr what was left out, cut or odd; `locate` says where an unparsed item stands."""
+    for unparsed in report.unparsed:
+        name = f" {unparsed.name}" if unparsed.name else ""
+        _print(f"left out{name} ({locate(unparsed)}): {unparsed.reason}", to_stderr=True)
+    for cut in report.truncated:
+        name = "the query" if cut.index < 0 else cut.name or f"document {cut.index}"
+        _print(f"cut {name}: {cut.kept_tokens} of {cut.total_tokens} tokens scored", to_stderr=True)
+    for warning in report.warnings:
+        _print(f"warning: {warning}", to_stderr=True)
+
+
+def print_info(info: pb.GetInfoResponse) -> None:
+    """Prints the facts of a model, one a line."""
+    limit = f"{info.max_message_bytes // (1024 * 1024)} MiB per message" if info.max_message_bytes else "none"
+    facts = [
+        ("model", f"{info.model_name} {info.model_version}"),
+        ("license", info.license or "unknown"),
+        ("parameters", f"{info.num_parameters:,}"),
+        ("vocabulary", f"{info.vocabulary_size:,}"),
+        ("query tokens", f"{info.default_query_tokens} by default, at most {info.max_query_tokens}"),
+        ("pair tokens", f"{info.default_pair_tokens} by default, at most {info.max_pair_tokens}"),
+        ("runs on", f"{info.device}, {info.dtype}, attention {info.attention}"),
+        ("limit", limit),
+        ("shortlist", info.server_version),
+        ("dialects", ", ".join(info.dialects)),
+    ]
+    for name, fact in facts:
+        _print(f"{name:<14}{fact}")
+
+
+def _table(items: Sequence[pb.SelectedItem]) -> Iterator[str]:
+    rank_width = len(str(len(items)))
+    room = _line_width() - rank_width - _BAR_CELLS - len("  0.000  ") - 2
+    for item in items:
+        mark = "  (always included)" if item.always_included else ""
+        label = _cut(_label(item), room - len(mark)) + mark
+        yield f"{item.rank:>{rank_width}}  {item.score:.3f}  {_bar(item.score)}  {label}".rstrip()
+
+
+def _label(item: pb.SelectedItem) -> str:
+    if not item.name:
+        return item.source or f"document {item.index}"
+    return f"{item.namespace}.{item.name}" if item.namespace else item.name
+
+
+def _bar(score: float) -> str:
+    """Draws a score of 0..1 in eighths of a cell."""
+    full, eighths = divmod(round(score * _BAR_CELLS * 8), 8)
+    return ("█" * full + _EIGHTHS[eighths]).ljust(_BAR_CELLS)[:_BAR_CELLS]
+
+
+def _summary(num_items: int, report: pb.SelectionReport, noun: str) -> str:
+    dropped = f", {report.num_dropped} dropped by the first stage" if report.num_dropped else ""
+    left_out = f", {len(report.unparsed)} left out" if report.unparsed else ""
+    stages = ", ".join(f"{stage} {getattr(report.timings, f'{stage}_ms'):.0f}" for stage in _STAGES)
+    return (
+        f"{num_items} of {report.num_candidates} {noun} ({report.num_scored} scored{dropped}{left_out}) · "
+        f"{report.num_tokens:,} tokens · {report.timings.total_ms:.0f} ms ({stages}) · "
+        f"{report.model_name} {report.model_version}"
+    )
+
+
+def _line_width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
+
+
+def _cut(text: str, width: int) -> str:
+    """Shortens a text to terminal cells; East Asian wide characters take two."""
+    text = _visible(text[: 4 * max(width, 1)])
+    if sum(map(_cells, text)) <= width:
+        return text
+    kept, room = "", max(width - 1, 1)
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _visible(text: str) -> str:
+    """Replaces control characters: names come from strangers, and a terminal obeys what it is sent."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _print(line: str, *, to_stderr: bool = False) -> None:
+    stream = sys.stderr if to_stderr else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    print(_visible(line).encode(encoding, "replace").decode(encoding), file=stream)

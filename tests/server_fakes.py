@@ -1,0 +1,200 @@
+"""A Router and an engine without a model, with the signatures of the real ones: a pair scores by shared words."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shortlist.router.results import Message, Selected, Selection, Timings
+from shortlist.router.scoring import CancelToken, PairScorer, PairScores
+from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
+from shortlist.schemas.table import parse_tables
+from shortlist.schemas.tool import parse_tools
+
+
+@dataclass(frozen=True)
+class FakePair:
+    query: str
+    chunk: str
+    num_tokens: int = 0
+
+    def __len__(self) -> int:
+        return self.num_tokens or 4 + len(words(self.query)) + len(words(self.chunk))
+
+
+@dataclass
+class FakeEngine:
+    """Scores a pair by the share of the query's words it holds; `gate` holds every batch back until it is set.
+
+    A chunk with "explode" fails the batch, one with "stall" says so on stdout and sleeps for a minute.
+    """
+
+    max_batch_tokens: int = 1000
+    batches: list[list[FakePair]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def run(self, pairs: Sequence[FakePair]) -> list[float]:
+        self.batches.append(list(pairs))
+        self.entered.release()
+        assert self.gate.wait(20), "the test never opened the gate"
+        if any("stall" in pair.chunk for pair in pairs):
+            print("stalling", flush=True)
+            time.sleep(60)
+        if any("explode" in pair.chunk for pair in pairs):
+            raise RuntimeError(f"the engine exploded on {pairs[0].query}")
+        return [overlap(pair.query, pair.chunk) for pair in pairs]
+
+    def wait_until_entered(self) -> None:
+        assert self.entered.acquire(timeout=10), "no batch reached the engine"
+
+    @property
+    def queries(self) -> list[set[str]]:
+        return [{pair.query for pair in batch} for batch in self.batches]
+
+
+@dataclass
+class DirectScorer:
+    engine: FakeEngine
+
+    def score(self, pairs: Sequence[FakePair], *, cancel: CancelToken | None = None) -> PairScores:
+        return PairScores(self.engine.run(pairs), sum(map(len, pairs)), 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class FakeInfo:
+    name: str = "fake"
+    version: str = "1"
+    device: str = "cpu"
+    dtype: str = "float32"
+    attention: str = "none"
+    max_query_tokens: int = 256
+    max_pair_tokens: int = 512
+    default_query_tokens: int = 128
+    default_pair_tokens: int = 512
+    num_parameters: int = 5_000_000_000
+    vocabulary_size: int = 100
+    license: str = "MIT"
+
+
+class Router:
+    """Has the name of the real one, so that a module holding it can stand in for `shortlist.router.pipeline`."""
+
+    def __init__(self, engine: FakeEngine | None = None, scorer: PairScorer | None = None) -> None:
+        self.engine = engine or FakeEngine()
+        self.info = FakeInfo()
+        self._scorer = scorer or DirectScorer(self.engine)
+
+    @classmethod
+    def load(cls, model: str = "embedded", **_: Any) -> Router:
+        if model == "missing":
+            raise ShortlistError("no such model")
+        if model == "slow":
+            time.sleep(30)
+        return cls()
+
+    def with_scorer(self, scorer: PairScorer) -> Router:
+        return Router(self.engine, scorer)
+
+    def select_tools(
+        self, query: str | Sequence[Message], tools: Sequence[str], *, namespaces: Sequence[str] = (), **options: Any
+    ) -> Selection:
+        parsed = parse_tools(tools, namespaces=namespaces)
+        found = [Selected(tool.name, tool.index, 0, 0.0, tool.source, tool.namespace) for tool in parsed.tools]
+        selection = self._select(query, found, **options)
+        warnings = parsed.warnings + selection.warnings
+        return dataclasses.replace(selection, unparsed=parsed.unparsed, warnings=warnings)
+
+    def select_tables(
+        self, query: str | Sequence[Message], ddl: str, *, dialect: str | None = None, **options: Any
+    ) -> Selection:
+        parsed = parse_tables(ddl, dialect=dialect)
+        found = [Selected(table.name, table.index, 0, 0.0, table.source, table.namespace) for table in parsed.tables]
+        return dataclasses.replace(self._select(query, found, **options), unparsed=parsed.unparsed)
+
+    def rerank(
+        self,
+        query: str | Sequence[Message],
+        documents: Sequence[str],
+        *,
+        max_query_tokens: int | None = None,
+        max_pair_tokens: int | None = None,
+        overlap_tokens: int = 80,
+        return_documents: bool = True,
+        **options: Any,
+    ) -> Selection:
+        if max_pair_tokens is not None and max_pair_tokens > self.info.max_pair_tokens:
+            raise InvalidInput(
+                f"is {max_pair_tokens}; the model takes {self.info.max_pair_tokens}", field="max_pair_tokens"
+            )
+        found = [Selected("", index, 0, 0.0, document) for index, document in enumerate(documents)]
+        selection = self._select(query, found, **options)
+        if return_documents:
+            return selection
+        return dataclasses.replace(
+            selection, items=tuple(dataclasses.replace(item, source="") for item in selection.items)
+        )
+
+    def _select(
+        self,
+        query: str | Sequence[Message],
+        found: Sequence[Selected],
+        *,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        always_include: Sequence[str] = (),
+        max_candidates: int = 50,
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Selection:
+        if (expected_model or "fake") != "fake" or (expected_version or "1") != "1":
+            raise ModelMismatch(f"the loaded model is fake 1, not {expected_model} {expected_version}")
+        text = query if isinstance(query, str) else " ".join(message.content for message in query)
+        kept = found[: max_candidates or len(found)]
+        scores = self._scorer.score([FakePair(text, item.source) for item in kept], cancel=cancel)
+        ranked = sorted(zip(scores.logits, kept, strict=True), key=lambda pair: (-pair[0], pair[1].index))
+        pinned = [pair for pair in ranked if pair[1].name in always_include]
+        free = [pair for pair in ranked if pair not in pinned and pair[0] >= min_score]
+        chosen = sorted(pinned + free[: top_n or len(free)], key=lambda pair: (-pair[0], pair[1].index))
+        names = {item.name for item in found}
+        return Selection(
+            items=tuple(
+                dataclasses.replace(item, rank=rank, score=score, always_included=item.name in always_include)
+                for rank, (score, item) in enumerate(chosen, start=1)
+            ),
+            num_candidates=len(found),
+            num_scored=len(kept),
+            num_dropped=len(found) - len(kept),
+            unparsed=(),
+            warnings=tuple(f"no candidate is named {name!r}" for name in always_include if name not in names),
+            truncated=(),
+            model_name=self.info.name,
+            model_version=self.info.version,
+            num_tokens=scores.num_tokens,
+            timings=Timings(
+                queue_ms=scores.queue_ms, infer_ms=scores.infer_ms, total_ms=scores.queue_ms + scores.infer_ms
+            ),
+        )
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def overlap(query: str, chunk: str) -> float:
+    wanted = set(words(query))
+    return len(wanted & set(words(chunk))) / len(wanted) if wanted else 0.0
+
+
+def tool(name: str, description: str = "", **more: Any) -> dict[str, Any]:
+    function: Mapping[str, Any] = {"name": name, "description": description, "parameters": {"type": "object"}, **more}
+    return {"type": "function", "function": dict(function)}

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from server_fakes import FakeEngine, FakePair
+from server_fixtures import wait_until
+
+from shortlist.router.scoring import CancelToken
+from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
+from shortlist.server.batching import BatchError, BatchingScorer, _Job, fill_batch
+
+Submit = Callable[..., "Future[object]"]
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(max_batch_tokens=100)
+
+
+@pytest.fixture
+def scorer(engine: FakeEngine) -> Iterator[BatchingScorer]:
+    scorer = BatchingScorer(engine)
+    yield scorer
+    engine.gate.set()
+    scorer.close()
+
+
+@pytest.fixture
+def submit(scorer: BatchingScorer, engine: FakeEngine) -> Iterator[Submit]:
+    """Calls score() on a thread, and returns once its pairs stand in the queue or in the engine."""
+    with ThreadPoolExecutor() as pool:
+
+        def submit(pairs: list[FakePair], cancel: CancelToken | None = None) -> Future[object]:
+            before = scorer.num_waiting_pairs + sum(map(len, engine.batches))
+            future = pool.submit(scorer.score, pairs, cancel=cancel)
+            wait_until(lambda: scorer.num_waiting_pairs + sum(map(len, engine.batches)) > before)
+            return future
+
+        yield submit
+        engine.gate.set()
+
+
+@pytest.fixture
+def busy(submit: Submit, engine: FakeEngine) -> Future[object]:
+    """A request whose only pair keeps the engine busy until the gate opens."""
+    engine.gate.clear()
+    future = submit(pairs_of("busy", [10]))
+    engine.wait_until_entered()
+    return future
+
+
+def pairs_of(query: str, lengths: list[int]) -> list[FakePair]:
+    return [FakePair(query, query if place % 2 else "", length) for place, length in enumerate(lengths)]
+
+
+def test_logits_come_in_the_order_of_the_pairs(scorer: BatchingScorer) -> None:
+    scores = scorer.score([FakePair("a b", chunk) for chunk in ("a", "", "a b", "b and more words")])
+    assert scores.logits == [0.5, 0.0, 1.0, 0.5]
+
+
+def test_tokens_and_times_are_counted(scorer: BatchingScorer) -> None:
+    scores = scorer.score(pairs_of("a", [10, 20, 30]))
+    assert (scores.num_tokens, scores.infer_ms >= 0, scores.queue_ms >= 0) == (60, True, True)
+
+
+def test_no_pairs_need_no_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    assert scorer.score([]).logits == []
+    assert engine.batches == []
+
+
+def test_no_batch_exceeds_the_budget(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    scorer.score(pairs_of("a", [30] * 10))
+    assert [len(batch) for batch in engine.batches] == [3, 3, 3, 1]
+
+
+def test_a_pair_above_the_budget_runs_alone(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    scorer.score(pairs_of("a", [10, 500, 20]))
+    assert [[len(pair) for pair in batch] for batch in engine.batches] == [[500], [20, 10]]
+
+
+def test_concurrent_requests_share_a_batch(submit: Submit, engine: FakeEngine, busy: Future[object]) -> None:
+    futures = [submit(pairs_of("first", [10, 10])), submit(pairs_of("second", [10, 10]))]
+    engine.gate.set()
+    assert [future.result(5).logits for future in futures] == [[0.0, 1.0], [0.0, 1.0]]
+    assert engine.queries == [{"busy"}, {"first", "second"}]
+
+
+def test_a_huge_request_delays_a_small_one_by_one_batch(
+    submit: Submit, engine: FakeEngine, busy: Future[object]
+) -> None:
+    huge = submit(pairs_of("huge", [20] * 500))
+    small = submit(pairs_of("small", [20, 20]))
+    engine.gate.set()
+    small.result(5)
+    huge.result(5)
+    assert max(place for place, queries in enumerate(engine.queries) if "small" in queries) == 1
+
+
+def test_the_rest_of_a_batch_goes_to_whoever_has_pairs(
+    submit: Submit, engine: FakeEngine, busy: Future[object]
+) -> None:
+    huge = submit(pairs_of("huge", [20] * 8))
+    small = submit(pairs_of("small", [20]))
+    engine.gate.set()
+    huge.result(5)
+    small.result(5)
+    assert [sum(map(len, batch)) for batch in engine.batches] == [10, 100, 80]
+
+
+def test_cancelled_pairs_leave_the_queue_uncomputed(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    cancel = CancelToken()
+    waiting = submit(pairs_of("unwanted", [20] * 50), cancel)
+    cancel.cancel()
+    with pytest.raises(RequestCancelled):
+        waiting.result(5)
+    assert scorer.num_waiting_pairs == 0
+    engine.gate.set()
+    busy.result(5)
+    assert engine.queries == [{"busy"}]
+
+
+def test_expired_pairs_leave_the_queue_uncomputed(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    waiting = submit(pairs_of("late", [20]), CancelToken(timeout_seconds=0.05))
+    with pytest.raises(RequestCancelled):
+        waiting.result(5)
+    engine.gate.set()
+    scorer.score(pairs_of("next", [20]))
+    assert engine.queries == [{"busy"}, {"next"}]
+
+
+def test_a_cancelled_caller_does_not_wait_for_the_running_batch(submit: Submit, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    cancel = CancelToken()
+    running = submit(pairs_of("running", [20]), cancel)
+    engine.wait_until_entered()
+    cancel.cancel()
+    with pytest.raises(RequestCancelled):
+        running.result(5)
+
+
+def test_a_request_cancelled_before_it_begins_is_not_queued(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(RequestCancelled):
+        scorer.score(pairs_of("a", [10]), cancel=cancel)
+    assert engine.batches == []
+
+
+def test_a_failing_batch_fails_only_the_requests_in_it(scorer: BatchingScorer) -> None:
+    with pytest.raises(BatchError) as caught:
+        scorer.score([FakePair("a", "explode")])
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert scorer.score([FakePair("a", "a")]).logits == [1.0]
+
+
+def test_too_few_logits_fail_the_batch(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    engine.run = lambda pairs: [0.5]  # type: ignore[method-assign]
+    with pytest.raises(BatchError):
+        scorer.score(pairs_of("a", [10, 10]))
+
+
+def test_closing_fails_those_who_wait_and_finishes_the_running_batch(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    waiting = submit(pairs_of("waiting", [20]))
+    closing = threading.Thread(target=scorer.close)
+    closing.start()
+    with pytest.raises(ServerUnavailable):
+        waiting.result(5)
+    engine.gate.set()
+    closing.join(5)
+    assert busy.result(5).logits == [0.0]
+
+
+def test_a_closed_scorer_takes_nothing(scorer: BatchingScorer) -> None:
+    scorer.close()
+    with pytest.raises(ServerUnavailable):
+        scorer.score(pairs_of("a", [10]))
+
+
+@given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=30), min_size=1, max_size=8), st.integers(10, 120))
+def test_every_pair_is_batched_once_within_the_budget(requests: list[list[int]], budget: int) -> None:
+    jobs = deque(_Job(pairs_of("q", lengths), CancelToken()) for lengths in requests)
+    batches = list(batches_of(jobs, budget))
+    placed = [(id(job), index) for batch in batches for job, index in batch]
+    sizes = [sum(len(job.pairs[index]) for job, index in batch) for batch in batches]
+    assert len(placed) == len(set(placed)) == sum(map(len, requests))
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+
+
+@given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=50, max_size=200))
+def test_no_request_waits_longer_than_its_fair_share(length: int, neighbour: list[int]) -> None:
+    small = _Job(pairs_of("small", [length]), CancelToken())
+    jobs = deque([_Job(pairs_of("huge", neighbour), CancelToken()), small])
+    batches = list(batches_of(jobs, 100))
+    assert min(place for place, batch in enumerate(batches) if (small, 0) in batch) <= 1
+
+
+def batches_of(jobs: deque[_Job], budget: int) -> Iterator[list[tuple[_Job, int]]]:
+    while jobs:
+        yield fill_batch(jobs, budget)

@@ -1,0 +1,189 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+from shortlist.schemas.document import ParsedTools
+from shortlist.schemas.parameters import MAX_DEPTH, MAX_PARAMETERS
+from shortlist.schemas.tool import parse_tools
+
+FIXTURES = Path(__file__).parent / "fixtures" / "tools"
+
+
+def parse(schema: object, **members: object) -> ParsedTools:
+    return parse_tools([json.dumps({"name": "tool", "parameters": schema, **members})])
+
+
+def test_nested_parameters_are_flattened_in_reading_order() -> None:
+    (tool,) = parse_tools([(FIXTURES / "nested.json").read_text(encoding="utf-8")]).tools
+
+    lines = [f"{p.path} | {p.type} | {'required' if p.required else 'optional'}" for p in tool.parameters]
+
+    assert lines == (FIXTURES / "nested.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("schema", "phrase"),
+    [
+        ({"type": ["integer", "null"]}, "integer or null"),
+        ({"type": "string", "nullable": True}, "string or null"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string or null"),
+        ({"type": "BOOLEAN"}, "boolean"),
+        ({"enum": ["a", 1]}, "string or integer"),
+        ({"type": "array"}, "array"),
+        ({"properties": {}}, ""),
+        (True, ""),
+    ],
+    ids=["list", "nullable", "any-of", "upper-case", "from-enum", "bare-array", "unknown", "boolean-schema"],
+)
+def test_types_read_as_phrases(schema: object, phrase: str) -> None:
+    parsed = parse({"type": "object", "properties": {"x": schema}})
+
+    assert (parsed.tools[0].parameters[0].type, parsed.warnings) == (phrase, ())
+
+
+@pytest.mark.parametrize(
+    ("schema", "complaint"),
+    [
+        ({"properties": {"x": {"type": "float"}}}, "/parameters/properties/x/type: 'float' is not a JSON Schema type"),
+        ({"properties": {"x": {"type": "any"}}}, "/parameters/properties/x/type: 'any'"),
+        ({"properties": {"x": {"type": "string", "required": True}}}, "/parameters/properties/x/required: True"),
+        ({"properties": {"a/b": {"description": 5}, "x": {}}}, "/parameters/properties/a~1b/description: 5"),
+        ({"properties": {"x": "string"}}, "/parameters/properties/x: 'string'"),
+        (
+            {"type": "dict", "properties": {"x": {}}},
+            "/parameters/type: 'dict' is not a JSON Schema type; it is read as",
+        ),
+        ([{"name": "x", "type": "string"}], "/parameters: not a JSON Schema"),
+        ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is no known draft"),
+        ({"properties": {"x": {"exclusiveMinimum": True}}}, "/parameters/properties/x/exclusiveMinimum"),
+    ],
+    ids=["float", "any", "required", "escaped", "text", "dict", "list", "dialect", "draft-4-keyword"],
+)
+def test_an_invalid_schema_is_ranked_with_a_warning_that_names_tool_and_place(schema: object, complaint: str) -> None:
+    parsed = parse(schema)
+
+    assert "x" in [parameter.name for parameter in parsed.tools[0].parameters]
+    (warning,) = parsed.warnings
+    assert warning.startswith("tool 'tool': ")
+    assert complaint in warning
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "properties": {"x": {"minimum": 0, "exclusiveMinimum": True}},
+        },
+        {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"x": {"items": [{"type": "string"}]}}},
+        {"$schema": "http://json-schema.org/draft-03/schema#", "properties": {"x": {"type": "any", "required": True}}},
+    ],
+    ids=["draft-4", "draft-7", "draft-3"],
+)
+def test_a_schema_is_held_against_the_draft_it_names(schema: object) -> None:
+    assert parse(schema).warnings == ()
+
+
+@pytest.mark.parametrize("schema", [None, True, {}, {"type": "object", "properties": {}}], ids=repr)
+def test_a_tool_without_parameters_is_no_oddity(schema: object) -> None:
+    parsed = parse(schema)
+
+    assert (parsed.tools[0].parameters, parsed.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["https://example.com/schema.json", "file:///etc/passwd", "other.json#/x"],
+    ids=["http", "file", "relative"],
+)
+def test_a_remote_reference_is_refused_with_a_warning(reference: str) -> None:
+    parsed = parse({"properties": {"x": {"$ref": reference}}})
+
+    assert parsed.tools[0].parameters[0].name == "x"
+    assert "/parameters/properties/x/$ref" in parsed.warnings[0]
+    assert "a remote reference is not fetched" in parsed.warnings[0]
+
+
+def test_a_local_reference_to_nothing_is_a_warning() -> None:
+    assert "nothing stands there" in parse({"properties": {"x": {"$ref": "#/$defs/Gone"}}}).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "definition"),
+    [
+        ("#/$defs/a~1b", {"type": "integer"}),
+        ("#here", {"$anchor": "here", "type": "integer"}),
+        ("own.json", {"$id": "own.json", "type": "integer"}),
+    ],
+    ids=["pointer", "anchor", "id"],
+)
+def test_local_references_resolve(reference: str, definition: dict[str, object]) -> None:
+    parsed = parse({"properties": {"x": {"$ref": reference}}, "$defs": {"a/b": definition}})
+
+    assert (parsed.tools[0].parameters[0].type, parsed.warnings) == ("integer", ())
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        {"A": {"$ref": "#/$defs/A"}},
+        {"A": {"properties": {"next": {"$ref": "#/$defs/A"}}}},
+        {"A": {"allOf": [{"$ref": "#/$defs/B"}]}, "B": {"anyOf": [{"$ref": "#/$defs/A"}]}},
+        {"A": {"$ref": "#"}},
+    ],
+    ids=["itself", "child", "two", "root"],
+)
+def test_recursive_schemas_end(definitions: dict[str, object]) -> None:
+    (tool,) = parse({"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": definitions}).tools
+
+    assert tool.parameters[0].path == "x"
+    assert len(tool.parameters) <= 2
+
+
+def test_references_that_unfold_without_end_are_cut_with_a_warning() -> None:
+    levels = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 10} for n in range(14)}
+
+    parsed = parse({"$ref": "#/$defs/d0", "$defs": {**levels, "d14": {"type": "object"}}})
+
+    assert "too often to be unfolded" in parsed.warnings[0]
+
+
+def test_depth_is_bounded_and_the_cut_is_said() -> None:
+    schema: dict[str, object] = json.loads('{"properties": {"a": ' * 9 + "{}" + "}}" * 9)
+
+    parsed = parse(schema)
+
+    assert [parameter.depth for parameter in parsed.tools[0].parameters] == list(range(MAX_DEPTH))
+    assert f"more than {MAX_DEPTH} levels deep" in parsed.warnings[0]
+
+
+def test_the_number_of_parameters_is_bounded_and_shallow_ones_come_first() -> None:
+    wide = {"properties": {f"p{n}": {"type": "string"} for n in range(MAX_PARAMETERS)}}
+
+    parsed = parse({"properties": {"deep": wide, "last": {"type": "string"}}})
+
+    paths = [parameter.path for parameter in parsed.tools[0].parameters]
+    assert (len(paths), paths[0], paths[-1]) == (MAX_PARAMETERS, "deep", "last")
+    assert f"more than {MAX_PARAMETERS} parameters" in parsed.warnings[0]
+
+
+def test_a_tool_of_one_megabyte_is_read_in_a_second() -> None:
+    properties = {f"p{n}": {"type": "string", "description": "x" * 20} for n in range(15_000)}
+    start = time.perf_counter()
+
+    parsed = parse({"type": "object", "properties": properties})
+
+    assert len(parsed.tools) == 1
+    assert time.perf_counter() - start < 1.5
+
+
+def test_five_thousand_tools_are_read_in_under_three_seconds() -> None:
+    tools = [json.loads((FIXTURES / "neutral.json").read_text()) | {"name": f"tool_{n}"} for n in range(5000)]
+    text = json.dumps({"jsonrpc": "2.0", "result": {"tools": tools}})
+    start = time.perf_counter()
+
+    parsed = parse_tools([text])
+
+    assert [tool.index for tool in parsed.tools] == list(range(5000))
+    assert time.perf_counter() - start < 3

@@ -1,0 +1,57 @@
+"""Reads the base model, multilingual-e5-small (MIT), as a folder in Hugging Face's BERT names, into the packed encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer as FastTokenizer
+
+from shortlist.router.encoding import Tokenizer
+from shortlist.router.model import CrossEncoder, ModelConfig
+
+
+def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
+    """Loads the encoder with a fresh head; positions are those of BERT, which XLM-R's names shift by two on export."""
+    fields = json.loads((folder / "config.json").read_text())
+    config = ModelConfig(
+        num_layers=fields["num_hidden_layers"],
+        hidden_size=fields["hidden_size"],
+        num_heads=fields["num_attention_heads"],
+        intermediate_size=fields["intermediate_size"],
+        vocabulary_size=fields["vocab_size"],
+        max_pair_tokens=fields["max_position_embeddings"],
+        position_offset=2,
+        num_token_types=1,
+        layer_norm_eps=1e-12,
+    )
+    model = CrossEncoder(config)
+    model.load_state_dict(rename(load_file(folder / "model.safetensors"), config), strict=False)
+    fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
+    return model, Tokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
+
+
+def rename(weights: dict[str, torch.Tensor], config: ModelConfig) -> dict[str, torch.Tensor]:
+    """Maps BERT's names to ours, with query, key and value stacked."""
+    ours = {
+        "words.weight": weights["embeddings.word_embeddings.weight"],
+        "positions.weight": weights["embeddings.position_embeddings.weight"],
+        "token_types.weight": weights["embeddings.token_type_embeddings.weight"][:1],
+    }
+    names = {"embedding_norm": "embeddings.LayerNorm"}
+    for layer in range(config.num_layers):
+        theirs, mine = f"encoder.layer.{layer}.", f"layers.{layer}."
+        names[mine + "attention_out"] = theirs + "attention.output.dense"
+        names[mine + "attention_norm"] = theirs + "attention.output.LayerNorm"
+        names[mine + "up"] = theirs + "intermediate.dense"
+        names[mine + "down"] = theirs + "output.dense"
+        names[mine + "output_norm"] = theirs + "output.LayerNorm"
+        for kind in ("weight", "bias"):
+            parts = [weights[f"{theirs}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
+            ours[f"{mine}qkv.{kind}"] = torch.cat(parts)
+    for mine, theirs in names.items():
+        for kind in ("weight", "bias"):
+            ours[f"{mine}.{kind}"] = weights[f"{theirs}.{kind}"]
+    return ours
