@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shortlist.schemas.document import Unparsed
 
-__all__ = ["Message", "Selected", "Selection", "Timings", "Truncation"]
+__all__ = ["Message", "ModelInfo", "Selected", "Selection", "Timings", "Truncation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,24 @@ class Message:
 
     role: str
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What runs, where, and its limits in tokens; a query's special tokens count towards `max_query_tokens`."""
+
+    name: str
+    version: str
+    license: str
+    device: str
+    dtype: str
+    attention: str
+    max_query_tokens: int
+    max_pair_tokens: int
+    default_query_tokens: int
+    default_pair_tokens: int
+    num_parameters: int
+    vocabulary_size: int
 
 
 @dataclass(frozen=True, slots=True)

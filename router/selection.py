@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score"]
@@ -34,11 +34,10 @@ class ScoreWeights:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the caller wants: `top_n` 0 is all, `min_score` in 0..1, names in `always_include` come on top of `top_n`."""
+    """What the caller wants: `top_n` 0 is all, `min_score` lies in 0..1; pinned candidates heed neither."""
 
     top_n: int = 5
     min_score: float = 0.0
-    always_include: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Scored:
     """One candidate with its score; `place` is its position in the request's list of parsed items."""
 
     place: int
-    name: str
     score: float
     is_pinned: bool = False
 

@@ -26,6 +26,7 @@ MAX_TABLES = 20_000
 _MAX_STATEMENT_CHARS = 1_000_000
 _MAX_NESTING = 200
 _MAX_WARNINGS = 50
+_MAX_REREAD_CHARS = 20_000_000
 _MAX_RESTARTS = 100
 _SAMPLED_STATEMENTS = 40
 # Deep nesting and odd input surface from the parser as more than its own errors.
@@ -61,6 +62,7 @@ class ScriptReader:
         self._warnings: list[str] = []
         self._starts = line_starts(script)
         self._num_restarts = 0
+        self._num_reread = 0
 
     def read(self) -> ParsedTables:
         """Returns all that the script defines."""
@@ -80,8 +82,9 @@ class ScriptReader:
             except StatementError as error:
                 self._report(statement, prepared, error, base)
                 restart = _FRESH_START.search(statement.text, 1)
-                if restart and self._num_restarts < _MAX_RESTARTS:
+                if restart and self._num_restarts < _MAX_RESTARTS and self._num_reread < _MAX_REREAD_CHARS:
                     self._num_restarts += 1
+                    self._num_reread += len(statement.text)
                     return statement.start + restart.end(), base + statement.index + 1
         return -1, 0
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from .lexing import Lexer, lexer_for
+from .lexing import lexer_for
 
 __all__ = ["Statement", "split_statements"]
 
@@ -24,7 +25,9 @@ _BLOCK_EDGE = re.compile(
     re.IGNORECASE,
 )
 _MAX_ROUTINE_CHARS = 200_000
+_MAX_ROUTINE_SCAN = 5_000_000
 # T-SQL ends a routine only at GO, Oracle at a slash.
+_UNIT_LINE_DIALECTS = frozenset({"tsql", "fabric", "oracle", ""})
 _UNIT_LINE = re.compile(r"^[ \t]*(?:GO|/)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -43,23 +46,26 @@ class Statement:
     trailing: str = ""
 
 
-def split_statements(script: str, dialect: str, *, start: int = 0) -> list[Statement]:
-    """Returns the statements of a script from `start` on, in order."""
-    return _Splitter(script, lexer_for(dialect), start).run()
+def split_statements(script: str, dialect: str, *, start: int = 0) -> Iterator[Statement]:
+    """Yields the statements of a script from `start` on, in order, reading no further than asked for."""
+    return _Splitter(script, dialect, start).run()
 
 
 class _Splitter:
     """Walks the landmarks of a script once; a statement ends at a semicolon, a batch line or where another begins."""
 
-    def __init__(self, script: str, lexer: Lexer, start: int) -> None:
+    def __init__(self, script: str, dialect: str, start: int) -> None:
         self._script = script
-        self._lexer = lexer
+        self._lexer = lexer_for(dialect)
         self._position = start  # where the search for landmarks goes on
         self._cursor = start  # all before it is taken or passed over
         self._start = -1  # of the statement at hand; negative between statements
         self._depth = 0
         self._comments: list[tuple[int, int]] = []
-        self._statements: list[Statement] = []
+        self._statements: list[Statement] = []  # finished, not yet yielded
+        self._num_statements = 0
+        self._unit_lines: list[int] | None = None if dialect in _UNIT_LINE_DIALECTS else []
+        self._routine_budget = _MAX_ROUTINE_SCAN
         self._steps: dict[str, Callable[[re.Match[str], int, int], None]] = {
             "comment": self._comment,
             "open": self._open,
@@ -72,7 +78,7 @@ class _Splitter:
             "delimiter": self._delimiter,
         }
 
-    def run(self) -> list[Statement]:
+    def run(self) -> Iterator[Statement]:
         while match := self._lexer.landmarks.search(self._script, self._position):
             kind, begin = str(match.lastgroup), match.start()
             self._position = self._lexer.comment_end(self._script, match) if kind == "comment" else match.end()
@@ -81,9 +87,11 @@ class _Splitter:
                 self._steps[kind](match, begin, self._position)
             elif self._start < 0:
                 self._start = begin  # a quoted name or string, or MySQL's run comment
+            while len(self._statements) > 1:  # the last may yet get a comment beside it
+                yield self._statements.pop(0)
         self._note_start(len(self._script))
         self._finish(len(self._script))
-        return self._statements
+        yield from self._statements
 
     def _note_start(self, before: int) -> None:
         if self._start < 0 and (found := re.compile(r"\S").search(self._script, self._cursor, before)):
@@ -149,21 +157,25 @@ class _Splitter:
         return self._start >= 0 and _ROUTINE.match(self._script, self._start) is not None
 
     def _routine_end(self, end: int) -> int:
-        limit = min(len(self._script), self._start + _MAX_ROUTINE_CHARS)
-        if line := _UNIT_LINE.search(self._script, end, limit):
-            return line.start()
-        depth = 0
+        if self._unit_lines is None:
+            self._unit_lines = [match.start() for match in _UNIT_LINE.finditer(self._script)]
+        following = bisect_left(self._unit_lines, end)
+        if following < len(self._unit_lines) and self._unit_lines[following] < self._start + _MAX_ROUTINE_CHARS:
+            return self._unit_lines[following]
+        depth, limit = 0, self._start + max(0, min(self._routine_budget, _MAX_ROUTINE_CHARS))
         for edge in _BLOCK_EDGE.finditer(self._script, self._start, limit):
             depth += {"open": 1, "close": -1}.get(str(edge.lastgroup), 0)
             if edge.lastgroup == "semicolon" and depth <= 0 and edge.end() >= end:
                 return edge.end()
+        self._routine_budget -= limit - self._start  # its end was sought in vain
         return end
 
     def _finish(self, end: int) -> None:
         if self._start >= 0:
             text = self._script[self._start : end].rstrip()
-            index, stop = len(self._statements), self._start + len(text)
-            self._statements.append(Statement(index, self._start, stop, text, tuple(self._leading_comments())))
+            leading, stop = tuple(self._leading_comments()), self._start + len(text)
+            self._statements.append(Statement(self._num_statements, self._start, stop, text, leading))
+            self._num_statements += 1
         self._start, self._depth, self._comments, self._cursor = -1, 0, [], end
 
     def _leading_comments(self) -> list[str]:

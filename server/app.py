@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import grpc.aio
+import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -56,7 +56,7 @@ class Application:
         self._options = options
         self._workers = Workers(max_concurrent=options.max_concurrent, max_waiting=options.max_waiting)
         self._service = RouterService(self._workers, max_message_bytes=options.max_message_bytes)
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
         self._scorer: BatchingScorer | None = None
         self._server = grpc.aio.server(options=_channel_options(options))
         self.port = options.port

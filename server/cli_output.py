@@ -84,7 +84,8 @@ def _table(items: Sequence[pb.SelectedItem]) -> Iterator[str]:
 def _label(item: pb.SelectedItem) -> str:
     if not item.name:
         return item.source or f"document {item.index}"
-    return f"{item.namespace}.{item.name}" if item.namespace else item.name
+    is_qualified = not item.namespace or item.name.startswith(f"{item.namespace}.")  # a table brings its schema along
+    return item.name if is_qualified else f"{item.namespace}.{item.name}"
 
 
 def _bar(score: float) -> str:

@@ -349,7 +349,8 @@ _KINDS: dict[grpc.StatusCode, type[errors.ShortlistError]] = {
 def _error_of(error: Any, address: str) -> errors.ShortlistError:
     code, text = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
-        field = str(dict(error.trailing_metadata() or ()).get("shortlist-field", ""))
+        # Not dict(…): the metadata of older grpc.aio only look like a mapping.
+        field = {key: str(value) for key, value in error.trailing_metadata() or ()}.get("shortlist-field", "")
         return errors.InvalidInput(text.removeprefix(f"{field}: "), field=field)
     if match := _TOO_LARGE.search(text):
         return _too_large(actual=int(match[1]), limit=int(match[2]), is_answer="CLIENT" in text)

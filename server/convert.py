@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from shortlist.router.results import Message, Selected, Selection, Timings, Truncation
+from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings, Truncation
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.v1 import router_pb2 as pb
-
-if TYPE_CHECKING:
-    from shortlist.router.pipeline import ModelInfo
 
 __all__ = [
     "DEFAULT_MAX_CANDIDATES",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shortlist.router.results import Message, Selected, Selection, Timings
+from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings
 from shortlist.router.scoring import CancelToken, PairScorer, PairScores
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.table import parse_tables
@@ -69,20 +69,20 @@ class DirectScorer:
         return PairScores(self.engine.run(pairs), sum(map(len, pairs)), 0.0, 0.0)
 
 
-@dataclass(frozen=True)
-class FakeInfo:
-    name: str = "fake"
-    version: str = "1"
-    device: str = "cpu"
-    dtype: str = "float32"
-    attention: str = "none"
-    max_query_tokens: int = 256
-    max_pair_tokens: int = 512
-    default_query_tokens: int = 128
-    default_pair_tokens: int = 512
-    num_parameters: int = 5_000_000_000
-    vocabulary_size: int = 100
-    license: str = "MIT"
+INFO = ModelInfo(
+    name="fake",
+    version="1",
+    license="MIT",
+    device="cpu",
+    dtype="float32",
+    attention="none",
+    max_query_tokens=256,
+    max_pair_tokens=512,
+    default_query_tokens=128,
+    default_pair_tokens=512,
+    num_parameters=5_000_000_000,
+    vocabulary_size=100,
+)
 
 
 class Router:
@@ -90,7 +90,7 @@ class Router:
 
     def __init__(self, engine: FakeEngine | None = None, scorer: PairScorer | None = None) -> None:
         self.engine = engine or FakeEngine()
-        self.info = FakeInfo()
+        self.info = INFO
         self._scorer = scorer or DirectScorer(self.engine)
 
     @classmethod
@@ -117,7 +117,9 @@ class Router:
         self, query: str | Sequence[Message], ddl: str, *, dialect: str | None = None, **options: Any
     ) -> Selection:
         parsed = parse_tables(ddl, dialect=dialect)
-        found = [Selected(table.name, table.index, 0, 0.0, table.source, table.namespace) for table in parsed.tables]
+        found = [
+            Selected(table.full_name, table.index, 0, 0.0, table.source, table.namespace) for table in parsed.tables
+        ]
         return dataclasses.replace(self._select(query, found, **options), unparsed=parsed.unparsed)
 
     def rerank(

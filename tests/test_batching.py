@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_fakes import FakeEngine, FakePair
 from server_fixtures import wait_until
@@ -188,6 +188,7 @@ def test_a_closed_scorer_takes_nothing(scorer: BatchingScorer) -> None:
         scorer.score(pairs_of("a", [10]))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=30), min_size=1, max_size=8), st.integers(10, 120))
 def test_every_pair_is_batched_once_within_the_budget(requests: list[list[int]], budget: int) -> None:
     jobs = deque(_Job(pairs_of("q", lengths), CancelToken()) for lengths in requests)
@@ -198,6 +199,7 @@ def test_every_pair_is_batched_once_within_the_budget(requests: list[list[int]],
     assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=50, max_size=200))
 def test_no_request_waits_longer_than_its_fair_share(length: int, neighbour: list[int]) -> None:
     small = _Job(pairs_of("small", [length]), CancelToken())

@@ -6,7 +6,6 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from shortlist.schemas import reading, table
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.errors import LimitExceeded, UnknownDialect
@@ -118,7 +117,7 @@ def test_a_table_created_twice_is_kept_twice_and_the_last_takes_what_follows() -
 
 def test_equal_names_in_two_schemas_are_told_apart() -> None:
     parsed = parse_tables(
-        "CREATE TABLE a.t (x int); CREATE TABLE b.t (x int); COMMENT ON TABLE a.t IS 'first'; CREATE INDEX i ON B.T (x);"
+        "CREATE TABLE a.t (x int); CREATE TABLE b.t (x int);COMMENT ON TABLE a.t IS 'first'; CREATE INDEX i ON B.T (x);"
     )
 
     assert [found.comment for found in parsed.tables] == ["first", ""]
@@ -198,7 +197,8 @@ def test_qualified_names_lose_only_their_quotes(ddl: str, dialect: str, full_nam
 
 def test_keys_may_be_composite_unnamed_and_inline() -> None:
     found = parse_tables(
-        "CREATE TABLE t (a int, b int REFERENCES u, c int UNIQUE, PRIMARY KEY (a, b), FOREIGN KEY (a, c) REFERENCES s.v (x, y), UNIQUE (b, c))"
+        "CREATE TABLE t (a int, b int REFERENCES u, c int UNIQUE, PRIMARY KEY (a, b),"
+        " FOREIGN KEY (a, c) REFERENCES s.v (x, y), UNIQUE (b, c))"
     ).tables[0]
 
     assert found.primary_key == ("a", "b")

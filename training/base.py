@@ -1,4 +1,4 @@
-"""Reads the base model, multilingual-e5-small (MIT), as a folder in Hugging Face's BERT names, into the packed encoder."""
+"""Reads the base model's folder, as `fetch_base.py` writes it, into the packed encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 
 from shortlist.router.encoding import Tokenizer
-from shortlist.router.model import CrossEncoder, ModelConfig
+from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding
 
 
 def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
@@ -27,8 +27,11 @@ def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
         num_token_types=1,
         layer_norm_eps=1e-12,
     )
-    model = CrossEncoder(config)
-    model.load_state_dict(rename(load_file(folder / "model.safetensors"), config), strict=False)
+    table = load_file(folder / "words.safetensors")
+    model = CrossEncoder(config, words=QuantizedEmbedding(table["codes"], table["scales"]))
+    missing, unexpected = model.load_state_dict(rename(load_file(folder / "model.safetensors"), config), strict=False)
+    if unexpected or any(not name.startswith("head_") for name in missing):
+        raise SystemExit(f"the base does not fit: missing {missing}, unexpected {unexpected}")
     fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
     return model, Tokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
 
@@ -36,7 +39,6 @@ def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
 def rename(weights: dict[str, torch.Tensor], config: ModelConfig) -> dict[str, torch.Tensor]:
     """Maps BERT's names to ours, with query, key and value stacked."""
     ours = {
-        "words.weight": weights["embeddings.word_embeddings.weight"],
         "positions.weight": weights["embeddings.position_embeddings.weight"],
         "token_types.weight": weights["embeddings.token_type_embeddings.weight"][:1],
     }

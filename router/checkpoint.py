@@ -1,0 +1,92 @@
+"""Reads a published checkpoint's folder: its config.json and its safetensors, whole or sharded; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
+
+__all__ = ["read_json", "read_tensors", "weight_files"]
+
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelError: it holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelNotFound(f"{path.parent} holds no {path.name}; give the folder of a published checkpoint") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object")
+    return value
+
+
+def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Reads every tensor of a folder; floating ones are converted to `dtype` one by one, to keep the peak low.
+
+    Raises:
+        ModelNotFound: a file of weights is missing.
+        UnsupportedModel: the weights are there as a pickle only.
+        ModelError: a file is damaged.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 (not a dict)
+                    tensor = file.get_tensor(name)
+                    tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} cannot be read as safetensors: {error}; fetch it again") from error
+    return tensors
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Finds the safetensors of a folder, in a fixed order.
+
+    Raises:
+        ModelNotFound: a file is missing.
+        UnsupportedModel: the weights are there as a pickle only.
+        ModelError: the index of a sharded checkpoint is damaged.
+    """
+    if (folder / _WHOLE).is_file():
+        return [folder / _WHOLE]
+    if (folder / _INDEX).is_file():
+        return _shards(folder, read_json(folder / _INDEX))
+    if any(next(folder.glob(pattern), None) for pattern in _PICKLES):
+        raise UnsupportedModel(
+            f"{folder} holds its weights as a pickle only, which could run code when read; convert it once where you "
+            "trust it: AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(new_folder) "
+            f"of transformers writes {_WHOLE}"
+        )
+    raise ModelNotFound(f"{folder} holds no {_WHOLE} (nor {_INDEX})")
+
+
+def _shards(folder: Path, index: Mapping[str, Any]) -> list[Path]:
+    weight_map = index.get("weight_map")
+    names = sorted({str(name) for name in weight_map.values()}) if isinstance(weight_map, dict) else []
+    if not names:
+        raise ModelError(f"{folder / _INDEX} names no files")
+    for name in names:
+        # The index is data from outside: it may only name files beside it, and only safetensors.
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ModelError(f"{folder / _INDEX} names {name!r}, which is not a safetensors file beside it")
+        if not (folder / name).is_file():
+            raise ModelNotFound(f"{folder} lacks {name}, which {_INDEX} names")
+    return [folder / name for name in names]

@@ -1,0 +1,165 @@
+"""Evaluates ranking on a set of queries, through the same stages that a request goes through."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from shortlist.schemas.document import Table, Tool
+from shortlist.schemas.errors import InvalidInput
+
+from .candidates import Encoded, Item, ItemSet, first_stage_order, item_of_table, item_of_tool
+from .dataset import Dataset, DatasetQuery
+from .measures import mean_measures, measure
+from .run import Clock, Run
+from .selection import Rules
+
+if TYPE_CHECKING:
+    from .pipeline import Router
+
+__all__ = ["METHODS", "SCOPES", "Evaluation", "evaluate"]
+
+METHODS = ("rerank", "bm25")
+SCOPES = ("group", "all", "corpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluation found; `documents` counts the largest pool; `by_lang` has `queries` beside the measures."""
+
+    dataset: str
+    kind: str
+    scope: str
+    method: str
+    model: str
+    candidates: int
+    queries: int
+    documents: int
+    metrics: dict[str, float]
+    by_lang: dict[str, dict[str, float]]
+    seconds: float
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the fields as they are printed."""
+        return asdict(self)
+
+
+def evaluate(
+    data: Dataset,
+    router: Router | None,
+    *,
+    split: str = "test",
+    scope: str = "corpus",
+    candidates: int = 50,
+    where: str | None = None,
+    limit: int | None = None,
+    progress: Callable[[Iterable[DatasetQuery]], Iterable[DatasetQuery]] = iter,
+) -> Evaluation:
+    """Ranks every query's pool and measures it; without a router by BM25 alone.
+
+    Of each pool the first stage keeps `candidates` (0 = all) for the cross-encoder; the rest follow in its order.
+    `limit` takes a random sample, always the same. `where` is FIELD=VALUE on the query's line.
+
+    Raises:
+        InvalidInput: the split, the scope or the field of `where` does not exist.
+    """
+    queries = choose_queries(data, split, where, limit)
+    pools = Pools(data, data.split(split), scope)
+    began = time.perf_counter()
+    measured: list[tuple[str, dict[str, float]]] = []
+    for query in progress(queries):
+        items = pools.of(query)
+        order = rank(items, query.text, router, candidates)
+        ids = [data.documents[items.items[place].index].id for place in order]
+        measured.append((query.lang, measure(ids, query.relevant)))
+    return Evaluation(
+        dataset=data.name,
+        kind=data.kind,
+        scope=scope,
+        method="rerank" if router else "bm25",
+        model=f"{router.info.name} {router.info.version}" if router else "",
+        candidates=candidates,
+        queries=len(queries),
+        documents=pools.largest,
+        metrics=mean_measures([one for _, one in measured]),
+        by_lang=_by_language(measured),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+
+
+def choose_queries(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
+    """Returns the queries of a split that have something relevant and meet the condition, at most `limit` of them."""
+    queries = [query for query in data.split(split) if query.relevant]
+    if where is not None:
+        name, _, value = where.partition("=")
+        if not any(name in query.fields for query in queries):
+            raise InvalidInput(f"no query of {data.name} has a field {name!r}; write FIELD=VALUE", field="where")
+        queries = [query for query in queries if str(query.fields.get(name)).lower() == value.lower()]
+    if limit and limit < len(queries):
+        queries = random.Random(0).sample(queries, limit)
+    return queries
+
+
+def rank(items: ItemSet, query: str, router: Router | None, candidates: int) -> list[int]:
+    """Returns all places of a pool, best first."""
+    order = first_stage_order(items.lexical_view(query))
+    if router is None:
+        return order
+    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset())
+    best = [one.place for one in sorted(scored, key=lambda one: (-one.score, one.place))]
+    kept = set(best)
+    return best + [place for place in order if place not in kept]
+
+
+class Pools:
+    """Finds the items a query is ranked against; encoded documents are shared between pools."""
+
+    def __init__(self, data: Dataset, queries: Sequence[DatasetQuery], scope: str) -> None:
+        if scope not in SCOPES:
+            raise InvalidInput(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}", field="scope")
+        if scope != "corpus" and not any(query.group for query in queries):
+            raise InvalidInput(f"the queries of {data.name} name no group; use scope corpus", field="scope")
+        self._items = [_item(document.item, index) for index, document in enumerate(data.documents)]
+        self._place = {document.id: index for index, document in enumerate(data.documents)}
+        self._groups = [document.group for document in data.documents]
+        self._scope = scope
+        self._used_groups = {query.group for query in queries}
+        self._encoded: dict[int, Encoded] = {}
+        self._sets: dict[str, ItemSet] = {}
+        self.largest = 0
+
+    def of(self, query: DatasetQuery) -> ItemSet:
+        """Returns the query's own candidates where it has them, else the pool of the scope."""
+        if query.candidates:
+            return self._make(self._items[self._place[one]] for one in query.candidates if one in self._place)
+        key = query.group if self._scope == "group" else ""
+        if key not in self._sets:
+            self._sets[key] = self._make(self._of_scope(query.group))
+        return self._sets[key]
+
+    def _of_scope(self, group: str) -> Iterator[Item]:
+        for item, own in zip(self._items, self._groups, strict=True):
+            if self._scope == "corpus" or own == group or (self._scope == "all" and own in self._used_groups):
+                yield item
+
+    def _make(self, items: Iterable[Item]) -> ItemSet:
+        made = ItemSet(list(items), self._encoded)
+        self.largest = max(self.largest, len(made.items))
+        return made
+
+
+def _item(item: Tool | Table, index: int) -> Item:
+    made = item_of_tool(item) if isinstance(item, Tool) else item_of_table(item)
+    return replace(made, index=index)
+
+
+def _by_language(measured: Sequence[tuple[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    languages = sorted({lang for lang, _ in measured})
+    return {
+        lang: {"queries": sum(1 for one, _ in measured if one == lang)}
+        | mean_measures([values for one, values in measured if one == lang])
+        for lang in languages
+    }

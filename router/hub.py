@@ -1,0 +1,55 @@
+"""Finds a published checkpoint in the local cache of the Hugging Face hub, or downloads it when that is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shortlist.schemas.errors import ModelNotFound
+
+__all__ = ["download"]
+
+# Weights as safetensors, configuration and tokenizer: no pickle, no code.
+_ALLOWED = ("*.safetensors", "*.json", "*.txt", "*.model", "README.md")
+_IGNORED = ("*/*", "*.bin", "*.py")  # folders hold the same weights for other programs
+
+
+def download(repo_id: str, *, revision: str | None = None, allow_download: bool = False) -> Path:
+    """Returns the folder of a model; without `allow_download` only the local cache is looked at.
+
+    `revision` is a commit, tag or branch; a commit pins the exact files.
+
+    Raises:
+        ModelNotFound: it is not cached and may not be downloaded, does not exist, or the hub is out of reach.
+    """
+    try:
+        from huggingface_hub import snapshot_download  # slow to import, and needed for foreign models alone
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise ModelNotFound(
+            f"{repo_id!r} is no folder, and to look on the hub needs huggingface-hub: install the extra [hub]"
+        ) from error
+    try:
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            local_files_only=not allow_download,
+            allow_patterns=list(_ALLOWED),
+            ignore_patterns=list(_IGNORED),
+        )
+    except HFValidationError as error:
+        raise ModelNotFound(f"{repo_id!r} is neither a folder nor a name on the hub (owner/model)") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelNotFound(_not_here(repo_id, revision, allow_download)) from error
+    except OSError as error:  # the hub's own errors (no such repository, gated, HTTP) descend from it
+        raise ModelNotFound(f"{repo_id!r} could not be downloaded: {error}") from error
+    return Path(folder)
+
+
+def _not_here(repo_id: str, revision: str | None, allow_download: bool) -> str:
+    which = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
+    if allow_download:
+        return f"{which} is not in the local cache and the hub is out of reach"
+    return (
+        f"{which} is no folder and not in the local cache of the hub; allow the download "
+        "(--allow-download, allow_download=True) or give the folder of a copy"
+    )

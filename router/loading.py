@@ -1,0 +1,112 @@
+"""Finds a model by name or folder and readies it for a device."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from shortlist.schemas.errors import ModelNotFound
+
+from .attention_choice import choose_attention
+from .devices import resolve_device, resolve_dtype
+from .model import QuantizedEmbedding
+from .results import ModelInfo
+from .scorer import Engine, default_batch_tokens
+from .weights import LoadedModel, is_own_folder, read_folder
+
+__all__ = ["EMBEDDED", "load_model", "make_engine"]
+
+EMBEDDED = "embedded"
+_EMBEDDED_FOLDER = "shortlist-small"
+# A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
+_FOREIGN_DOCUMENT_TOKENS = 384
+
+
+def load_model(name: str | Path, *, allow_download: bool = False, revision: str | None = None) -> LoadedModel:
+    """Loads ``embedded``, a folder, or a model of the hub, which is downloaded only if allowed.
+
+    Raises:
+        ModelNotFound: there is no such folder, or it would have to be downloaded.
+        UnsupportedModel: it is of a kind this program does not run.
+    """
+    if name == EMBEDDED:
+        return read_folder(_embedded_folder())
+    folder = Path(name)
+    if not folder.is_dir():
+        from .hub import download  # transformers and the hub's client: only those who ask for the hub pay for them
+
+        folder = download(str(name), revision=revision, allow_download=allow_download)
+    if is_own_folder(folder):
+        return read_folder(folder)
+    return _load_foreign(folder)
+
+
+def make_engine(
+    loaded: LoadedModel, *, device: str, dtype: str, attention: str, max_batch_tokens: int | None
+) -> tuple[Engine, ModelInfo]:
+    """Moves the model to its device and dtype, with the attention that suits them."""
+    target = resolve_device(device)
+    precision = resolve_dtype(dtype, target)
+    config = loaded.model.config
+    backend = choose_attention(attention, target, precision, config.hidden_size // config.num_heads)
+    budget = max_batch_tokens or default_batch_tokens(target)
+    model = _cast(loaded, target, precision)
+    info = ModelInfo(
+        name=loaded.name,
+        version=loaded.version,
+        license=loaded.license,
+        device=str(target),
+        dtype=str(precision).removeprefix("torch."),
+        attention=backend.name,
+        max_query_tokens=config.max_pair_tokens // 2,
+        max_pair_tokens=config.max_pair_tokens,
+        default_query_tokens=loaded.default_query_tokens,
+        default_pair_tokens=loaded.default_pair_tokens,
+        num_parameters=_num_parameters(loaded),
+        vocabulary_size=config.vocabulary_size,
+    )
+    return Engine(model, backend, target, max_batch_tokens=budget), info
+
+
+def _cast(loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+    words = loaded.model.words
+    if isinstance(words, QuantizedEmbedding):
+        # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits.
+        loaded.model.words = torch.nn.Identity()
+        loaded.model.to(device=device, dtype=dtype)
+        loaded.model.words = words.to(device)
+        return loaded.model
+    return loaded.model.to(device=device, dtype=dtype)
+
+
+def _num_parameters(loaded: LoadedModel) -> int:
+    config = loaded.model.config
+    table = config.vocabulary_size * config.hidden_size
+    return table + sum(p.numel() for n, p in loaded.model.named_parameters() if not n.startswith("words."))
+
+
+def _load_foreign(folder: Path) -> LoadedModel:
+    from .foreign import load_foreign  # transformers: only foreign checkpoints pay for it
+
+    foreign = load_foreign(folder)
+    return LoadedModel(
+        model=foreign.model,
+        tokenizer=foreign.tokenizer,
+        name=foreign.name,
+        version=foreign.version,
+        license=foreign.license,
+        default_query_tokens=foreign.default_query_tokens,
+        default_pair_tokens=foreign.default_pair_tokens,
+        document_tokens=min(_FOREIGN_DOCUMENT_TOKENS, foreign.default_pair_tokens // 2),
+    )
+
+
+def _embedded_folder() -> Path:
+    folder = Path(str(resources.files("shortlist.router.models"))) / _EMBEDDED_FOLDER
+    if not is_own_folder(folder):
+        raise ModelNotFound(
+            "the embedded model is not installed; install the package with its model files, or name a folder with --model"
+        )
+    return folder

@@ -1,0 +1,334 @@
+"""The Router: a query in, the right tools, tables or documents out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shortlist.schemas.document import ParsedTables, ParsedTools
+from shortlist.schemas.errors import InvalidInput, ModelMismatch
+from shortlist.schemas.table import parse_tables
+from shortlist.schemas.tool import parse_tools
+
+from .candidates import Encoded, Item, ItemSet, Lexical, item_of_table, item_of_tool, narrow
+from .encoding import TokenIds
+from .loading import EMBEDDED, load_model, make_engine
+from .query import query_text
+from .results import Message, ModelInfo, Selected, Selection, Truncation
+from .run import Clock, Run
+from .scorer import DirectScorer, Engine
+from .scoring import CancelToken, PairScorer
+from .selection import Evidence, Rules, Scored, choose, final_score
+from .weights import LoadedModel
+from .windows import DocumentScores, chunk_budget, cut_query, score_documents
+
+__all__ = ["Router"]
+
+Tools = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+
+
+class Router:
+    """Ranks tools, tables and documents for a query with one model; safe to share between threads.
+
+    >>> router = Router.load()  # doctest: +SKIP
+    >>> router.select_tools("email the report to Ada", tools).items[0].name  # doctest: +SKIP
+    'send_email'
+    """
+
+    def __init__(self, loaded: LoadedModel, engine: Engine, scorer: PairScorer, info: ModelInfo) -> None:
+        self._loaded, self._scorer = loaded, scorer
+        self.engine, self.info = engine, info
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str = "auto",
+        allow_download: bool = False,
+        revision: str | None = None,
+        max_batch_tokens: int | None = None,
+    ) -> Router:
+        """Loads the embedded model, a folder, or a model of the hub (fetched only with `allow_download`).
+
+        Raises:
+            ModelError: there is no such model, or this program does not run its kind.
+            InvalidInput: the device, dtype or attention is unknown or not to be had on this machine.
+        """
+        loaded = load_model(model, allow_download=allow_download, revision=revision)
+        engine, info = make_engine(
+            loaded, device=device, dtype=dtype, attention=attention, max_batch_tokens=max_batch_tokens
+        )
+        return cls(loaded, engine, DirectScorer(engine), info)
+
+    def with_scorer(self, scorer: PairScorer) -> Router:
+        """Returns a Router of the same model whose pairs go through `scorer`."""
+        return Router(self._loaded, self.engine, scorer, self.info)
+
+    def select_tools(
+        self,
+        query: str | Sequence[Message],
+        tools: Tools,
+        *,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        always_include: Sequence[str] = (),
+        max_candidates: int = 50,
+        namespaces: Sequence[str] = (),
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Selection:
+        """Selects the tools a query needs, from JSON texts or mappings, each one tool or a container of many.
+
+        `top_n` and `max_candidates` 0 mean all; names in `always_include` are returned on top of `top_n`.
+
+        Raises:
+            InvalidInput: the query is empty or an option is out of range.
+            ModelMismatch: another model or version is loaded than expected.
+            RequestCancelled: `cancel` was set.
+        """
+        run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        with run.clock.stage("parse"):
+            parsed = parse_tools(_tool_texts(tools), namespaces=namespaces)
+            items = [item_of_tool(tool) for tool in parsed.tools]
+        return self._select(run, items, parsed, always_include)
+
+    def select_tables(
+        self,
+        question: str | Sequence[Message],
+        ddl: str,
+        *,
+        dialect: str | None = None,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        always_include: Sequence[str] = (),
+        max_candidates: int = 50,
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Selection:
+        """Selects the tables a question needs from a DDL script; the dialect is detected where none is given.
+
+        Raises: as `select_tools`, and UnknownDialect.
+        """
+        run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        with run.clock.stage("parse"):
+            parsed = parse_tables(ddl, dialect=dialect)
+            items = [item_of_table(table) for table in parsed.tables]
+        return self._select(run, items, parsed, always_include)
+
+    def rerank(
+        self,
+        query: str | Sequence[Message],
+        documents: Sequence[str],
+        *,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        max_candidates: int = 50,
+        max_query_tokens: int | None = None,
+        max_pair_tokens: int | None = None,
+        overlap_tokens: int = 80,
+        return_documents: bool = True,
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Selection:
+        """Ranks plain documents by the cross-encoder alone; a long one counts as its best window of `max_pair_tokens`.
+
+        Raises: as `select_tools`, and LimitExceeded for a document of more than 524,288 tokens.
+        """
+        run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        window = self._window(max_query_tokens, max_pair_tokens, overlap_tokens)
+        items = [Item("", index, text, "", text, lambda *_: "") for index, text in enumerate(documents)]
+        with run.clock.stage("retrieve"):
+            needs_narrowing = 0 < max_candidates < len(items)
+            lexical = ItemSet(items).lexical_view(run.query) if needs_narrowing else _no_view(len(items))
+            places = narrow(lexical, max_candidates)
+        with run.clock.stage("tokenize"):
+            query_ids = self._encode_query(run, window.max_query_tokens)
+            encoded = self._loaded.tokenizer.encode([items[place].source for place in places])
+        scores = self._score(run, query_ids, encoded, window)
+        scored = [
+            Scored(place, final_score(Evidence(logit), None))
+            for place, logit in zip(places, scores.logits, strict=True)
+        ]
+        return self._answer(run, items, scored, scores, keep_sources=return_documents)
+
+    def _select(
+        self, run: Run, items: Sequence[Item], parsed: ParsedTools | ParsedTables, always_include: Sequence[str]
+    ) -> Selection:
+        """Selects among tools or tables with all the evidence there is."""
+        run.warnings += parsed.warnings
+        pinned = _pinned_places(items, always_include, run.warnings)
+        scored, scores = self.score_items(run, ItemSet(items), pinned)
+        return self._answer(run, items, scored, scores, parsed=parsed)
+
+    def score_items(self, run: Run, items: ItemSet, pinned: Set[int]) -> tuple[list[Scored], DocumentScores]:
+        """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`."""
+        places, evidence, scores = self.gather_evidence(run, items, pinned)
+        weights = self._loaded.score_weights
+        scored = [
+            Scored(place, final_score(one, weights), place in pinned)
+            for place, one in zip(places, evidence, strict=True)
+        ]
+        return scored, scores
+
+    def gather_evidence(
+        self, run: Run, items: ItemSet, pinned: Set[int]
+    ) -> tuple[list[int], list[Evidence], DocumentScores]:
+        """Runs both stages; returns the places that were kept and what is known of each."""
+        with run.clock.stage("retrieve"):
+            lexical = items.lexical_view(run.query)
+            places = narrow(lexical, run.max_candidates, sorted(pinned))
+        window = self._window(None, None, 0)
+        with run.clock.stage("tokenize"):
+            query_ids = self._encode_query(run, window.max_query_tokens)
+            room = chunk_budget(len(query_ids), self._loaded.tokenizer, window.max_pair_tokens)
+            encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
+        run.truncated += _truncations(items.items, places, encoded)
+        scores = self._score(run, query_ids, [document.ids for document in encoded], window)
+        evidence = [
+            Evidence(logit, lexical.coverage[place], lexical.relative[place])
+            for place, logit in zip(places, scores.logits, strict=True)
+        ]
+        return places, evidence, scores
+
+    def _begin(
+        self,
+        query: str | Sequence[Message],
+        top_n: int,
+        min_score: float,
+        max_candidates: int,
+        expected_model: str | None,
+        expected_version: str | None,
+        cancel: CancelToken | None,
+    ) -> Run:
+        clock = Clock()
+        self._check_model(expected_model, expected_version)
+        _check_options(top_n, min_score, max_candidates)
+        return Run(query_text(query), Rules(top_n, min_score), max_candidates, clock, cancel)
+
+    def _check_model(self, name: str | None, version: str | None) -> None:
+        for what, wanted, actual in (("model", name, self.info.name), ("version", version, self.info.version)):
+            if wanted and wanted != actual:
+                raise ModelMismatch(
+                    f"the request expects {what} {wanted!r}, this server runs {actual!r}; "
+                    "scores of different models do not compare"
+                )
+
+    def _window(self, max_query_tokens: int | None, max_pair_tokens: int | None, overlap_tokens: int) -> _Window:
+        info = self.info
+        pair = info.default_pair_tokens if max_pair_tokens is None else max_pair_tokens
+        query = min(info.default_query_tokens, pair // 2) if max_query_tokens is None else max_query_tokens
+        _check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
+        _check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
+        _check_range("overlap_tokens", overlap_tokens, 0, pair, "max_pair_tokens")
+        return _Window(query, pair, overlap_tokens)
+
+    def _encode_query(self, run: Run, max_query_tokens: int) -> TokenIds:
+        (ids,) = self._loaded.tokenizer.encode([run.query])
+        kept = cut_query(ids, max_query_tokens)
+        if len(kept) < len(ids):
+            run.truncated.append(Truncation(-1, "", len(kept), len(ids)))
+        return kept
+
+    def _score(self, run: Run, query_ids: TokenIds, encoded: Sequence[TokenIds], window: _Window) -> DocumentScores:
+        if run.cancel is not None:
+            run.cancel.raise_if_cancelled()
+        return score_documents(
+            query_ids,
+            encoded,
+            tokenizer=self._loaded.tokenizer,
+            scorer=self._scorer,
+            max_pair_tokens=window.max_pair_tokens,
+            overlap_tokens=window.overlap_tokens,
+            cancel=run.cancel,
+        )
+
+    def _answer(
+        self,
+        run: Run,
+        items: Sequence[Item],
+        scored: Sequence[Scored],
+        scores: DocumentScores,
+        *,
+        parsed: ParsedTools | ParsedTables | None = None,
+        keep_sources: bool = True,
+    ) -> Selection:
+        chosen = choose(scored, run.rules)
+        return Selection(
+            items=tuple(_selected(items[s.place], s, rank, keep_sources) for rank, s in enumerate(chosen, 1)),
+            num_candidates=len(items),
+            num_scored=len(scored),
+            num_dropped=len(items) - len(scored),
+            unparsed=parsed.unparsed if parsed else (),
+            warnings=tuple(run.warnings),
+            truncated=tuple(run.truncated),
+            model_name=self.info.name,
+            model_version=self.info.version,
+            num_tokens=scores.num_tokens,
+            timings=run.clock.timings(scores),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    max_query_tokens: int
+    max_pair_tokens: int
+    overlap_tokens: int
+
+
+def _tool_texts(tools: Tools) -> list[str]:
+    if isinstance(tools, str | Mapping):
+        tools = [tools]
+    return [tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False) for tool in tools]
+
+
+def _pinned_places(items: Sequence[Item], names: Sequence[str], warnings: list[str]) -> set[int]:
+    wanted = set(names)
+    pinned = {place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted}
+    found = {name for place in pinned for name in (items[place].name, _bare(items[place]))}
+    warnings += [f"always_include: no candidate is named {name!r}" for name in dict.fromkeys(names) if name not in found]
+    return pinned
+
+
+def _bare(item: Item) -> str:
+    """The name without its namespace, by which a table may be asked for as well."""
+    return item.name.removeprefix(item.namespace + ".") if item.namespace else item.name
+
+
+def _selected(item: Item, scored: Scored, rank: int, keep_source: bool) -> Selected:
+    source = item.source if keep_source else ""
+    return Selected(item.name, item.index, rank, scored.score, source, item.namespace, scored.is_pinned)
+
+
+def _truncations(items: Sequence[Item], places: Sequence[int], encoded: Sequence[Encoded]) -> list[Truncation]:
+    return [
+        Truncation(items[place].index, items[place].name, len(document.ids), document.total_tokens)
+        for place, document in zip(places, encoded, strict=True)
+        if len(document.ids) < document.total_tokens
+    ]
+
+
+def _no_view(count: int) -> Lexical:
+    return Lexical([0.0] * count, [0.0] * count)
+
+
+def _check_options(top_n: int, min_score: float, max_candidates: int) -> None:
+    for name, value in (("top_n", top_n), ("max_candidates", max_candidates)):
+        if value < 0:
+            raise InvalidInput(f"is {value}; give 0 for all, or a positive number", field=name)
+    if math.isnan(min_score) or not 0 <= min_score <= 1:
+        raise InvalidInput(f"is {min_score}; give a number from 0 to 1", field="min_score")
+
+
+def _check_range(name: str, value: int, least: int, most: int, why: str) -> None:
+    if not least <= value <= most:
+        raise InvalidInput(f"is {value}; give {least} to {most} ({why})", field=name)

@@ -1,0 +1,50 @@
+"""Makes the query text out of what a caller sends: a text, or the messages of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shortlist.schemas.errors import InvalidInput
+
+from .results import Message
+
+__all__ = ["query_text"]
+
+# A last message of fewer words ("do it", "yes, the second one") says nothing alone: earlier turns are put before it.
+_ENOUGH_WORDS = 6
+_MAX_EARLIER_CHARS = 600
+_SPOKEN = ("user", "assistant")
+
+
+def query_text(query: str | Sequence[Message]) -> str:
+    """Returns the text to rank by: the query itself, or the last user message with as much before it as it needs.
+
+    Raises:
+        InvalidInput: there is nothing but white space.
+    """
+    text = query if isinstance(query, str) else _from_messages(query)
+    text = text.strip()
+    if not text:
+        raise InvalidInput("is empty; give the user's request as text or as messages with a user turn", field="query")
+    return text
+
+
+def _from_messages(messages: Sequence[Message]) -> str:
+    spoken = [message for message in messages if message.content.strip()]
+    last = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i].role == "user"), len(spoken) - 1)
+    if last < 0:
+        return ""
+    parts = [spoken[last].content.strip()]
+    for message in reversed(spoken[:last]):
+        if message.role not in _SPOKEN:
+            continue
+        if _says_enough(parts):
+            break
+        parts.insert(0, message.content.strip()[:_MAX_EARLIER_CHARS])
+    return "\n".join(parts)
+
+
+def _says_enough(parts: Sequence[str]) -> bool:
+    text = " ".join(parts)
+    # Scripts without spaces say as much in characters as others in words.
+    return len(text.split()) >= _ENOUGH_WORDS or (not text.isascii() and len(text) >= 2 * _ENOUGH_WORDS)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from checkpoints import random_model, random_pairs
+
+from shortlist.router.attention import AttentionBackend, BucketedAttention, PaddedAttention, SdpaAttention
+from shortlist.router.packing import pack
+from shortlist.router.scorer import Engine
+
+BACKENDS = [
+    pytest.param(BucketedAttention(), id="bucketed"),
+    pytest.param(BucketedAttention(trainable=True), id="bucketed, trainable"),
+    pytest.param(BucketedAttention(max_waste=0.5), id="bucketed, wide buckets"),
+    pytest.param(SdpaAttention(), id="sdpa"),
+]
+SHAPES = [
+    pytest.param([17], id="one pair"),
+    pytest.param([12, 12, 12], id="equal lengths"),
+    pytest.param([60, 59, 58, 31, 30, 9, 8, 4], id="sorted"),
+    pytest.param([5, 64, 7, 40, 40, 6], id="unsorted"),
+]
+# Logits of these models lie within about ±3.
+TOLERANCES = [
+    pytest.param(torch.float32, 1e-4, id="float32"),
+    pytest.param(torch.bfloat16, 8e-2, id="bfloat16"),
+]
+
+
+@pytest.mark.parametrize("lengths", SHAPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_mixes_as_the_padded_reference(backend: AttentionBackend, lengths: list[int]) -> None:
+    batch = pack(random_pairs(lengths))
+    qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(1))
+
+    mixed = backend.plan(batch, torch.float32)(qkv)
+
+    torch.testing.assert_close(mixed, PaddedAttention().plan(batch, torch.float32)(qkv), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", SHAPES)
+def test_the_padded_reference_is_attention_of_each_pair_by_itself(lengths: list[int]) -> None:
+    batch = pack(random_pairs(lengths))
+    qkv = torch.randn(sum(lengths), 3, 2, 8, generator=torch.Generator().manual_seed(2))
+
+    mixed = PaddedAttention().plan(batch, torch.float32)(qkv)
+
+    alone = [_attention_by_definition(part) for part in qkv.split(lengths)]
+    torch.testing.assert_close(mixed, torch.cat(alone), atol=1e-5, rtol=0)
+
+
+def test_attention_leaves_its_input_as_it_was() -> None:
+    batch = pack(random_pairs([9, 5]))
+    qkv = torch.randn(14, 3, 2, 8)
+    before = qkv.clone()
+
+    BucketedAttention(max_waste=1).plan(batch, torch.float32)(qkv)
+
+    assert torch.equal(qkv, before)
+
+
+def test_trainable_attention_passes_gradients_to_every_token() -> None:
+    batch = pack(random_pairs([9, 5]))
+    qkv = torch.randn(14, 3, 2, 8, requires_grad=True)
+
+    BucketedAttention(trainable=True, max_waste=1).plan(batch, torch.float32)(qkv).square().sum().backward()
+
+    assert qkv.grad is not None
+    assert (qkv.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_pair_scores_the_same_whatever_its_neighbours(
+    backend: AttentionBackend, dtype: torch.dtype, tolerance: float
+) -> None:
+    pairs = random_pairs([5, 64, 7, 40, 41, 6, 96])
+    engine = Engine(random_model(dtype), backend, torch.device("cpu"), max_batch_tokens=1_000)
+
+    together = engine.run(pairs)
+
+    alone = [engine.run([pair])[0] for pair in pairs]
+    assert together == pytest.approx(alone, abs=tolerance)
+    assert max(alone) - min(alone) > 0.2  # else the tolerance would prove nothing
+
+
+def _attention_by_definition(qkv: torch.Tensor) -> torch.Tensor:
+    query, key, value = qkv.permute(1, 2, 0, 3)
+    weights = torch.softmax(query @ key.transpose(1, 2) / query.shape[-1] ** 0.5, -1)
+    return (weights @ value).transpose(0, 1).flatten(1)
