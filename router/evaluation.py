@@ -20,7 +20,7 @@ from .selection import Rules
 if TYPE_CHECKING:
     from .pipeline import Router
 
-__all__ = ["METHODS", "SCOPES", "Evaluation", "evaluate"]
+__all__ = ["METHODS", "SCOPES", "Evaluation", "dataset_item", "evaluate"]
 
 METHODS = ("rerank", "bm25")
 SCOPES = ("group", "all", "corpus")
@@ -122,7 +122,7 @@ class Pools:
             raise InvalidInput(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}", field="scope")
         if scope != "corpus" and not any(query.group for query in queries):
             raise InvalidInput(f"the queries of {data.name} name no group; use scope corpus", field="scope")
-        self._items = [_item(document.item, index) for index, document in enumerate(data.documents)]
+        self._items = [dataset_item(document.item, index) for index, document in enumerate(data.documents)]
         self._place = {document.id: index for index, document in enumerate(data.documents)}
         self._groups = [document.group for document in data.documents]
         self._scope = scope
@@ -151,7 +151,8 @@ class Pools:
         return made
 
 
-def _item(item: Tool | Table, index: int) -> Item:
+def dataset_item(item: Tool | Table, index: int) -> Item:
+    """Wraps a document of a set; `index` is its place there."""
     made = item_of_tool(item) if isinstance(item, Tool) else item_of_table(item)
     return replace(made, index=index)
 

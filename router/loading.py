@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ __all__ = ["EMBEDDED", "load_model", "make_engine"]
 
 EMBEDDED = "embedded"
 _EMBEDDED_FOLDER = "shortlist-small"
+_EMBEDDED_PACKAGE = "shortlist_model_small"
 # A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
 _FOREIGN_DOCUMENT_TOKENS = 384
 
@@ -104,9 +106,13 @@ def _load_foreign(folder: Path) -> LoadedModel:
 
 
 def _embedded_folder() -> Path:
-    folder = Path(str(resources.files("shortlist.router.models"))) / _EMBEDDED_FOLDER
+    """Finds the weights beside the code, as in a checkout, or in the distribution that carries them."""
+    folder = Path(__file__).parent / "models" / _EMBEDDED_FOLDER
+    if not is_own_folder(folder) and find_spec(_EMBEDDED_PACKAGE):
+        folder = Path(str(resources.files(_EMBEDDED_PACKAGE))) / _EMBEDDED_FOLDER
     if not is_own_folder(folder):
         raise ModelNotFound(
-            "the embedded model is not installed; install the package with its model files, or name a folder with --model"
+            "the embedded model is not installed; install the distribution shortlist-model-small "
+            "(in a checkout: pip install ./router/models), or name a model folder"
         )
     return folder

@@ -63,7 +63,7 @@ class Reranker:
         max_length: int | None = None,
         cancel: CancelToken | None = None,
     ) -> float | list[float]:
-        """Gives a score in 0..1 per `(query, document)` pair, in order; as in the reference, one pair gives a bare float.
+        """Gives a score in 0..1 per `(query, document)` pair, in order; a single pair gives a bare float.
 
         A pair longer than `max_length` tokens loses tokens from the end of its longer text first; there are no windows.
         `batch_size` bounds the pairs computed at once and changes no result.
@@ -74,7 +74,7 @@ class Reranker:
         """
         budget = self._pair_limit(max_length) - self._tokenizer.num_special_tokens
         _check_at_least(1, batch_size=batch_size)
-        is_bare = len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
+        is_bare = len(pairs) == 2 and _all_texts(pairs)
         texts = _check_pairs([pairs] if is_bare else pairs)
         step = batch_size or _PAIRS_AT_ONCE
         scores: list[float] = []
@@ -189,11 +189,14 @@ def sigmoid(logit: float) -> float:
 def _check_pairs(pairs: Iterable[object]) -> list[Sequence[str]]:
     checked: list[Sequence[str]] = []
     for index, pair in enumerate(pairs):
-        is_pair = isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2
-        if not is_pair or not all(isinstance(text, str) for text in pair):  # type: ignore[attr-defined]
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 or not _all_texts(pair):
             raise InvalidInput("is no pair of texts (query, document)", field=f"pairs[{index}]")
-        checked.append(pair)  # type: ignore[arg-type]
+        checked.append(pair)
     return checked
+
+
+def _all_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_at_least(least: int, **values: int | None) -> None:

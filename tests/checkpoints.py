@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from shortlist.router.encoding import Pair
 from shortlist.router.model import CrossEncoder, ModelConfig
@@ -175,33 +176,43 @@ def jina_names(weights: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Te
 
 
 def unigram_tokenizer() -> Tokenizer:
-    """Trains a small Unigram vocabulary that lays pairs out as XLM-R does."""
-    tokenizer = Tokenizer(models.Unigram())
+    """Makes a small Unigram vocabulary that lays pairs out as XLM-R does; like XLM-R's, it lists its special tokens."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = [f"▁{word}" for word in _words(" ".join(_CORPUS))]
+    pieces = [(token, 0.0) for token in special] + [(word, -5.0) for word in words]
+    tokenizer = Tokenizer(models.Unigram(pieces + [(letter, -9.0) for letter in ("▁", *_letters())], unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer.train_from_iterator(
-        _CORPUS, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
-    )
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return tokenizer
 
 
 def wordpiece_tokenizer() -> Tokenizer:
-    """Trains a small WordPiece vocabulary that lays pairs out as BERT does."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Makes a small WordPiece vocabulary that lays pairs out as BERT does."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = sorted(set("".join(_letters()).lower()))
+    words = _words(" ".join(_CORPUS).lower())
+    pieces = dict.fromkeys([*special, *words, *letters, *(f"##{letter}" for letter in letters)])
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(
-        _CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    )
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return tokenizer
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"[^\W_]{2,}", text)))
+
+
+def _letters() -> list[str]:
+    return sorted(set("".join(_CORPUS)) - {" "})
 
 
 def _write(

@@ -45,16 +45,16 @@ class FakeEngine:
     def run(self, pairs: Sequence[FakePair]) -> list[float]:
         self.batches.append(list(pairs))
         self.entered.release()
-        assert self.gate.wait(20), "the test never opened the gate"
+        assert self.gate.wait(90), "the test never opened the gate"
         if any("stall" in pair.chunk for pair in pairs):
             print("stalling", flush=True)
-            time.sleep(60)
+            time.sleep(120)
         if any("explode" in pair.chunk for pair in pairs):
             raise RuntimeError(f"the engine exploded on {pairs[0].query}")
         return [overlap(pair.query, pair.chunk) for pair in pairs]
 
     def wait_until_entered(self) -> None:
-        assert self.entered.acquire(timeout=10), "no batch reached the engine"
+        assert self.entered.acquire(timeout=60), "no batch reached the engine"
 
     @property
     def queries(self) -> list[set[str]]:
@@ -98,7 +98,7 @@ class Router:
         if model == "missing":
             raise ShortlistError("no such model")
         if model == "slow":
-            time.sleep(30)
+            time.sleep(120)
         return cls()
 
     def with_scorer(self, scorer: PairScorer) -> Router:

@@ -34,14 +34,14 @@ class ServerThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.app = self.call(self._make()).result(10)
+        self.app = self.call(self._make()).result(60)
         self._stopped: Future[bool] | None = None
 
     def call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def load(self) -> None:
-        self.call(self.app.load(lambda: Router(self.engine))).result(10)
+        self.call(self.app.load(lambda: Router(self.engine))).result(60)
         self.engine.entered.acquire()
         self.engine.batches.clear()  # the warm-up
 
@@ -52,7 +52,7 @@ class ServerThread:
 
     def close(self) -> None:
         self.engine.gate.set()
-        self.begin_stop().result(20)
+        self.begin_stop().result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -87,12 +87,12 @@ def server(start_server: Callable[..., ServerThread]) -> ServerThread:
 
 @pytest.fixture
 def client(server: ServerThread) -> Iterator[Client]:
-    with Client(server.app.address, timeout_seconds=20) as client:
+    with Client(server.app.address, timeout_seconds=60) as client:
         yield client
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not is_true():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.005)

@@ -236,7 +236,7 @@ def test_the_real_model_answers_in_this_process(tiny_model_dir: Path, folder: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(item["name"] for item in json.loads(done.stdout)["items"]) == ["create_refund", "ping"]

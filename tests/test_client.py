@@ -107,20 +107,20 @@ def test_waiting_until_ready_outlasts_the_loading(start_server: StartServer) -> 
     server = start_server(is_loaded=False)
     with Client(server.app.address) as client:
         threading.Timer(0.3, server.load).start()
-        assert client.wait_until_ready(10).model_name == "fake"
+        assert client.wait_until_ready(60).model_name == "fake"
 
 
 def test_waiting_until_ready_gives_up_in_time(silent_address: str) -> None:
     started = time.monotonic()
     with Client(silent_address) as client, pytest.raises(ServerUnavailable, match="did not become ready"):
         client.wait_until_ready(0.3)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_the_async_client_answers_many_calls_at_once(server: ServerThread) -> None:
     async def ask() -> list[int]:
         async with AsyncClient(server.app.address) as client:
-            await client.wait_until_ready(10)
+            await client.wait_until_ready(60)
             responses = await asyncio.gather(
                 client.select_tools("ping", [tool("ping")]),
                 client.select_tables("a", "create table a (b int)"),

@@ -262,9 +262,9 @@ def _their_logits(written: Tiny, architecture: str) -> list[float]:
         import transformers
 
         fields = json.loads((written.folder / "config.json").read_text())
-        config = getattr(transformers, f"{architecture}Config")(
-            **{name: value for name, value in fields.items() if name not in ("model_type", "auto_map", "num_labels")}
-        )
+        left_out = ("model_type", "auto_map", "architectures", "id2label", "label2id", "position_embedding_type")
+        sizes = {name: value for name, value in fields.items() if name not in left_out}
+        config = getattr(transformers, f"{architecture}Config")(**sizes | {"num_labels": 1})
         model = getattr(transformers, f"{architecture}ForSequenceClassification")(config)
         model.load_state_dict(written.weights)
         tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(written.folder / "tokenizer.json"))

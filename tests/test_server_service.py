@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from server_fakes import tool
-from server_fixtures import ServerThread, wait_until_pairs_wait
+from server_fixtures import ServerThread, wait_until, wait_until_pairs_wait
 
 from shortlist.schemas.errors import (
     InvalidInput,
@@ -221,7 +221,7 @@ def test_a_defect_is_told_by_an_incident_id_only(client: Client, caplog: pytest.
 
 def test_a_request_above_the_limit_is_refused_with_both_sizes(start_server: StartServer) -> None:
     server = start_server(max_message_bytes=100_000)
-    with Client(server.app.address, timeout_seconds=20) as client, pytest.raises(LimitExceeded) as caught:
+    with Client(server.app.address, timeout_seconds=60) as client, pytest.raises(LimitExceeded) as caught:
         client.rerank("x", ["x" * 200_000])
     assert (caught.value.limit, caught.value.actual > 200_000) == (100_000, True)
     assert "--max-message-mb" in str(caught.value)
@@ -230,7 +230,7 @@ def test_a_request_above_the_limit_is_refused_with_both_sizes(start_server: Star
 def test_an_answer_above_the_limit_is_refused_with_a_remedy(start_server: StartServer) -> None:
     server = start_server(max_message_bytes=100_000)
     with (
-        Client(server.app.address, timeout_seconds=20) as client,
+        Client(server.app.address, timeout_seconds=60) as client,
         pytest.raises(InvalidInput, match="fewer items") as caught,
     ):
         client.rerank("x", ["x"] * 9000, top_n=0, max_candidates=0)
@@ -248,26 +248,27 @@ def test_an_answer_above_the_clients_limit_says_so(server: ServerThread) -> None
 def test_too_many_requests_at_once_are_turned_away(start_server: StartServer) -> None:
     server = start_server(max_concurrent=1, max_waiting=0)
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=20) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
         admitted = pool.submit(client.rerank, "first", ["first"])
         server.engine.wait_until_entered()
         with pytest.raises(ServerBusy, match="try again"):
             client.rerank("second", ["second"])
         server.engine.gate.set()
-        assert len(admitted.result(10).items) == 1
+        assert len(admitted.result(60).items) == 1
 
 
 def test_waiting_for_a_thread_counts_as_time_in_the_queue(start_server: StartServer) -> None:
     server = start_server(max_concurrent=1)
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=20) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
         first = pool.submit(client.rerank, "first", ["first"])
         server.engine.wait_until_entered()
         second = pool.submit(client.rerank, "second", ["second"])
+        wait_until(lambda: server.app._workers.num_admitted == 2)
         time.sleep(0.2)
         server.engine.gate.set()
-        first.result(10)
-        timings = second.result(10).report.timings
+        first.result(60)
+        timings = second.result(60).report.timings
     assert timings.total_ms >= timings.queue_ms >= 100
 
 
@@ -286,12 +287,12 @@ def test_a_port_in_use_is_refused_in_one_line(server: ServerThread, start_server
 
 def test_requests_at_once_share_batches(server: ServerThread) -> None:
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=20) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
         futures = [pool.submit(client.rerank, "first", ["a", "b"])]
         server.engine.wait_until_entered()
         futures += [pool.submit(client.rerank, query, ["a", "b"]) for query in ("second", "third")]
         wait_until_pairs_wait(server, 4)
         server.engine.gate.set()
-        results = [future.result(10) for future in futures]
+        results = [future.result(60) for future in futures]
     assert [len(result.items) for result in results] == [2, 2, 2]
     assert server.engine.queries == [{"first"}, {"second", "third"}]

@@ -1,0 +1,1 @@
+"""Carries the weights of the embedded model; nothing to import."""

@@ -1,0 +1,69 @@
+# Every target sets up what it needs. A fresh machine needs Python 3.11 or later, and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where pip finds torch. Empty: its default index. For a small CPU build on Linux use PyTorch's own CPU index.
+TORCH_INDEX_URL ?=
+PORT ?= 50051
+HOST ?= 127.0.0.1
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test serve check format proto ns bench eval train clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## make a virtual environment with everything for running, testing and developing
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (torch is the large part of it; see README.md for sizes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub,dev]'
+	@touch $@
+
+demo: setup ## start a real server on the embedded model, ask it four questions, stop it
+	@$(BIN)/python examples/demo.py
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest
+
+serve: setup ## run the server (HOST=, PORT=)
+	@$(BIN)/shortlist serve --host $(HOST) --port $(PORT)
+
+check: setup ns ## format, lint, types, layering and tests: what a commit must pass
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+format: setup ## mend what can be mended by itself
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+ns: ## link the packages as build/ns/shortlist/*, where type checkers and editors look
+	@mkdir -p build/ns/shortlist
+	@for name in router schemas server; do ln -sfn ../../../$$name build/ns/shortlist/$$name; done
+	@ln -sfn ../../../proto/shortlist/v1 build/ns/shortlist/v1
+
+# The stubs refuse a runtime older than their generator, so they are made with the oldest one supported.
+proto: ## regenerate the stubs from proto/
+	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.66.*' 'setuptools<80'; }
+	@build/protoc/bin/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto proto/shortlist/v1/router.proto
+
+bench: setup ## time the stages on the example catalog
+	@$(BIN)/python benchmarks/stages.py
+
+eval: setup ## measure every test set under DATA= beside BM25 (LIMIT= queries a set)
+	@test -n "$(DATA)" || { echo "say where the sets are: make eval DATA=path/to/data"; exit 2; }
+	@$(BIN)/python benchmarks/test_sets.py --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+
+train: setup ## make the embedded model anew from the sets under DATA=
+	@test -n "$(DATA)" || { echo "say where the sets are: make train DATA=path/to/data"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[train]'
+	@PYTHON=$(BIN)/python training/run.sh $(DATA)
+
+clean: ## remove what was built, the virtual environment too
+	@rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
