@@ -48,9 +48,9 @@ ns: ## link the packages as build/ns/shortlist/*, where type checkers and editor
 	@for name in router schemas server; do ln -sfn ../../../$$name build/ns/shortlist/$$name; done
 	@ln -sfn ../../../proto/shortlist/v1 build/ns/shortlist/v1
 
-# The stubs refuse a runtime older than their generator, so they are made with the oldest one supported.
+# 1.65 is the last generator whose stubs do not check the protobuf runtime's version, so they serve every supported one.
 proto: ## regenerate the stubs from proto/
-	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.66.*' 'setuptools<80'; }
+	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.65.5' 'setuptools<80'; }
 	@build/protoc/bin/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto proto/shortlist/v1/router.proto
 
 bench: setup ## time the stages on the example catalog

@@ -1,6 +1,6 @@
 """Times the stages of a request on the example catalog and schema, in this process.
 
-    python benchmarks/stages.py [--repeat 5] [--model embedded]
+python benchmarks/stages.py [--repeat 5] [--model embedded]
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def measure(case: Case, router: Router, options: argparse.Namespace) -> dict[str
 
 def table(folder: Path) -> Iterator[str]:
     """Writes a line per set and measure; ± is 1.96 standard errors of a share over as many queries."""
-    yield "| set | documents | queries | measure | BM25 | Shortlist | ± | queries/s |"
-    yield "|---|---:|---:|---|---:|---:|---:|---:|"
+    yield "| set | documents | queries | measure | BM25 | Shortlist | ± |"
+    yield "|---|---:|---:|---|---:|---:|---:|"
     for case in CASES:
         path = folder / f"{case.key}.json"
         if not path.exists():
@@ -92,7 +92,7 @@ def table(folder: Path) -> Iterator[str]:
             error = 1.96 * math.sqrt(max(value * (1 - value), 0) / count)
             yield (
                 f"| {case.name.partition('/')[2]} | {ours['documents']:,} | {count} | {name} "
-                f"| {theirs['metrics'][name]:.3f} | **{value:.3f}** | {error:.3f} | {count / ours['seconds']:.2f} |"
+                f"| {theirs['metrics'][name]:.3f} | **{value:.3f}** | {error:.3f} |"
             )
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from google.protobuf.json_format import MessageToDict
+
 from shortlist.schemas.errors import ShortlistError
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools

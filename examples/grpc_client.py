@@ -21,7 +21,7 @@ def main() -> None:
             top_n=3,
         )
     for item in response.items:
-        print(f"-- {item.rank}. {item.namespace}.{item.name}, score {item.score:.3f}")
+        print(f"-- {item.rank}. {item.name}, score {item.score:.3f}")
         print(item.source, end="\n\n")  # the statements as they stand in the script, ready for a text-to-SQL prompt
 
 

@@ -1,4 +1,4 @@
-"""Readies the items of a request for scoring: the first stage's view, the narrowing, and the documents within budget."""
+"""Readies the items of a request for scoring: the first stage's view, the narrowing, the documents within budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shortlist.schemas.serialise import CountTokens, lexical_text, table_documen
 from .encoding import TokenIds, Tokenizer
 from .retrieval import Bm25
 
-__all__ = ["Encoded", "Item", "ItemSet", "Lexical", "first_stage_order", "item_of_table", "item_of_tool", "narrow"]
+__all__ = ["Encoded", "Item", "ItemSet", "first_stage_order", "item_of_table", "item_of_tool", "narrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,6 @@ class Item:
     namespace: str
     words: str
     write: Callable[[CountTokens | None, int | None], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Lexical:
-    """BM25's view of every item: its share of the most the query allows, and of the best item's; each `(items,)`."""
-
-    coverage: Sequence[float]
-    relative: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +71,14 @@ class ItemSet:
         self._bm25: Bm25 | None = None
         self._encoded: dict[int, Encoded] = {} if encoded is None else encoded
 
-    def lexical_view(self, query: str) -> Lexical:
-        """Scores the words of every item by BM25."""
+    def lexical_shares(self, query: str) -> list[float]:
+        """Scores the words of every item by BM25, each as a share (0..1) of the best item's; all 0 without a match."""
         if self._bm25 is None:
             self._bm25 = Bm25([item.words for item in self.items])
-        coverage = self._bm25.coverage(query)
-        best = max(float(coverage.max()), 1e-9) if len(coverage) else 1.0
-        return Lexical(coverage.tolist(), (coverage / np.float32(best)).tolist())
+        scores = self._bm25.scores(query)
+        best = max(float(scores.max()), 1e-9) if len(scores) else 1.0
+        shares: list[float] = (scores / np.float32(best)).tolist()
+        return shares
 
     def encode(self, places: Sequence[int], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
         """Gives the encoded documents at `places`, each within the budget."""
@@ -95,24 +88,25 @@ class ItemSet:
         return [self._encoded[self.items[place].index] for place in places]
 
 
-def narrow(lexical: Lexical, max_candidates: int, kept_always: Sequence[int] = ()) -> list[int]:
+def narrow(shares: Sequence[float], max_candidates: int, kept_always: Sequence[int] = ()) -> list[int]:
     """Returns the places of the `max_candidates` best items and of those kept always, in request order; 0 keeps all."""
-    everything = range(len(lexical.coverage))
-    if not max_candidates or len(everything) <= max_candidates:
-        return list(everything)
-    return sorted({*first_stage_order(lexical)[:max_candidates], *kept_always})
+    if not max_candidates or len(shares) <= max_candidates:
+        return list(range(len(shares)))
+    return sorted({*first_stage_order(shares)[:max_candidates], *kept_always})
 
 
-def first_stage_order(lexical: Lexical) -> list[int]:
+def first_stage_order(shares: Sequence[float]) -> list[int]:
     """Returns all places, best by BM25 first, ties by place."""
-    return sorted(range(len(lexical.coverage)), key=lambda place: (-lexical.coverage[place], place))
+    return sorted(range(len(shares)), key=lambda place: (-shares[place], place))
 
 
 def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
     """Writes and encodes each item's document; one over the budget is written again within it."""
     whole = tokenizer.encode([item.write(None, None) for item in items])
     return [
-        Encoded(ids, len(ids)) if len(ids) <= budget_tokens else _encode_within(item, len(ids), tokenizer, budget_tokens)
+        Encoded(ids, len(ids))
+        if len(ids) <= budget_tokens
+        else _encode_within(item, len(ids), tokenizer, budget_tokens)
         for item, ids in zip(items, whole, strict=True)
     ]
 

@@ -7,10 +7,10 @@ The folder holds `corpus.jsonl` (a document a line: ``id``, ``group`` and ``tool
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
@@ -19,7 +19,9 @@ from shortlist.schemas.tool import parse_tools
 
 __all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset"]
 
-# Sets whose groups are real servers or APIs; elsewhere the group is a category or a file, which a caller would not send.
+_T = TypeVar("_T")
+
+# Sets whose groups are real servers or APIs; elsewhere a group is a category or a file, which no caller would send.
 _NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo"})
 
 
@@ -34,7 +36,7 @@ class DatasetDocument:
 
 @dataclass(frozen=True, slots=True)
 class DatasetQuery:
-    """One query; `candidates` is None where the whole corpus is meant; `fields` is the line as it stands in the file."""
+    """One query; `candidates` is None where the whole corpus is meant, `fields` the line as it stands in the file."""
 
     id: str
     text: str
@@ -76,21 +78,30 @@ def load_dataset(folder: Path) -> Dataset:
     """
     for file in ("corpus.jsonl", "queries.jsonl"):
         if not (folder / file).is_file():
-            raise InvalidInput(f"{folder} holds no {file}; give a folder with corpus.jsonl and queries.jsonl", field="data")
-    namespaced = folder.name in _NAMESPACE_SETS
-    documents = tuple(_document(fields, namespaced) for fields in _lines(folder / "corpus.jsonl"))
-    queries = tuple(_query(fields) for fields in _lines(folder / "queries.jsonl"))
+            raise InvalidInput(
+                f"{folder} holds no {file}; give a folder with corpus.jsonl and queries.jsonl", field="data"
+            )
+    name = folder.absolute().name  # "." has none
+    namespaced = name in _NAMESPACE_SETS
+    documents = tuple(_read(folder / "corpus.jsonl", lambda fields: _document(fields, namespaced)))
+    queries = tuple(_read(folder / "queries.jsonl", _query))
     kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
-    return Dataset(folder.name, kind, documents, queries)
+    return Dataset(name, kind, documents, queries)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                fields = json.loads(line)
             except ValueError as error:
                 raise InvalidInput(f"line {number} is not JSON: {error}", field=str(path)) from error
+            if not isinstance(fields, dict):
+                raise InvalidInput(f"line {number} is not a JSON object", field=str(path))
+            try:
+                yield make(fields)
+            except KeyError as error:
+                raise InvalidInput(f"line {number} lacks the field {error}", field=str(path)) from error
 
 
 def _document(fields: Mapping[str, Any], namespaced: bool) -> DatasetDocument:

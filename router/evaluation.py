@@ -94,8 +94,8 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
     """Returns the queries of a split that have something relevant and meet the condition, at most `limit` of them."""
     queries = [query for query in data.split(split) if query.relevant]
     if where is not None:
-        name, _, value = where.partition("=")
-        if not any(name in query.fields for query in queries):
+        name, equals, value = where.partition("=")
+        if not equals or not any(name in query.fields for query in queries):
             raise InvalidInput(f"no query of {data.name} has a field {name!r}; write FIELD=VALUE", field="where")
         queries = [query for query in queries if str(query.fields.get(name)).lower() == value.lower()]
     if limit and limit < len(queries):
@@ -105,7 +105,7 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
 
 def rank(items: ItemSet, query: str, router: Router | None, candidates: int) -> list[int]:
     """Returns all places of a pool, best first."""
-    order = first_stage_order(items.lexical_view(query))
+    order = first_stage_order(items.lexical_shares(query))
     if router is None:
         return order
     scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset())

@@ -98,7 +98,7 @@ def _names(form: Form, num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]
     prefix = "bert." if form is Form.BERT else "roberta."
     for ours, theirs in (("words", "word"), ("positions", "position"), ("token_types", "token_type")):
         yield f"{ours}.weight", (f"{prefix}embeddings.{theirs}_embeddings.weight",)
-    modules = {
+    modules: dict[str, tuple[str, ...]] = {
         "embedding_norm": (f"{prefix}emb_ln" if form is Form.JINA else f"{prefix}embeddings.LayerNorm",),
         "head_dense": ("bert.pooler.dense" if form is Form.BERT else "classifier.dense",),
         "head_out": ("classifier" if form is Form.BERT else "classifier.out_proj",),

@@ -12,7 +12,7 @@ from shortlist.schemas.errors import ModelNotFound
 
 from .attention_choice import choose_attention
 from .devices import resolve_device, resolve_dtype
-from .model import QuantizedEmbedding
+from .model import CrossEncoder, QuantizedEmbedding
 from .results import ModelInfo
 from .scorer import Engine, default_batch_tokens
 from .weights import LoadedModel, is_own_folder, read_folder
@@ -72,7 +72,7 @@ def make_engine(
     return Engine(model, backend, target, max_batch_tokens=budget), info
 
 
-def _cast(loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+def _cast(loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
     words = loaded.model.words
     if isinstance(words, QuantizedEmbedding):
         # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits.

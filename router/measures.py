@@ -24,8 +24,8 @@ MEASURES = (
 def measure(ranking: Sequence[str], relevant: Set[str]) -> dict[str, float]:
     """Measures one ranking (ids, best first) against the relevant ids, of which there is at least one.
 
-    recall@k is the share of relevant ids in the first k, complete@k whether all are; nDCG counts every relevant id alike
-    (Järvelin and Kekäläinen 2002).
+    recall@k is the share of relevant ids in the first k, complete@k whether all are; nDCG counts every relevant id
+    alike (Järvelin and Kekäläinen 2002).
     """
     return {name: _MEASURE_OF[name.partition("@")[0]](ranking, relevant, _depth(name)) for name in MEASURES}
 

@@ -37,7 +37,7 @@ class QuantizedEmbedding(nn.Module):
     """An embedding table in 4 bits, decoded row by row at lookup.
 
     `codes` is uint8 `(rows, width / 2)`: the low nibble holds the first half of a block of 32 values, the high nibble
-    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. This is the Q4_0 block of ggml (ggml-quants.c).
+    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. It is ggml's Q4_0 block (ggml-quants.c).
     """
 
     block = 32

@@ -18,7 +18,8 @@ class PackedBatch:
     """Pairs laid end to end.
 
     `input_ids`, `positions` and `token_types` are int64 `(total_tokens,)`; `positions` count from 0 in each pair.
-    `cu_seqlens` is int32 `(pairs + 1,)`, on the device of the ids; `lengths` the same on the host; `max_seqlen` its maximum.
+    `cu_seqlens` is int32 `(pairs + 1,)`, on the device of the ids; `lengths` are the pairs' own, on the host;
+    `max_seqlen` is the longest.
     """
 
     input_ids: torch.Tensor

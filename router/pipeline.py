@@ -14,7 +14,7 @@ from shortlist.schemas.errors import InvalidInput, ModelMismatch
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
-from .candidates import Encoded, Item, ItemSet, Lexical, item_of_table, item_of_tool, narrow
+from .candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, narrow
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
@@ -144,13 +144,16 @@ class Router:
 
         Raises: as `select_tools`, and LimitExceeded for a document of more than 524,288 tokens.
         """
+        if isinstance(documents, str):
+            raise InvalidInput("is one text; give a list of them", field="documents")
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         window = self._window(max_query_tokens, max_pair_tokens, overlap_tokens)
         items = [Item("", index, text, "", text, lambda *_: "") for index, text in enumerate(documents)]
         with run.clock.stage("retrieve"):
             needs_narrowing = 0 < max_candidates < len(items)
-            lexical = ItemSet(items).lexical_view(run.query) if needs_narrowing else _no_view(len(items))
-            places = narrow(lexical, max_candidates)
+            shares = ItemSet(items).lexical_shares(run.query) if needs_narrowing else [0.0] * len(items)
+            places = narrow(shares, max_candidates)
+        run.warnings += _narrowing_warnings(shares, places)
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
             encoded = self._loaded.tokenizer.encode([items[place].source for place in places])
@@ -185,8 +188,9 @@ class Router:
     ) -> tuple[list[int], list[Evidence], DocumentScores]:
         """Runs both stages; returns the places that were kept and what is known of each."""
         with run.clock.stage("retrieve"):
-            lexical = items.lexical_view(run.query)
-            places = narrow(lexical, run.max_candidates, sorted(pinned))
+            shares = items.lexical_shares(run.query)
+            places = narrow(shares, run.max_candidates, sorted(pinned))
+        run.warnings += _narrowing_warnings(shares, places)
         window = self._window(None, None, 0)
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
@@ -194,10 +198,7 @@ class Router:
             encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
         run.truncated += _truncations(items.items, places, encoded)
         scores = self._score(run, query_ids, [document.ids for document in encoded], window)
-        evidence = [
-            Evidence(logit, lexical.coverage[place], lexical.relative[place])
-            for place, logit in zip(places, scores.logits, strict=True)
-        ]
+        evidence = [Evidence(logit, shares[place]) for place, logit in zip(places, scores.logits, strict=True)]
         return places, evidence, scores
 
     def _begin(
@@ -229,7 +230,8 @@ class Router:
         query = min(info.default_query_tokens, pair // 2) if max_query_tokens is None else max_query_tokens
         _check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
         _check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
-        _check_range("overlap_tokens", overlap_tokens, 0, pair, "max_pair_tokens")
+        if overlap_tokens < 0:
+            raise InvalidInput(f"is {overlap_tokens}; give 0 or more", field="overlap_tokens")
         return _Window(query, pair, overlap_tokens)
 
     def _encode_query(self, run: Run, max_query_tokens: int) -> TokenIds:
@@ -295,7 +297,9 @@ def _pinned_places(items: Sequence[Item], names: Sequence[str], warnings: list[s
     wanted = set(names)
     pinned = {place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted}
     found = {name for place in pinned for name in (items[place].name, _bare(items[place]))}
-    warnings += [f"always_include: no candidate is named {name!r}" for name in dict.fromkeys(names) if name not in found]
+    warnings += [
+        f"always_include: no candidate is named {name!r}" for name in dict.fromkeys(names) if name not in found
+    ]
     return pinned
 
 
@@ -317,8 +321,16 @@ def _truncations(items: Sequence[Item], places: Sequence[int], encoded: Sequence
     ]
 
 
-def _no_view(count: int) -> Lexical:
-    return Lexical([0.0] * count, [0.0] * count)
+def _narrowing_warnings(shares: Sequence[float], places: Sequence[int]) -> list[str]:
+    """Says so when BM25 had too little to go by: then the kept ones are partly just the first of the request."""
+    total = len(shares)
+    sharing = sum(1 for share in shares if share > 0)
+    if len(places) == total or sharing >= len(places):
+        return []
+    return [
+        f"only {sharing} of {total} candidates share a word with the query, and only {len(places)} were scored; "
+        "set max_candidates to 0 to score all"
+    ]
 
 
 def _check_options(top_n: int, min_score: float, max_candidates: int) -> None:

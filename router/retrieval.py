@@ -23,7 +23,10 @@ _UNSPACED = re.compile(
 
 
 def lexical_terms(text: str) -> list[str]:
-    """Splits a text into lower-case terms: identifiers at their humps, a final s dropped, unspaced scripts as 1- and 2-grams."""
+    """Splits a text into lower-case terms.
+
+    Identifiers split at their humps, a final s is dropped, and unspaced scripts give 1- and 2-grams.
+    """
     terms: list[str] = []
     for word in _WORD.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):
         if word.isascii():
@@ -51,7 +54,7 @@ def _singular(word: str) -> str:
 
 
 class Bm25:
-    """Scores documents for a query by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with the idf that is never negative.
+    """Scores documents by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with the idf that is never negative.
 
     Immutable once built, so threads may share it.
     """
@@ -68,39 +71,24 @@ class Bm25:
                 frequencies.append(frequency)
         self.num_documents = len(counts)
         self._postings: dict[str, tuple[npt.NDArray[np.int32], Scores]] = {}
-        self._idf: dict[str, float] = {}
         for term, (listed, seen) in postings.items():
             where, times = np.array(listed, np.int32), np.array(seen, np.float32)
-            self._idf[term] = self._inverse_frequency(len(listed))
-            weights = self._idf[term] * times * (k1 + 1) / (times + norm[where])
+            weights = self._inverse_frequency(len(listed)) * times * (k1 + 1) / (times + norm[where])
             self._postings[term] = (where, weights.astype(np.float32))
-        self._unseen_idf = self._inverse_frequency(0)
-        self._k1 = k1
 
     def scores(self, query: str) -> Scores:
         """Returns a score of at least 0 for every document, `(num_documents,)`."""
-        return self._sum(set(lexical_terms(query)))
-
-    def coverage(self, query: str) -> Scores:
-        """Returns `scores` as a share (0..1) of the most a document could reach if it held every term of the query.
-
-        Unlike the raw score it compares between queries of different lengths.
-        """
-        terms = set(lexical_terms(query))
-        most = (self._k1 + 1) * sum(self._idf.get(term, self._unseen_idf) for term in terms)
-        return self._sum(terms) / np.float32(max(most, 1e-9))
-
-    def top(self, query: str, count: int) -> list[int]:
-        """Returns the indices of the `count` best documents, best first; ties keep document order."""
-        return np.argsort(-self.scores(query), kind="stable")[:count].tolist()
-
-    def _sum(self, terms: set[str]) -> Scores:
         total = np.zeros(self.num_documents, np.float32)
-        for term in sorted(terms):
+        for term in sorted(set(lexical_terms(query))):
             posting = self._postings.get(term)
             if posting is not None:
                 total[posting[0]] += posting[1]
         return total
+
+    def top(self, query: str, count: int) -> list[int]:
+        """Returns the indices of the `count` best documents, best first; ties keep document order."""
+        best: list[int] = np.argsort(-self.scores(query), kind="stable")[:count].tolist()
+        return best
 
     def _inverse_frequency(self, frequency: int) -> float:
         return math.log(1 + (self.num_documents - frequency + 0.5) / (frequency + 0.5))

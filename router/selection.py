@@ -11,15 +11,10 @@ __all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one candidate: the cross-encoder's logit and the first stage's view.
-
-    `coverage` is BM25 as a share (0..1) of the most the query allows; `relative` is BM25 as a share of the best
-    candidate's, 0 where no candidate shares a word with the query.
-    """
+    """What is known of one candidate: the cross-encoder's logit, and BM25 as a share (0..1) of the best candidate's."""
 
     logit: float
-    coverage: float = 0.0
-    relative: float = 0.0
+    lexical_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +23,7 @@ class ScoreWeights:
 
     bias: float
     logit: float
-    coverage: float
-    relative: float
+    lexical_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +47,7 @@ def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
     """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
     if weights is None:
         return _sigmoid(evidence.logit)
-    return _sigmoid(
-        weights.bias
-        + weights.logit * evidence.logit
-        + weights.coverage * evidence.coverage
-        + weights.relative * evidence.relative
-    )
+    return _sigmoid(weights.bias + weights.logit * evidence.logit + weights.lexical_share * evidence.lexical_share)
 
 
 def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer as FastTokenizer
 
-from shortlist.schemas.errors import ModelNotFound, UnsupportedModel
+from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
 from .encoding import Tokenizer
 from .model import CrossEncoder, ModelConfig, QuantizedEmbedding
@@ -59,14 +60,15 @@ def read_folder(folder: Path) -> LoadedModel:
 
     Raises:
         ModelNotFound: a file is missing.
+        ModelError: a file is damaged.
         UnsupportedModel: it was written by a later version, or its tensors do not fit its description.
     """
     described = _read_description(folder)
     config = ModelConfig(**described["shape"])
     with torch.device("meta"):
         model = CrossEncoder(config, words=torch.nn.Identity())
-    model.words = _read_words(folder)
-    tensors = _dequantize(load_file(_existing(folder / "layers.safetensors")))
+    model.words = _read_words(folder, config.vocabulary_size)
+    tensors = _dequantize(_load_tensors(folder / "layers.safetensors"))
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
@@ -93,7 +95,7 @@ def write_folder(
     *,
     num_word_files: int = 2,
 ) -> None:
-    """Writes everything but `tokenizer.json`; `codes` and `scales` are the embedding table as QuantizedEmbedding takes it."""
+    """Writes everything but `tokenizer.json`; `codes` and `scales` are the table as QuantizedEmbedding takes it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("words.")}
     tensors: dict[str, torch.Tensor] = {}
@@ -112,7 +114,7 @@ def write_folder(
 
 
 def quantize_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rounds each row to int8 by its largest magnitude; returns `(rows, columns)` int8 and `(rows,)` float32 factors."""
+    """Rounds rows to int8 by their largest magnitude; returns `(rows, columns)` int8 and `(rows,)` float32 factors."""
     factors = (matrix.float().abs().amax(1) / 127).clamp(min=1e-12)
     return (matrix.float() / factors[:, None]).round().to(torch.int8), factors
 
@@ -129,17 +131,30 @@ def _read_description(folder: Path) -> dict[str, Any]:
     described: dict[str, Any] = json.loads(_existing(folder / _DESCRIPTION).read_text(encoding="utf-8"))
     if described.get("format") != FORMAT:
         raise UnsupportedModel(
-            f"{folder} is in format {described.get('format')}, this version reads format {FORMAT}; install the version it was made for"
+            f"{folder} is in format {described.get('format')}, this version reads format {FORMAT}; "
+            "install the version it was made for"
         )
     return described
 
 
-def _read_words(folder: Path) -> QuantizedEmbedding:
-    files = sorted(folder.glob("words-*.safetensors"))
-    if not files:
-        raise ModelNotFound(f"{folder} lacks words-1.safetensors; the folder is incomplete, fetch it again")
-    parts = [load_file(file) for file in files]
-    return QuantizedEmbedding(torch.cat([p["codes"] for p in parts]), torch.cat([p["scales"] for p in parts]))
+def _read_words(folder: Path, num_rows: int) -> QuantizedEmbedding:
+    # By number: in the order of text, part 10 would come before part 2.
+    files = sorted(folder.glob("words-[0-9]*.safetensors"), key=lambda file: int(file.stem.removeprefix("words-")))
+    parts = [_load_tensors(file) for file in files or [folder / "words-1.safetensors"]]
+    codes = torch.cat([part["codes"] for part in parts])
+    if len(codes) != num_rows:
+        raise ModelNotFound(
+            f"{folder} holds {len(codes)} of {num_rows} rows of the embedding table: a words-*.safetensors is missing; "
+            "fetch the folder again"
+        )
+    return QuantizedEmbedding(codes, torch.cat([part["scales"] for part in parts]))
+
+
+def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(_existing(path))
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}; fetch it again") from error
 
 
 def _existing(path: Path) -> Path:

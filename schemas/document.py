@@ -11,8 +11,8 @@ __all__ = ["Column", "ForeignKey", "Parameter", "ParsedTables", "ParsedTools", "
 class Parameter:
     """One parameter of a tool, nested ones flattened in reading order.
 
-    `path` is dotted, array levels marked ``[]`` (``items[].price``); `depth` is 0 at the top level.
-    `type` is a short phrase (``string``, ``array of integer``, ``object``, ``string or null``), empty if unknown.
+    `path` is dotted, array levels marked ``[]`` (``items[].price``); `depth` is 0 at the top level. `type` is a short
+    phrase (``string``, ``array of integer``, ``object``, ``string or null``), empty if unknown.
     `enum` holds the allowed values as text; `default` is None where there is none.
     """
 
@@ -28,7 +28,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One callable tool; `source` is its exact slice of the caller's text, `index` its place after flattening, from 0."""
+    """One callable tool; `source` is its exact slice of the caller's text, `index` its place once flattened, from 0."""
 
     name: str
     description: str = ""
@@ -90,8 +90,8 @@ class Table:
 class Unparsed:
     """Something left out, and why.
 
-    `index` is the place in the request (of the tool text or of the statement), from 0. `line` and `column` count from 1;
-    0 where they are not known. `name` is empty where none could be read.
+    `index` is the place in the request (of the tool text or of the statement), from 0. `line` and `column` count from
+    1, and are 0 where they are not known. `name` is empty where none could be read.
     """
 
     index: int

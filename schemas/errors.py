@@ -60,7 +60,10 @@ class UnknownDialect(InvalidInput):
     """No SQL dialect has the given name; `known` lists those there are."""
 
     def __init__(self, dialect: str, known: tuple[str, ...]) -> None:
-        super().__init__(f"unknown dialect {dialect!r}; use one of {', '.join(known)}, or leave it out to have it detected", field="dialect")
+        super().__init__(
+            f"unknown dialect {dialect!r}; use one of {', '.join(known)}, or leave it out to have it detected",
+            field="dialect",
+        )
         self.dialect = dialect
         self.known = known
 

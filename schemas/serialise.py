@@ -2,7 +2,8 @@
 
 The text is plain prose with the strongest evidence first: namespace, name, description, then parameters or columns.
 When a budget in tokens is given, the least important parts go first: nested parameters, then details (defaults, enums,
-types, comments), then whole parameters or columns from the end, and last of all words of the description.
+types, comments), then whole parameters or columns from the end, then words of the description, and last of all the
+title and the namespace.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _SEPARATORS = re.compile(r"[\s_\-./:$#@|\\]+")
 _MAX_ENUM_VALUES = 12
 _MAX_DEFAULT_CHARS = 40
 _MAX_DETAIL_CHARS = 400
+_MAX_CHARS_PER_TOKEN = 64
 
 
 def split_name(name: str) -> str:
@@ -33,22 +35,22 @@ def split_name(name: str) -> str:
 def tool_document(tool: Tool, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
     """Writes a tool as ``namespace: name. title. description`` and a line of parameters.
 
-    With `count_tokens` and `budget_tokens` the fullest form that fits is returned; name and first words of the
-    description always stay, so a budget below some ten tokens may be exceeded.
+    With `count_tokens` and `budget_tokens` the fullest form that fits is returned; the name always stays, so a budget
+    smaller than the name is exceeded.
     """
-    head = _tool_head(tool)
-    return _fit(head, _one_line(tool.description), lambda: _tool_details(tool), count_tokens, budget_tokens)
+    heads = _tool_heads(tool)
+    return _fit(heads, _one_line(tool.description), lambda: _tool_details(tool), count_tokens, budget_tokens)
 
 
 def table_document(table: Table, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
-    """Writes a table as ``namespace: name. comment``, a line of columns and a line of foreign keys; budget as for tools."""
-    head = _table_head(table)
-    return _fit(head, _one_line(table.comment), lambda: _table_details(table), count_tokens, budget_tokens)
+    """Writes a table as ``namespace: name. comment``, a line of columns and one of foreign keys; budget as there."""
+    heads = _table_heads(table)
+    return _fit(heads, _one_line(table.comment), lambda: _table_details(table), count_tokens, budget_tokens)
 
 
 def column_document(table: Table, column: Column) -> str:
     """Writes one column with the name and comment of its table."""
-    head = _sentence(_table_head(table), _one_line(table.comment))
+    head = _sentence(_table_heads(table)[0], _one_line(table.comment))
     return f"{head} column: {_column(column, True, True)}"
 
 
@@ -61,20 +63,23 @@ def lexical_text(item: Tool | Table) -> str:
     return _joined(item.namespace, item.name, item.comment, columns)
 
 
-def _tool_head(tool: Tool) -> str:
+def _tool_heads(tool: Tool) -> tuple[str, ...]:
+    """Gives the head from fullest to barest: without its title, then without its namespace."""
     name = split_name(tool.name)
     title = _one_line(tool.title)
-    if title and split_name(title) != name:
-        name = f"{name} ({title})"
-    namespace = split_name(tool.namespace)
-    return f"{namespace}: {name}" if namespace else name
+    titled = f"{name} ({title})" if title and split_name(title) != name else name
+    return _in_namespace(tool.namespace, titled), _in_namespace(tool.namespace, name), name
 
 
-def _table_head(table: Table) -> str:
+def _table_heads(table: Table) -> tuple[str, ...]:
     kind = "" if table.kind == "table" else f"{table.kind} "
     name = kind + split_name(table.name)
-    namespace = split_name(table.namespace)
-    return f"{namespace}: {name}" if namespace else name
+    return _in_namespace(table.namespace, name), name
+
+
+def _in_namespace(namespace: str, name: str) -> str:
+    words = split_name(namespace)
+    return f"{words}: {name}" if words else name
 
 
 def _tool_details(tool: Tool) -> Iterator[str]:
@@ -167,27 +172,30 @@ def _halvings(count: int) -> Iterator[int]:
 
 
 def _fit(
-    head: str,
+    heads: Sequence[str],
     description: str,
     details: Callable[[], Iterator[str]],
     count_tokens: CountTokens | None,
     budget_tokens: int | None,
 ) -> str:
     """Returns the fullest of head + description + details within the budget."""
-    lead = _sentence(head, description)
     if count_tokens is None or budget_tokens is None:
-        return _joined(lead, next(details(), ""))
+        return _joined(_sentence(heads[0], description), next(details(), ""))
+    # Bounds the counting below: no text of a megabyte fits by being counted whole.
+    description = description[: budget_tokens * _MAX_CHARS_PER_TOKEN]
+    lead = _sentence(heads[0], description)
+    if count_tokens(lead) > budget_tokens:
+        head = next((head for head in heads if count_tokens(head) <= budget_tokens), heads[-1])
+        return _shorten(head, description, count_tokens, budget_tokens)
     for detail in details():
         text = _joined(lead, detail)
         if count_tokens(text) <= budget_tokens:
             return text
-    if count_tokens(lead) <= budget_tokens:
-        return lead
-    return _shorten(head, description, count_tokens, budget_tokens)
+    return lead
 
 
 def _shorten(head: str, description: str, count_tokens: CountTokens, budget_tokens: int) -> str:
-    """Keeps as many characters of the description as fit, by bisection; a character cut suits texts without spaces too."""
+    """Keeps as many characters of the description as fit, by bisection; a character cut also suits unspaced scripts."""
     low, high = 0, len(description)
     while low < high:
         middle = (low + high + 1) // 2

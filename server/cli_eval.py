@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "eval",
         help="measure ranking on a set of queries with known answers",
-        description="Measures ranking on a folder with corpus.jsonl and queries.jsonl, through the stages of a request.",
+        description="Measures ranking on a folder with corpus.jsonl and queries.jsonl, by the stages of a request.",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the set")
     parser.add_argument("--split", default="test", help="which queries (default: test)")

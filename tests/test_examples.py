@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from shortlist.schemas.document import ParsedTables
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools

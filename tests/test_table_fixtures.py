@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from shortlist.schemas.document import Column, ForeignKey, Table
 from shortlist.schemas.table import parse_tables
 

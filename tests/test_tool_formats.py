@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from shortlist.schemas.document import Parameter
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.tool import parse_tools

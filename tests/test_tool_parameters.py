@@ -3,6 +3,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from shortlist.schemas.document import ParsedTools
 from shortlist.schemas.parameters import MAX_DEPTH, MAX_PARAMETERS
 from shortlist.schemas.tool import parse_tools

@@ -1,6 +1,7 @@
-"""Writes a checkpoint as the folder that ships: 4-bit embedding table, 8-bit layers, tokenizer, description.
+r"""Writes a checkpoint as the folder that ships: 4-bit embedding table, 8-bit layers, tokenizer, description.
 
-    python training/export.py --base build/train/base --checkpoint build/train/run1/checkpoint.pt --out router/models/shortlist-small
+python training/export.py --base build/train/base --checkpoint build/train/run1/checkpoint.pt \
+    --out router/models/shortlist-small
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Writes a model folder of ours as a Hugging Face checkpoint that loads as XLMRobertaForSequenceClassification anywhere.
+"""Writes a model folder of ours as a Hugging Face checkpoint that loads as XLMRobertaForSequenceClassification.
 
-    python training/export_hf.py --model router/models/shortlist-small --out build/shortlist-small-hf
+python training/export_hf.py --model router/models/shortlist-small --out build/shortlist-small-hf
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main() -> None:
     special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
     tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special}
     (options.out / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2))
-    print(f"wrote {options.out}; its tokenizer adds no special tokens by itself: pairs read <s> query </s></s> text </s>")
+    print(
+        f"wrote {options.out}; its tokenizer adds no special tokens by itself: pairs read <s> query </s></s> text </s>"
+    )
 
 
 def published(model: CrossEncoder) -> dict[str, torch.Tensor]:

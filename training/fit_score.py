@@ -1,4 +1,4 @@
-"""Fits how the cross-encoder's logit and BM25 make one score, on queries held out of training, and writes it to the model.
+"""Fits how the cross-encoder's logit and BM25 make one score, on queries held out of training.
 
 Two steps: the direction by listwise likelihood over each query's candidates, then scale and bias by binary
 cross-entropy, every query weighing the same, so that a score reads as a probability.
@@ -31,7 +31,7 @@ SETS = (
 )  # fmt: skip
 CANDIDATES = 50
 
-Query = tuple[str, torch.Tensor, torch.Tensor]  # set, features (candidates, 3), labels (candidates,)
+Query = tuple[str, torch.Tensor, torch.Tensor]  # set, features (candidates, 2), labels (candidates,)
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def gather(options: argparse.Namespace) -> list[Query]:
         for group in chosen:
             run = Run(group["query"], Rules(), CANDIDATES, Clock())
             places, evidence, _ = router.gather_evidence(run, items, frozenset())
-            features = torch.tensor([[e.logit, e.coverage, e.relative] for e in evidence])
+            features = torch.tensor([[e.logit, e.lexical_share] for e in evidence])
             labels = torch.tensor([float(data.documents[place].id in group["positives"]) for place in places])
             gathered.append((name, features, labels))
         print(f"{name}: {len(chosen)} queries", flush=True)
@@ -78,8 +78,8 @@ def gather(options: argparse.Namespace) -> list[Query]:
 
 
 def fit_direction(gathered: list[Query]) -> torch.Tensor:
-    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(3,)`."""
-    weights = torch.tensor([1.0, 1.0, 1.0], requires_grad=True)
+    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(2,)`."""
+    weights = torch.tensor([1.0, 1.0], requires_grad=True)
     found = [(features, labels) for _, features, labels in gathered if 0 < labels.sum() < len(labels)]
 
     def loss() -> torch.Tensor:
@@ -101,8 +101,8 @@ def fit_scale(gathered: list[Query], direction: torch.Tensor) -> dict[str, float
         return torch.stack(parts).mean()
 
     minimise(loss, [scale, bias])
-    logit, coverage, relative = (float(value) for value in scale.detach() * direction)
-    return {"bias": float(bias.detach()), "logit": logit, "coverage": coverage, "relative": relative}
+    logit, share = (float(value) for value in scale.detach() * direction)
+    return {"bias": float(bias.detach()), "logit": logit, "lexical_share": share}
 
 
 def listwise(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ def minimise(loss: Any, parameters: list[torch.Tensor]) -> None:
 
 def report(gathered: list[Query], direction: torch.Tensor) -> None:
     """Prints hit@1 and recall@5 per set for BM25, the logit alone and both."""
-    views = {"bm25": torch.tensor([0.0, 0, 1]), "logit": torch.tensor([1.0, 0, 0]), "both": direction}
+    views = {"bm25": torch.tensor([0.0, 1]), "logit": torch.tensor([1.0, 0]), "both": direction}
     print(f"{'set':<22}" + "".join(f"{name + ' hit@1/R@5':>20}" for name in views))
     for name in dict.fromkeys(one for one, _, _ in gathered):
         found = [(f, y) for one, f, y in gathered if one == name and y.sum() > 0]

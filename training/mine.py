@@ -1,9 +1,9 @@
 """Makes training groups: a query, its relevant documents and look-alikes that are not relevant.
 
-Negatives come from where a server's candidates come from: the best of the whole corpus by BM25; for tables also from the
-query's own database, and for sets with given candidates from those. Documents that read the same as a relevant one are
-never negatives. Queries of a set's `test` split are never read, and training queries equal to a test query of any set
-are left out.
+Negatives come from where a server's candidates come from: the best of the whole corpus by BM25; for tables also
+from the query's own database, and for sets with given candidates from those. Documents that read the same as a
+relevant one are never negatives. Queries of a set's `test` split are never trained on, nor are training queries that
+equal a test query of any set.
 
     python training/mine.py --data DATA --out build/train/groups.jsonl
 """
@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset
-from shortlist.schemas.serialise import lexical_text
 from shortlist.router.retrieval import Bm25
+from shortlist.schemas.serialise import lexical_text
 
 # Training queries per set: breadth first, roughly by the fourth root of a set's size and by how much its form matters.
 QUOTAS = {
@@ -137,7 +137,11 @@ class Miner:
         positives = [self._place[identifier] for identifier in query.relevant if identifier in self._place]
         same = {self._texts[place] for place in positives}
         ranked = [place for place in self._bm25.top(query.text, CANDIDATES) if self._texts[place] not in same]
-        given = [self._place[i] for i in query.candidates or () if i in self._place and self._texts[self._place[i]] not in same]
+        given = [
+            self._place[i]
+            for i in query.candidates or ()
+            if i in self._place and self._texts[self._place[i]] not in same
+        ]
         negatives = self._draw(query, ranked, given, same) if split == "train" else ranked
         return {
             "set": name, "split": split, "query": query.text, "lang": query.lang,

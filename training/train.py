@@ -1,10 +1,11 @@
-"""Trains the cross-encoder on mined groups, on a CPU, resumable.
+r"""Trains the cross-encoder on mined groups, on a CPU, resumable.
 
 Per query, every relevant document is set against the same negatives (listwise cross-entropy), plus a share of binary
 cross-entropy that keeps logits comparable between queries. Word embeddings stay frozen, so they re-pack to their 4 bits
 without loss; so do the lowest layers, which saves a third of the time.
 
-    python training/train.py --data DATA --groups build/train/groups.jsonl --base build/train/base --out build/train/run1
+    python training/train.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
+        --out build/train/run1
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ class Examples:
 
     def __init__(self, data: Path, groups: Path, tokenizer: Tokenizer, seed: int) -> None:
         self.tokenizer, self.seed = tokenizer, seed
-        self.groups = [g for g in map(json.loads, groups.open(encoding="utf-8")) if g["split"] == "train" and g["positives"]]
+        self.groups = [
+            g for g in map(json.loads, groups.open(encoding="utf-8")) if g["split"] == "train" and g["positives"]
+        ]
         self.items: dict[tuple[str, str], Tool | Table] = {}
         for name in sorted({group["set"] for group in self.groups}):
             needed = {i for g in self.groups if g["set"] == name for i in (*g["positives"], *g["negatives"])}
@@ -206,7 +209,13 @@ def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
 
 def prepare(model: CrossEncoder, frozen_layers: int) -> None:
     """Freezes the embeddings and the lowest layers, and starts the head near the identity."""
-    for module in (model.words, model.positions, model.token_types, model.embedding_norm, *list(model.layers)[:frozen_layers]):
+    for module in (
+        model.words,
+        model.positions,
+        model.token_types,
+        model.embedding_norm,
+        *list(model.layers)[:frozen_layers],
+    ):
         module.requires_grad_(False)
     with torch.no_grad():
         model.head_dense.weight.copy_(torch.eye(model.config.hidden_size))

@@ -1,0 +1,135 @@
+"""Holds the arrows between the packages: schemas knows no one, router knows schemas, server knows all."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("schemas", "router", "server")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+SOURCES = [*FILES, *sorted((ROOT / "proto").rglob("*.proto"))]
+ALLOWED = {
+    "schemas": {"shortlist.schemas"},
+    "router": {"shortlist.router", "shortlist.schemas"},
+    "server": {"shortlist.server", "shortlist.router", "shortlist.schemas", "shortlist.v1"},
+}
+# Modules whose import costs seconds or whose presence is optional, and the only files that may name them.
+OWNERS = {
+    "transformers": {"router/foreign.py", "router/foreign_names.py", "router/foreign_tokenizer.py", "router/hub.py"},
+    "huggingface_hub": {"router/hub.py"},
+    "flash_attn": {"router/attention_cuda.py"},
+    "sqlglot": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
+    "jsonschema": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
+}
+MAX_LINES = 400
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> set[str]:
+    """Gives the full names of all modules, and of all names out of modules, that a file imports anywhere in it."""
+    return {name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in names_in(node, path)}
+
+
+def names_in(node: ast.AST, path: Path) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = f"shortlist.{path.parent.name}" if node.level else ""
+        module = ".".join(filter(None, (package, node.module)))
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def own(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] == "shortlist"}
+
+
+def package_of(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_run_one_way(path: Path) -> None:
+    assert {package_of(name) for name in own(imported(path))} <= ALLOWED[path.parent.name]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_relative_imports_stay_in_their_package(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+    assert all(node.level <= 1 for node in nodes if isinstance(node, ast.ImportFrom))
+
+
+@pytest.mark.parametrize("module", OWNERS)
+def test_a_costly_module_is_imported_by_its_owners_alone(module: str) -> None:
+    importers = {name_of(path) for path in FILES if any(n.split(".")[0] == module for n in imported(path))}
+
+    assert importers <= OWNERS[module]
+
+
+def test_the_client_knows_only_the_stubs_and_the_errors() -> None:
+    names = own(imported(ROOT / "server/client.py"))
+
+    assert names
+    assert all(name.startswith(("shortlist.v1.", "shortlist.schemas.errors")) for name in names)
+
+
+def test_the_errors_import_nothing_of_ours() -> None:
+    assert own(imported(ROOT / "schemas/errors.py")) == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_file_grows_beyond_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("shortlist.router.pipeline", {"transformers", "huggingface_hub", "flash_attn", "grpc"}),
+        ("shortlist.router", {"torch", "transformers", "numpy", "sqlglot"}),
+        ("shortlist.server.client", {"torch", "transformers", "numpy", "sqlglot", "jsonschema", "tokenizers"}),
+        ("shortlist.server.cli", {"torch", "transformers", "numpy", "sqlglot", "jsonschema"}),
+        ("shortlist.schemas.tool, shortlist.schemas.table, shortlist.schemas.serialise", {"torch", "grpc", "numpy"}),
+    ],
+    ids=["pipeline", "router", "client", "cli", "schemas"],
+)
+def test_importing_stays_light(module: str, absent: set[str]) -> None:
+    loaded = run(f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})").split()
+
+    assert absent.isdisjoint(loaded)
+
+
+def test_loading_a_model_of_ones_own_format_needs_no_transformers(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from checkpoints import random_model, unigram_tokenizer\n"
+        "from shortlist.router import Router\n"
+        "from shortlist.router.weights import write_folder\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "described = {'name': 'a', 'version': '1', 'license': '', "
+        "'tokenizer': {'bos_id': 0, 'eos_id': 2, 'num_separators': 2}, "
+        "'defaults': {'default_query_tokens': 24, 'default_pair_tokens': 80, 'document_tokens': 40}}\n"
+        "codes, scales = torch.zeros(100, 16, dtype=torch.uint8), torch.zeros(100, 1, dtype=torch.float16)\n"
+        "write_folder(folder, random_model(), codes, scales, described)\n"
+        "unigram_tokenizer().save(str(folder / 'tokenizer.json'))\n"
+        "Router.load(folder, device='cpu', dtype='float32')\n"
+        "print('transformers' in sys.modules, 'huggingface_hub' in sys.modules)"
+    )
+
+    assert run(code) == "False False"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from shortlist.router.query import query_text
+from shortlist.router.results import Message
+from shortlist.schemas.errors import InvalidInput
+
+LONG = "please refund the last order of customer 42"
+
+
+def user(content: str) -> Message:
+    return Message("user", content)
+
+
+def assistant(content: str) -> Message:
+    return Message("assistant", content)
+
+
+def test_a_text_is_its_own_query() -> None:
+    assert query_text("  refund \n the order ") == "refund \n the order"
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([user(LONG)], LONG),
+        ([user("earlier"), assistant("yes?"), user(LONG)], LONG),
+        ([user(LONG), assistant("Shall I?"), user("do it")], f"{LONG}\nShall I?\ndo it"),
+        ([user("far back"), user(LONG), user("do it")], f"{LONG}\ndo it"),
+        ([Message("system", "Be terse."), user("do it")], "do it"),
+        ([user(LONG), Message("tool", '{"ok": true}'), user("do it")], f"{LONG}\ndo it"),
+        ([user(LONG), assistant("Done, the order of customer 42 is refunded.")], LONG),
+        ([user(LONG), user("   ")], LONG),
+        ([user("do it"), user("帮我查一下北京明天的天气")], "帮我查一下北京明天的天气"),
+        ([user("明天北京的天气怎么样呢请问"), user("好的")], "明天北京的天气怎么样呢请问\n好的"),
+        ([assistant("How may I help you today, dear customer?")], "How may I help you today, dear customer?"),
+    ],
+    ids=[
+        "one_turn",
+        "enough_by_itself",
+        "too_short_alone",
+        "no_more_than_needed",
+        "not_the_system",
+        "not_a_tools_answer",
+        "not_what_followed",
+        "blank_turns",
+        "unspaced_and_enough",
+        "unspaced_and_short",
+        "no_user",
+    ],
+)
+def test_messages_give_the_last_request_with_what_it_leans_on(messages: Sequence[Message], expected: str) -> None:
+    assert query_text(messages) == expected
+
+
+def test_an_earlier_turn_is_cut() -> None:
+    text = query_text([user("word " * 400), user("do it")])
+
+    assert text == ("word " * 120) + "\ndo it"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", " \n\t", [], [user("  ")], [user(""), assistant("")]],
+    ids=["empty", "white_space", "no_messages", "blank_message", "blank_messages"],
+)
+def test_white_space_is_no_query(query: str | Sequence[Message]) -> None:
+    with pytest.raises(InvalidInput, match="is empty") as caught:
+        query_text(query)
+
+    assert caught.value.field == "query"
