@@ -46,10 +46,9 @@ class _Bucket:
 
 
 class BucketedAttention:
-    """Pads only within groups of like length and uses plain batched products: the fast path on a CPU.
+    """Pads only within groups of like length and uses plain batched products: the fast path of training on a CPU.
 
-    On two AVX2 cores, 64 pairs of 50 to 170 tokens through 12 layers of 384 ran at 2,394 tokens/s, against 1,622 with
-    torch's fused kernel. `trainable` keeps what a backward pass needs.
+    `trainable` keeps what a backward pass needs, which torch's fused kernel is slow at there (docs/log.md).
     """
 
     name = "bucketed"

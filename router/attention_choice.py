@@ -31,7 +31,7 @@ _MAX_HEAD_DIM = 256
 
 
 def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
-    """Makes the backend called `name`; ``auto`` is the first of flash, varlen, sdpa on CUDA, and bucketed on a CPU.
+    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and sdpa on a CPU.
 
     Raises:
         InvalidInput: there is no backend of that name, or it cannot run here.
@@ -51,9 +51,7 @@ class _CannotRunError(Exception):
 
 
 def _first_that_runs(device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
-    if device.type != "cuda":
-        return BucketedAttention()
-    for name in _PACKED_KERNELS:
+    for name in _PACKED_KERNELS if device.type == "cuda" else ():
         try:
             return _make(name, device, dtype, head_dim)
         except _CannotRunError:

@@ -18,6 +18,7 @@ from .candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, nar
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
+from .reference import Reranker
 from .results import Message, ModelInfo, Selected, Selection, Truncation
 from .run import Clock, Run
 from .scorer import DirectScorer, Engine
@@ -70,6 +71,16 @@ class Router:
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router of the same model whose pairs go through `scorer`."""
         return Router(self._loaded, self.engine, scorer, self.info)
+
+    def as_reference(self) -> Reranker:
+        """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""
+        return Reranker(
+            self._loaded.tokenizer,
+            self._scorer,
+            max_pair_tokens=self.info.max_pair_tokens,
+            default_query_tokens=self.info.default_query_tokens,
+            default_pair_tokens=self.info.default_pair_tokens,
+        )
 
     def select_tools(
         self,

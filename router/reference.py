@@ -6,7 +6,6 @@ keep the order of the input, results are plain Python values, and empty document
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +13,10 @@ from shortlist.schemas.errors import InvalidInput, LimitExceeded
 
 from .encoding import Pair, TokenIds, Tokenizer
 from .scoring import CancelToken, PairScorer
+from .selection import sigmoid
 from .windows import cut_query, score_documents
 
-__all__ = ["Ranked", "Reranker", "longest_first", "sigmoid"]
+__all__ = ["Ranked", "Reranker", "longest_first"]
 
 _DEFAULT_OVERLAP_TOKENS = 80
 _PAIRS_AT_ONCE = 512
@@ -176,14 +176,6 @@ def longest_first(num_first: int, num_second: int, budget: int) -> tuple[int, in
         return num_first, num_second
     shorter = min(num_first, num_second, budget // 2)
     return (budget - shorter, shorter) if num_first > num_second else (shorter, budget - shorter)
-
-
-def sigmoid(logit: float) -> float:
-    """Turns a logit into a score in 0..1, without overflow."""
-    if logit >= 0:
-        return 1 / (1 + math.exp(-logit))
-    power = math.exp(logit)
-    return power / (1 + power)
 
 
 def _check_pairs(pairs: Iterable[object]) -> list[Sequence[str]]:

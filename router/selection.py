@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score"]
+__all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Scored:
 def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
     """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
     if weights is None:
-        return _sigmoid(evidence.logit)
-    return _sigmoid(weights.bias + weights.logit * evidence.logit + weights.lexical_share * evidence.lexical_share)
+        return sigmoid(evidence.logit)
+    return sigmoid(weights.bias + weights.logit * evidence.logit + weights.lexical_share * evidence.lexical_share)
 
 
 def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:
@@ -60,7 +60,8 @@ def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:
     return [item for item in ranked if item.is_pinned or item.place in kept]
 
 
-def _sigmoid(value: float) -> float:
+def sigmoid(value: float) -> float:
+    """Maps a logit to 0..1, without overflow at either end."""
     if value >= 0:
         return 1 / (1 + math.exp(-value))
     return math.exp(value) / (1 + math.exp(value))

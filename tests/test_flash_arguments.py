@@ -139,8 +139,8 @@ def test_auto_passes_over_kernels_that_an_older_card_cannot_run(monkeypatch: pyt
     assert choose_attention("auto", CUDA, torch.float16, 64).name == "sdpa"
 
 
-def test_auto_is_bucketed_on_a_cpu() -> None:
-    assert choose_attention("auto", torch.device("cpu"), torch.float32, 64).name == "bucketed"
+def test_auto_is_sdpa_on_a_cpu() -> None:
+    assert choose_attention("auto", torch.device("cpu"), torch.float32, 64).name == "sdpa"
 
 
 @pytest.mark.parametrize("name", ["sdpa", "bucketed", "padded"])

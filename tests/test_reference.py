@@ -14,7 +14,8 @@ from recording import Recorder
 from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Tokenizer
 from shortlist.router.foreign import load_foreign
-from shortlist.router.reference import Ranked, Reranker, longest_first, sigmoid
+from shortlist.router.reference import Ranked, Reranker, longest_first
+from shortlist.router.selection import sigmoid
 from shortlist.router.scorer import DirectScorer, Engine
 from shortlist.schemas.errors import InvalidInput
 

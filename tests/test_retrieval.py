@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.candidates import Lexical, first_stage_order, narrow
+from shortlist.router.candidates import ItemSet, first_stage_order, item_of_tool, narrow
 from shortlist.router.retrieval import Bm25, lexical_terms
+from shortlist.schemas.document import Tool
 
 # Lengths 2, 4 and 2 terms: 8 / 3 on average.
 DOCUMENTS = ["send email", "send invoice, email email", "list orders"]
 # ln(1 + (N - n + 0.5) / (n + 0.5)) of a term in n of N = 3 documents.
 IDF_OF_EMAIL = math.log(1 + 1.5 / 2.5)
 IDF_OF_ORDER = math.log(1 + 2.5 / 1.5)
-IDF_UNSEEN = math.log(1 + 3.5 / 0.5)
 # k1 * (1 - b + b * length / average) with k1 = 1.2 and b = 0.75.
 NORM_OF_2 = 1.2 * (0.25 + 0.75 * 2 / (8 / 3))
 NORM_OF_4 = 1.2 * (0.25 + 0.75 * 4 / (8 / 3))
@@ -79,21 +79,30 @@ def test_k1_and_b_are_heard() -> None:
     assert scores.tolist() == pytest.approx([IDF_OF_EMAIL, IDF_OF_EMAIL * 3 * 2 / 4, 0.0], rel=1e-5)
 
 
-def test_coverage_is_the_share_of_what_the_query_allows() -> None:
+def test_a_word_no_document_holds_counts_nothing() -> None:
     index = Bm25(DOCUMENTS)
 
-    coverage = index.coverage("email unicorn")
+    assert index.scores("email unicorn").tolist() == index.scores("email").tolist()
 
-    most = 2.2 * (IDF_OF_EMAIL + IDF_UNSEEN)
-    assert coverage.tolist() == pytest.approx([score / most for score in index.scores("email").tolist()], rel=1e-5)
+
+def items_of(texts: list[str]) -> ItemSet:
+    return ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(texts)])
+
+
+def test_shares_are_of_the_best_items_score() -> None:
+    shares = items_of(DOCUMENTS).lexical_shares("email")
+
+    assert shares[1:] == [1.0, 0.0]
+    assert 0 < shares[0] < 1
 
 
 @given(documents=st.lists(texts, max_size=6), query=texts)
-def test_coverage_lies_between_0_and_1(documents: list[str], query: str) -> None:
-    coverage = Bm25(documents).coverage(query).tolist()
+def test_shares_lie_between_0_and_1(documents: list[str], query: str) -> None:
+    shares = items_of(documents).lexical_shares(query)
 
-    assert len(coverage) == len(documents)
-    assert all(0 <= share <= 1 + 1e-6 for share in coverage)
+    assert len(shares) == len(documents)
+    assert all(0 <= share <= 1 for share in shares)
+    assert max(shares, default=0) in (0, 1)
 
 
 @given(documents=st.lists(texts, min_size=1, max_size=6), query=texts)
@@ -111,22 +120,22 @@ def test_ties_keep_document_order() -> None:
 def test_an_empty_corpus_has_no_scores() -> None:
     index = Bm25([])
 
-    assert (index.scores("a").tolist(), index.coverage("a").tolist(), index.top("a", 3)) == ([], [], [])
+    assert (index.scores("a").tolist(), index.top("a", 3), items_of([]).lexical_shares("a")) == ([], [], [])
 
 
 def test_documents_without_words_score_nothing() -> None:
-    assert Bm25(["", "--"]).coverage("a").tolist() == [0.0, 0.0]
+    assert Bm25(["", "--"]).scores("a").tolist() == [0.0, 0.0]
 
 
-def test_a_query_without_words_covers_nothing() -> None:
-    assert Bm25(DOCUMENTS).coverage("?!").tolist() == [0.0, 0.0, 0.0]
+def test_a_query_without_words_matches_nothing() -> None:
+    assert items_of(DOCUMENTS).lexical_shares("?!") == [0.0, 0.0, 0.0]
 
 
-VIEW = Lexical([0.1, 0.5, 0.5, 0.0, 0.9], [0.0] * 5)
+SHARES = [0.1, 0.5, 0.5, 0.0, 1.0]
 
 
-def test_the_first_stage_orders_by_coverage_then_place() -> None:
-    assert first_stage_order(VIEW) == [4, 1, 2, 0, 3]
+def test_the_first_stage_orders_by_share_then_place() -> None:
+    assert first_stage_order(SHARES) == [4, 1, 2, 0, 3]
 
 
 @pytest.mark.parametrize(
@@ -142,4 +151,4 @@ def test_the_first_stage_orders_by_coverage_then_place() -> None:
     ids=["best", "with_a_pin", "pin_among_the_best", "all", "as_many", "more"],
 )
 def test_narrowing_keeps_request_order(max_candidates: int, kept_always: list[int], expected: list[int]) -> None:
-    assert narrow(VIEW, max_candidates, kept_always) == expected
+    assert narrow(SHARES, max_candidates, kept_always) == expected

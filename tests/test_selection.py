@@ -10,7 +10,7 @@ from shortlist.router.selection import Evidence, Rules, Scored, ScoreWeights, ch
 
 SCORED = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.5), Scored(3, 0.5), Scored(4, 0.1)]
 WITH_PINS = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.05, is_pinned=True), Scored(3, 0.95, is_pinned=True)]
-WEIGHTS = ScoreWeights(bias=-1.0, logit=0.5, coverage=2.0, relative=3.0)
+WEIGHTS = ScoreWeights(bias=-1.0, logit=0.5, lexical_share=2.0)
 
 candidates = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()), max_size=8).map(
     lambda drawn: [Scored(place, score, is_pinned) for place, (score, is_pinned) in enumerate(drawn)]
@@ -67,15 +67,15 @@ def test_a_choice_is_ordered_and_holds_every_pin(scored: list[Scored], top_n: in
 
 
 def test_without_weights_the_score_is_the_sigmoid_of_the_logit() -> None:
-    evidence = Evidence(logit=1.5, coverage=0.9, relative=0.9)
+    evidence = Evidence(logit=1.5, lexical_share=0.9)
 
     assert final_score(evidence, None) == pytest.approx(1 / (1 + math.exp(-1.5)))
 
 
 def test_with_weights_all_evidence_counts() -> None:
-    evidence = Evidence(logit=2.0, coverage=0.25, relative=0.1)
+    evidence = Evidence(logit=2.0, lexical_share=0.4)
 
-    # -1 + 0.5 * 2 + 2 * 0.25 + 3 * 0.1 = 0.8
+    # -1 + 0.5 * 2 + 2 * 0.4 = 0.8
     assert final_score(evidence, WEIGHTS) == pytest.approx(1 / (1 + math.exp(-0.8)))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ DESCRIPTION = {
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
     "defaults": {"default_query_tokens": 24, "default_pair_tokens": 80, "document_tokens": 40},
 }
-WEIGHTS = {"bias": -0.5, "logit": 1.0, "coverage": 2.0, "relative": 0.25}
+WEIGHTS = {"bias": -0.5, "logit": 1.0, "lexical_share": 2.0}
 
 
 def random_table(num_rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,6 +54,14 @@ def write(folder: Path, model: CrossEncoder, *, num_word_files: int = 2, **descr
 def logits(model: CrossEncoder) -> torch.Tensor:
     with torch.inference_mode():
         return model(pack(random_pairs([4, 17, 40])), PaddedAttention())
+
+
+def load(folder: Path) -> Router:
+    return Router.load(folder, device="cpu", dtype="float32")
+
+
+def logit_of(score: float) -> float:
+    return math.log(score / (1 - score))
 
 
 def redescribe(folder: Path, **changes: object) -> None:
@@ -197,16 +206,22 @@ def test_a_folder_is_told_by_its_description(folder: Path, tiny_model_dir: Path)
 
 
 def test_a_router_runs_a_folder_with_its_score_weights(tmp_path: Path) -> None:
-    # The fake's vocabulary is larger than its table, so only pieces below 100 may be asked for: a query of known words.
-    plain, weighted = (
-        Router.load(write(tmp_path / name, random_model(), **extra), device="cpu", dtype="float32")
-        for name, extra in (("plain", {}), ("weighted", {"score_weights": WEIGHTS}))
-    )
+    plain = load(write(tmp_path / "plain", random_model()))
+    weighted = load(write(tmp_path / "weighted", random_model(), score_weights=WEIGHTS))
+    # The vocabulary is larger than the table of this model: only its first words may be used.
     tools = ['{"name": "email"}', '{"name": "invoice"}']
 
-    without = {item.name: item.score for item in plain.select_tools("email", tools).items}
-    with_weights = {item.name: item.score for item in weighted.select_tools("email", tools).items}
+    logit = {item.name: logit_of(item.score) for item in plain.select_tools("email", tools).items}
+    weighted_logit = {item.name: logit_of(item.score) for item in weighted.select_tools("email", tools).items}
 
-    assert plain.info.name == "tiny-own"
-    assert (plain.info.default_query_tokens, plain.info.max_pair_tokens) == (24, 96)
-    assert with_weights["email"] != without["email"]
+    assert weighted_logit["email"] == pytest.approx(logit["email"] - 0.5 + 2.0, abs=1e-4)
+    assert weighted_logit["invoice"] == pytest.approx(logit["invoice"] - 0.5, abs=1e-4)
+
+
+def test_a_router_tells_the_limits_of_its_folder(folder: Path) -> None:
+    info = load(folder).info
+
+    assert (info.name, info.version, info.license) == ("tiny-own", "1.2.3", "MIT")
+    assert (info.default_query_tokens, info.default_pair_tokens) == (24, 80)
+    assert (info.max_query_tokens, info.max_pair_tokens) == (48, 96)
+    assert (info.vocabulary_size, info.dtype) == (ROWS, "float32")
