@@ -64,6 +64,13 @@ def read_folder(folder: Path) -> LoadedModel:
         UnsupportedModel: it was written by a later version, or its tensors do not fit its description.
     """
     described = _read_description(folder)
+    try:
+        return _build(folder, described)
+    except (KeyError, TypeError) as error:
+        raise UnsupportedModel(f"{folder / _DESCRIPTION} lacks a field, or has one too many: {error}") from error
+
+
+def _build(folder: Path, described: Mapping[str, Any]) -> LoadedModel:
     config = ModelConfig(**described["shape"])
     with torch.device("meta"):
         model = CrossEncoder(config, words=torch.nn.Identity())
@@ -128,7 +135,13 @@ def _dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads(_existing(folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    path = _existing(folder / _DESCRIPTION)
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged ({error}); fetch it again") from error
+    if not isinstance(described, dict):
+        raise ModelError(f"{path} is damaged: it holds no JSON object; fetch it again")
     if described.get("format") != FORMAT:
         raise UnsupportedModel(
             f"{folder} is in format {described.get('format')}, this version reads format {FORMAT}; "

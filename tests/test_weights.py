@@ -225,3 +225,22 @@ def test_a_router_tells_the_limits_of_its_folder(folder: Path) -> None:
     assert (info.default_query_tokens, info.default_pair_tokens) == (24, 80)
     assert (info.max_query_tokens, info.max_pair_tokens) == (48, 96)
     assert (info.vocabulary_size, info.dtype) == (ROWS, "float32")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        pytest.param("{", ModelError, "damaged", id="not JSON"),
+        pytest.param("[]", ModelError, "no JSON object", id="not an object"),
+        pytest.param('{"format": 1}', UnsupportedModel, "lacks a field", id="fields missing"),
+    ],
+)
+def test_a_broken_description_is_an_error_that_names_the_file(
+    tmp_path: Path, text: str, error: type[ModelError], message: str
+) -> None:
+    (tmp_path / "shortlist.json").write_text(text)
+
+    with pytest.raises(error, match=message) as caught:
+        read_folder(tmp_path)
+
+    assert "shortlist.json" in str(caught.value)
