@@ -15,8 +15,8 @@ from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Tokenizer
 from shortlist.router.foreign import load_foreign
 from shortlist.router.reference import Ranked, Reranker, longest_first
-from shortlist.router.selection import sigmoid
 from shortlist.router.scorer import DirectScorer, Engine
+from shortlist.router.selection import sigmoid
 from shortlist.schemas.errors import InvalidInput
 
 TOKENIZER = Tokenizer(unigram_tokenizer(), bos_id=0, eos_id=2, num_separators=2)
