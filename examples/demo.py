@@ -62,7 +62,7 @@ class Question:
 QUESTIONS = (
     Question("tools", "English", "Give the customer half of her money back for the broken lamp and email her", 50),
     Question("tables", "English", "Which customers have overdue invoices, and how much do they still owe us?", 50),
-    Question("tools", "German", "Beantrage Urlaub vom 3. bis 14. August und sage alle Termine in dieser Zeit ab", 0),
+    Question("tools", "German", "Wie wird das Wetter am Wochenende in Hamburg?", 0),
     Question("tables", "Japanese", "各社員の今年の有給休暇はあと何日残っていますか？", 0),
 )
 
