@@ -60,7 +60,7 @@ class Question:
 # BM25 narrows a large catalog by shared words. A German question shares none with English schemas, so there every
 # candidate is scored.
 QUESTIONS = (
-    Question("tools", "English", "Give the customer half of her money back for the broken lamp and email her", 50),
+    Question("tools", "English", "Refund half of order 4711 and email the customer", 50),
     Question("tables", "English", "Which customers have overdue invoices, and how much do they still owe us?", 50),
     Question("tools", "German", "Wie wird das Wetter am Wochenende in Hamburg?", 0),
     Question("tables", "Japanese", "各社員の今年の有給休暇はあと何日残っていますか？", 0),

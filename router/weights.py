@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,25 @@ def read_folder(folder: Path) -> LoadedModel:
 
 def _build(folder: Path, described: Mapping[str, Any]) -> LoadedModel:
     config = ModelConfig(**described["shape"])
+    # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        path = str(_existing(folder / "tokenizer.json"))
+        tokenizer = beside.submit(FastTokenizer.from_file, path)
+        model = _read_model(folder, config)
+        fast = tokenizer.result()
+    weights = described.get("score_weights")
+    return LoadedModel(
+        model=model,
+        tokenizer=Tokenizer(fast, **described["tokenizer"]),
+        name=described["name"],
+        version=described["version"],
+        license=described["license"],
+        score_weights=ScoreWeights(**weights) if weights else None,
+        **described["defaults"],
+    )
+
+
+def _read_model(folder: Path, config: ModelConfig) -> CrossEncoder:
     with torch.device("meta"):
         model = CrossEncoder(config, words=torch.nn.Identity())
     model.words = _read_words(folder, config.vocabulary_size)
@@ -80,17 +100,7 @@ def _build(folder: Path, described: Mapping[str, Any]) -> LoadedModel:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise UnsupportedModel(f"{folder}: the tensors do not fit the description: {error}") from error
-    fast = FastTokenizer.from_file(str(_existing(folder / "tokenizer.json")))
-    weights = described.get("score_weights")
-    return LoadedModel(
-        model=model.eval().requires_grad_(False),
-        tokenizer=Tokenizer(fast, **described["tokenizer"]),
-        name=described["name"],
-        version=described["version"],
-        license=described["license"],
-        score_weights=ScoreWeights(**weights) if weights else None,
-        **described["defaults"],
-    )
+    return model.eval().requires_grad_(False)
 
 
 def write_folder(
