@@ -56,7 +56,7 @@ class Application:
         self._options = options
         self._workers = Workers(max_concurrent=options.max_concurrent, max_waiting=options.max_waiting)
         self._service = RouterService(self._workers, max_message_bytes=options.max_message_bytes)
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
+        self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
         self._server = grpc.aio.server(options=_channel_options(options))
         self.port = options.port
@@ -76,7 +76,7 @@ class Application:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set_health(is_serving=False)
         self.port = self._bind()
         await self._server.start()
 
@@ -88,7 +88,7 @@ class Application:
         """
         router, self._scorer = await asyncio.to_thread(_load_warm, load_router)
         self._service.open(router)
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self._set_health(is_serving=True)
 
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
@@ -104,7 +104,9 @@ class Application:
             await asyncio.to_thread(self._scorer.close, is_patient=is_idle)
         return is_idle
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+    async def _set_health(self, *, is_serving: bool) -> None:
+        response = health_pb2.HealthCheckResponse
+        status = response.SERVING if is_serving else response.NOT_SERVING
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
 
