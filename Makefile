@@ -62,7 +62,7 @@ eval: setup ## measure every test set under DATA= beside BM25 (LIMIT= queries a 
 
 train: setup ## make the embedded model anew from the sets under DATA=
 	@test -n "$(DATA)" || { echo "say where the sets are: make train DATA=path/to/data"; exit 2; }
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[train]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train]'
 	@PYTHON=$(BIN)/python training/run.sh $(DATA)
 
 clean: ## remove what was built, the virtual environment too

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, processors
 
 from shortlist.router.model import CrossEncoder, QuantizedEmbedding
 from shortlist.router.weights import read_folder
@@ -27,14 +27,21 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     save_file(published(loaded.model), options.out / "model.safetensors", metadata={"format": "pt"})
     (options.out / "config.json").write_text(json.dumps(config_of(loaded.model), indent=2))
-    shutil.copyfile(options.model / "tokenizer.json", options.out / "tokenizer.json")
+    write_tokenizer(options.model, options.out)
+    print(f"wrote {options.out}")
+
+
+def write_tokenizer(model: Path, out: Path) -> None:
+    """Adds what our own engine does without: the template that puts special tokens around a text or a pair."""
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(out / "tokenizer.json"))
     special = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"}
     special |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
-    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special}
-    (options.out / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2))
-    print(
-        f"wrote {options.out}; its tokenizer adds no special tokens by itself: pairs read <s> query </s></s> text </s>"
-    )
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special}
+    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
 
 
 def published(model: CrossEncoder) -> dict[str, torch.Tensor]:
