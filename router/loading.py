@@ -37,7 +37,7 @@ def load_model(name: str | Path, *, allow_download: bool = False, revision: str 
         return read_folder(_embedded_folder())
     folder = Path(name)
     if not folder.is_dir():
-        from .hub import download  # transformers and the hub's client: only those who ask for the hub pay for them
+        from .hub import download  # only those who ask for the hub pay for its client
 
         folder = download(str(name), revision=revision, allow_download=allow_download)
     if is_own_folder(folder):
@@ -90,7 +90,7 @@ def _num_parameters(loaded: LoadedModel) -> int:
 
 
 def _load_foreign(folder: Path) -> LoadedModel:
-    from .foreign import load_foreign  # transformers: only foreign checkpoints pay for it
+    from .foreign import load_foreign  # may import transformers: only foreign checkpoints pay for it
 
     foreign = load_foreign(folder)
     return LoadedModel(
