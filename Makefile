@@ -56,9 +56,15 @@ proto: ## regenerate the stubs from proto/
 bench: setup ## time the stages on the example catalog
 	@$(BIN)/python benchmarks/stages.py
 
-eval: setup ## measure every test set under DATA= beside BM25 (LIMIT= queries a set)
+eval: setup ## print the quality table of the test sets under DATA= (LIMIT=, FULL=1, SETS=, METHODS=, MODEL=, PLOTS=, CARD=)
 	@test -n "$(DATA)" || { echo "say where the sets are: make eval DATA=path/to/data"; exit 2; }
-	@$(BIN)/python benchmarks/test_sets.py --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+	@for module in $(if $(or $(findstring base,$(METHODS)),$(if $(strip $(METHODS)),,all)),sentencepiece) $(if $(PLOTS),matplotlib); do \
+		$(BIN)/python -c "import $$module" 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train,bench]' || exit 1; \
+	done
+	@$(BIN)/python benchmarks/test_sets.py --data "$(DATA)" --sets "$(SETS)" --methods "$(METHODS)" \
+		$(if $(FULL),--full,$(if $(LIMIT),--limit $(LIMIT))) $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(JSON),--json) $(if $(CARD),--card "$(CARD)") $(if $(PLOTS),--plots "$(PLOTS)")
 
 train: setup ## make the embedded model anew from the sets under DATA=
 	@test -n "$(DATA)" || { echo "say where the sets are: make train DATA=path/to/data"; exit 2; }

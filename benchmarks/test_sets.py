@@ -1,100 +1,170 @@
-"""Measures the embedded model beside BM25 on every test set, and prints the table of docs/benchmarks.md.
+"""Measures every test set by the model, by words alone, by the encoder alone and by its untrained base.
 
-    python benchmarks/test_sets.py --data DATA [--limit 100] [--out build/benchmarks]
+    python benchmarks/test_sets.py --data DATA [--limit 500 | --full] [--sets toole,spider] [--methods rerank,bm25]
 
-Each finished set is kept under --out as JSON and not measured again; delete a file to measure it anew.
+Each finished set and method is kept as JSON under --out and not measured again while the set, the model and its version
+stay the same. Prints Markdown tables; the plots need the extra [bench].
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from shortlist.router import Router
-from shortlist.router.dataset import load_dataset
-from shortlist.router.evaluation import evaluate
+from base_embedder import make_base_folder
+from calibration import calibrate
+from cases import CASES, METHODS, Case, choose_cases, choose_methods
+from measuring import count_queries, measure_case
+from progress import Job, Progress
+from report import as_json, calibration_lines, card, language_tables, main_table
+from store import Store
+from subjects import Subjects
+from summary import CaseSummary, Found, summarise
+
+from shortlist.router.dataset import Dataset, load_dataset
+from shortlist.schemas.errors import InvalidInput, ShortlistError
+
+LIMIT = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One row: a set, its scope, the measures to show, and a condition on its queries."""
-
-    name: str
-    measures: tuple[str, ...]
-    scope: str = "corpus"
-    where: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The file name of its result."""
-        return f"{self.name.replace('/', '-')}-{self.scope}"
-
-
-CASES = (
-    Case("tools/stabletoolbench", ("recall@3", "hit@1")),
-    Case("tools/toole", ("recall@3", "ndcg@10")),
-    Case("tools/sealtools", ("recall@3", "recall@5")),
-    Case("tools/bfcl_pool", ("recall@3", "recall@5"), where="sgd_like=false"),
-    Case("tools/bfcl_given", ("hit@1", "ndcg@10"), where="sgd_like=false"),
-    Case("tools/ha_intents", ("hit@1", "recall@3")),
-    Case("tables/spider", ("recall@5", "complete@5")),
-    Case("tables/spider_syn", ("recall@5", "complete@5")),
-    Case("tables/spider_realistic", ("recall@5", "complete@5")),
-    Case("tables/statbot_swiss", ("recall@5", "complete@3")),
-)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what is not measured yet and prints the tables; returns the exit status."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except ShortlistError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
 
 
-def main() -> None:
-    """Measures what is not measured yet and prints the table."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    names = ", ".join(case.short_name for case in CASES)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--limit", type=int, default=100, help="queries a set; 0 for all")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    router = Router.load(options.model)
-    for case in CASES:
-        path = options.out / f"{case.key}.json"
-        if not path.exists():
-            path.write_text(json.dumps(measure(case, router, options), ensure_ascii=False), encoding="utf-8")
-            print(f"{case.name}: done", flush=True)
-    print("\n".join(table(options.out)))
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of tools/ and tables/")
+    parser.add_argument("--sets", default="", help=f"only these, separated by commas: {names}")
+    parser.add_argument("--methods", default="", help=f"only these: {', '.join(METHODS)}")
+    parser.add_argument("--model", default="embedded", help="embedded (default), fast, or a folder")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--limit", type=_positive, default=LIMIT, help=f"queries a set (default: {LIMIT})")
+    amount.add_argument("--full", action="store_true", help="all queries")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="write a fragment of a model card")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw recall.png and calibration.png")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="where results are kept")
+    parser.add_argument("--base", type=Path, default=Path("build/train/base"), help="the base, fetched if absent")
+    parser.add_argument("--base-embedder", type=Path, default=Path("build/base-embedder"), help="its model folder")
+    return parser.parse_args(arguments)
 
 
-def measure(case: Case, router: Router, options: argparse.Namespace) -> dict[str, Any]:
-    """Ranks one set by BM25 and by the model, over the same queries."""
-    data = load_dataset(options.data / case.name)
-    limit = options.limit or None
-    return {
-        method: evaluate(data, chosen, scope=case.scope, where=case.where, limit=limit).as_json()
-        for method, chosen in (("bm25", None), ("rerank", router))
-    }
+def run(options: argparse.Namespace) -> None:
+    """Measures, summarises, writes."""
+    cases, methods = choose_cases(options.sets), choose_methods(options.methods)
+    if options.plots and not find_spec("matplotlib"):
+        raise InvalidInput("matplotlib is not installed; install the extra [bench]", field="plots")
+    subjects = Subjects(options.model, lambda: make_base_folder(options.base, options.base_embedder))
+    if not options.methods:
+        methods = possible(methods, subjects)
+    store = Store(options.out, options.data, None if options.full else options.limit)
+    results = measure_all(cases, methods, subjects, store)
+    summaries = [summarise(case, found) for case, found in results.items()]
+    write(options, results, summaries, methods, subjects)
 
 
-def table(folder: Path) -> Iterator[str]:
-    """Writes a line per set and measure; ± is 1.96 standard errors of a share over as many queries."""
-    yield "| set | documents | queries | measure | BM25 | Shortlist | ± |"
-    yield "|---|---:|---:|---|---:|---:|---:|"
-    for case in CASES:
-        path = folder / f"{case.key}.json"
-        if not path.exists():
-            continue
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for name in case.measures:
-            ours, theirs = found["rerank"], found["bm25"]
-            value, count = ours["metrics"][name], ours["queries"]
-            error = 1.96 * math.sqrt(max(value * (1 - value), 0) / count)
-            yield (
-                f"| {case.name.partition('/')[2]} | {ours['documents']:,} | {count} | {name} "
-                f"| {theirs['metrics'][name]:.3f} | **{value:.3f}** | {error:.3f} |"
-            )
+def possible(methods: Sequence[str], subjects: Subjects) -> tuple[str, ...]:
+    """Leaves out what the model cannot do, where the caller asked for nothing in particular."""
+    if subjects.has_encoder:
+        return tuple(methods)
+    print("the model has no encoder: measuring without encoder and fused", file=sys.stderr)
+    return tuple(method for method in methods if method not in ("encoder", "fused"))
+
+
+def measure_all(
+    cases: Sequence[Case], methods: Sequence[str], subjects: Subjects, store: Store
+) -> dict[Case, dict[str, Any]]:
+    """Measures each case by each method, or takes what is kept of it."""
+    counts = {case: count_queries(store.data / case.name, case, store.limit) for case in cases}
+    by_method = {method: subjects.of(method) for method in methods}
+    jobs = [Job(case, method, counts[case]) for case in cases for method in methods]
+    progress = Progress(jobs)
+    kept = {job: found for job in jobs if (found := store.read(job.case, by_method[job.method])) is not None}
+    for job, found in kept.items():
+        progress.finish(job, found["seconds"])
+    for job, data in _with_data([job for job in jobs if job not in kept], store.data):
+        subject = by_method[job.method]
+        found = measure_case(data, job.case, subject, store.limit, partial(progress.watch, job))
+        store.write(job.case, subject, found)
+        progress.finish(job, found["seconds"])
+        kept[job] = found
+    return {case: {job.method: kept[job] for job in jobs if job.case is case} for case in cases}
+
+
+def write(
+    options: argparse.Namespace,
+    results: Mapping[Case, Found],
+    summaries: Sequence[CaseSummary],
+    methods: Sequence[str],
+    subjects: Subjects,
+) -> None:
+    """Prints the tables or the JSON object, and writes the card and the plots."""
+    gathered = {kind: calibrate(list(_reranked(results, kind))) for kind in ("tools", "tables")}
+    calibrations = {kind: found for kind, found in gathered.items() if found is not None}
+    models = {method: f"{(one := subjects.of(method)).name} {one.version}" for method in methods}
+    if options.json:
+        print(json.dumps(as_json(summaries, calibrations, models, None if options.full else options.limit)))
+    else:
+        lines = (
+            main_table(summaries, methods),
+            language_tables(summaries, methods),
+            [""],
+            calibration_lines(calibrations),
+        )
+        print("\n".join(line for part in lines for line in part))
+    if options.card:
+        options.card.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(card(summaries, methods, calibrations, models.get("rerank", "")))
+        options.card.write_text(text + "\n", encoding="utf-8")
+    if options.plots:
+        from plots import draw_calibration, draw_recall  # matplotlib: only who wants plots needs it
+
+        options.plots.mkdir(parents=True, exist_ok=True)
+        draw_recall(summaries, methods, options.plots / "recall.png")
+        if calibrations:
+            draw_calibration(calibrations, options.plots / "calibration.png")
+
+
+def _with_data(jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Dataset]]:
+    """Adds its set to each job, one set in memory at a time."""
+    data: Dataset | None = None
+    name = ""
+    for job in jobs:
+        if data is None or job.case.name != name:
+            data, name = load_dataset(folder / job.case.name), job.case.name
+        yield job, data
+
+
+def _reranked(results: Mapping[Case, Found], kind: str) -> Iterator[Mapping[str, Any]]:
+    for found in results.values():
+        if "rerank" in found and found["rerank"]["kind"] == kind:
+            yield from found["rerank"]["queries"]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more; --full takes all")
+    return number
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,7 @@ The folder holds `corpus.jsonl` (a document a line: ``id``, ``group`` and ``tool
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
-__all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset"]
+__all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset", "load_queries"]
 
 _T = TypeVar("_T")
 
@@ -70,8 +70,28 @@ class Dataset:
         return queries
 
 
-def load_dataset(folder: Path) -> Dataset:
+def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
     """Reads a set; a line that does not parse is an error, since a measure over part of a set misleads.
+
+    `only` keeps the documents of these ids: training reads a part of corpora that take minutes to parse whole.
+
+    Raises:
+        InvalidInput: a file is missing or a line is not what it should be.
+    """
+    queries = load_queries(folder)
+    name = folder.absolute().name  # "." has none
+    namespaced = name in _NAMESPACE_SETS
+    read = _read(
+        folder / "corpus.jsonl",
+        lambda fields: _document(fields, namespaced) if only is None or fields["id"] in only else None,
+    )
+    documents = tuple(document for document in read if document is not None)
+    kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
+    return Dataset(name, kind, documents, queries)
+
+
+def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
+    """Reads the queries of a set, of all splits.
 
     Raises:
         InvalidInput: a file is missing or a line is not what it should be.
@@ -81,12 +101,7 @@ def load_dataset(folder: Path) -> Dataset:
             raise InvalidInput(
                 f"{folder} holds no {file}; give a folder with corpus.jsonl and queries.jsonl", field="data"
             )
-    name = folder.absolute().name  # "." has none
-    namespaced = name in _NAMESPACE_SETS
-    documents = tuple(_read(folder / "corpus.jsonl", lambda fields: _document(fields, namespaced)))
-    queries = tuple(_read(folder / "queries.jsonl", _query))
-    kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
-    return Dataset(name, kind, documents, queries)
+    return tuple(_read(folder / "queries.jsonl", _query))
 
 
 def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:

@@ -81,6 +81,11 @@ class Tokenizer:
         # BERT counts the first separator to the first segment; models with two have a single token type.
         return Pair(ids, second_start=2 + len(query_ids))
 
+    def make_single(self, ids: TokenIds) -> Pair:
+        """Frames one text alone, for an encoder: all of it is the first segment."""
+        framed = np.concatenate([self._prefix, ids, self._suffix])
+        return Pair(framed, second_start=len(framed))
+
     def _allowed(self, ids: TokenIds) -> TokenIds:
         """Takes out the ids of special tokens, which a Unigram vocabulary finds in plain text (and in ``＜/s＞``)."""
         forged = np.isin(ids, self._forbidden)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 
-from .candidates import Encoded, Item, ItemSet, first_stage_order, item_of_table, item_of_tool
+from .candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, ranked
 from .dataset import Dataset, DatasetQuery
 from .measures import mean_measures, measure
 from .run import Clock, Run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "SCOPES", "Evaluation", "dataset_item", "evaluate"]
 
-METHODS = ("rerank", "bm25")
+METHODS = ("rerank", "bm25", "encoder", "fused")
 SCOPES = ("group", "all", "corpus")
 
 
@@ -51,6 +51,7 @@ def evaluate(
     data: Dataset,
     router: Router | None,
     *,
+    method: str = "rerank",
     split: str = "test",
     scope: str = "corpus",
     candidates: int = 50,
@@ -58,29 +59,31 @@ def evaluate(
     limit: int | None = None,
     progress: Callable[[Iterable[DatasetQuery]], Iterable[DatasetQuery]] = iter,
 ) -> Evaluation:
-    """Ranks every query's pool and measures it; without a router by BM25 alone.
+    """Ranks every query's pool by one of `METHODS` and measures it; only ``bm25`` needs no router.
 
-    Of each pool the first stage keeps `candidates` (0 = all) for the cross-encoder; the rest follow in its order.
+    ``rerank`` is what a request does: of each pool the first stage keeps `candidates` (0 = all) for the cross-encoder,
+    and the rest follow in its order. ``encoder`` and ``fused`` are the first stage alone, without and with words.
     `limit` takes a random sample, always the same. `where` is FIELD=VALUE on the query's line.
 
     Raises:
-        InvalidInput: the split, the scope or the field of `where` does not exist.
+        InvalidInput: the split, the scope or the field of `where` does not exist, or the model cannot do this.
     """
+    _check_method(method, router)
     queries = choose_queries(data, split, where, limit)
     pools = Pools(data, data.split(split), scope)
     began = time.perf_counter()
     measured: list[tuple[str, dict[str, float]]] = []
     for query in progress(queries):
         items = pools.of(query)
-        order = rank(items, query.text, router, candidates)
+        order = rank(items, query.text, router, method, candidates, data.kind).places
         ids = [data.documents[items.items[place].index].id for place in order]
         measured.append((query.lang, measure(ids, query.relevant)))
     return Evaluation(
         dataset=data.name,
         kind=data.kind,
         scope=scope,
-        method="rerank" if router else "bm25",
-        model=f"{router.info.name} {router.info.version}" if router else "",
+        method=method,
+        model=f"{router.info.name} {router.info.version}" if router and method != "bm25" else "",
         candidates=candidates,
         queries=len(queries),
         documents=pools.largest,
@@ -103,15 +106,45 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
     return queries
 
 
-def rank(items: ItemSet, query: str, router: Router | None, candidates: int) -> list[int]:
-    """Returns all places of a pool, best first."""
-    order = first_stage_order(items.lexical_shares(query))
-    if router is None:
-        return order
-    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset())
-    best = [one.place for one in sorted(scored, key=lambda one: (-one.score, one.place))]
-    kept = set(best)
-    return best + [place for place in order if place not in kept]
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All places of a pool, best first; `top_score` is the first one's score (0..1), None without the cross-encoder."""
+
+    places: list[int]
+    top_score: float | None = None
+
+
+def rank(items: ItemSet, query: str, router: Router | None, method: str, candidates: int, kind: str) -> Ranking:
+    """Ranks a pool by one of `METHODS`; `kind` (tools or tables) chooses the score's weights.
+
+    Raises:
+        InvalidInput: the model cannot do this.
+    """
+    _check_method(method, router)
+    if router is None or method == "bm25":
+        return Ranking(ranked(items.first_stage(query, None).scores))
+    # A single request embeds only so many documents anew; a server that has run for a while knows all of them.
+    found = items.first_stage(query, router.embedder)
+    if method == "encoder" and found.cosines is not None:
+        return Ranking(ranked(found.cosines))
+    order = ranked(found.scores)
+    if method != "rerank":
+        return Ranking(order)
+    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset(), kind)
+    best = sorted(scored, key=lambda one: (-one.score, one.place))
+    kept = {one.place for one in best}
+    return Ranking(
+        [one.place for one in best] + [place for place in order if place not in kept], best[0].score if best else None
+    )
+
+
+def _check_method(method: str, router: Router | None) -> None:
+    if method not in METHODS:
+        raise InvalidInput(f"unknown method {method!r}; use one of {', '.join(METHODS)}", field="method")
+    if method != "bm25" and router is None:
+        raise InvalidInput(f"{method} needs a model", field="method")
+    if method in ("encoder", "fused") and router is not None and router.embedder is None:
+        raise InvalidInput(f"{router.info.name} has no encoder; use rerank or bm25", field="method")
 
 
 class Pools:

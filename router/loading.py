@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -12,29 +13,31 @@ from shortlist.schemas.errors import ModelNotFound
 
 from .attention_choice import choose_attention
 from .devices import resolve_device, resolve_dtype
-from .model import CrossEncoder, QuantizedEmbedding
+from .model import CrossEncoder, QuantizedEmbedding, TextEncoder
 from .results import ModelInfo
 from .scorer import Engine, default_batch_tokens
 from .weights import LoadedModel, is_own_folder, read_folder
 
-__all__ = ["EMBEDDED", "load_model", "make_engine"]
+__all__ = ["EMBEDDED", "FAST", "load_model", "make_engine"]
 
 EMBEDDED = "embedded"
+FAST = "fast"
 _EMBEDDED_FOLDER = "shortlist-small"
 _EMBEDDED_PACKAGE = "shortlist_model_small"
+_M = TypeVar("_M", CrossEncoder, TextEncoder)
 # A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
 _FOREIGN_DOCUMENT_TOKENS = 384
 
 
 def load_model(name: str | Path, *, allow_download: bool = False, revision: str | None = None) -> LoadedModel:
-    """Loads ``embedded``, a folder, or a model of the hub, which is downloaded only if allowed.
+    """Loads ``embedded``, its six-layer variant ``fast``, a folder, or a model of the hub (downloaded if allowed).
 
     Raises:
         ModelNotFound: there is no such folder, or it would have to be downloaded.
         UnsupportedModel: it is of a kind this program does not run.
     """
-    if name == EMBEDDED:
-        return read_folder(_embedded_folder())
+    if name in (EMBEDDED, FAST):
+        return read_folder(_embedded_folder(), variant=FAST if name == FAST else None)
     folder = Path(name)
     if not folder.is_dir():
         from .hub import download  # only those who ask for the hub pay for its client
@@ -54,7 +57,8 @@ def make_engine(
     config = loaded.model.config
     backend = choose_attention(attention, target, precision, config.hidden_size // config.num_heads)
     budget = max_batch_tokens or default_batch_tokens(target)
-    model = _cast(loaded, target, precision)
+    model = _cast(loaded.model, target, precision)
+    encoder = _cast(loaded.encoder, target, precision) if loaded.encoder is not None else None
     info = ModelInfo(
         name=loaded.name,
         version=loaded.version,
@@ -69,18 +73,19 @@ def make_engine(
         num_parameters=_num_parameters(loaded),
         vocabulary_size=config.vocabulary_size,
     )
-    return Engine(model, backend, target, max_batch_tokens=budget), info
+    return Engine(model, backend, target, max_batch_tokens=budget, encoder=encoder), info
 
 
-def _cast(loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> CrossEncoder:
-    words = loaded.model.words
+def _cast(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+    words = model.words
     if isinstance(words, QuantizedEmbedding):
-        # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits.
-        loaded.model.words = torch.nn.Identity()
-        loaded.model.to(device=device, dtype=dtype)
-        loaded.model.words = words.to(device)
-        return loaded.model
-    return loaded.model.to(device=device, dtype=dtype)
+        # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits. Both models
+        # hold the same table, which moves once.
+        model.words = torch.nn.Identity()
+        model.to(device=device, dtype=dtype)
+        model.words = words.to(device)
+        return model
+    return model.to(device=device, dtype=dtype)
 
 
 def _num_parameters(loaded: LoadedModel) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 from .attention import Attend, AttentionBackend
 from .packing import PackedBatch
 
-__all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding"]
+__all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding", "TextEncoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,10 @@ class _Layer(nn.Module):
         return self.output_norm(hidden + self.down(F.gelu(self.up(hidden))))  # type: ignore[no-any-return]
 
 
-class CrossEncoder(nn.Module):
-    """Scores packed pairs: first token → dense → tanh → one logit.
+class _Trunk(nn.Module):
+    """Embeddings and layers: what the cross-encoder and the retrieval encoder have in common."""
 
-    RoBERTa's classification head and BERT's pooler followed by its classifier are this same computation.
-    """
-
-    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+    def __init__(self, config: ModelConfig, words: nn.Module | None) -> None:
         super().__init__()
         hidden = config.hidden_size
         self.config = config
@@ -96,13 +93,31 @@ class CrossEncoder(nn.Module):
         self.token_types = nn.Embedding(config.num_token_types, hidden)
         self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
-        self.head_dense = nn.Linear(hidden, hidden)
-        self.head_out = nn.Linear(hidden, 1)
+
+    def embed(self, batch: PackedBatch) -> torch.Tensor:
+        """Returns the states before the first layer, `(total_tokens, hidden)`."""
+        dtype = self.embedding_norm.weight.dtype
+        types = batch.token_types.clamp(max=self.config.num_token_types - 1)
+        words = self.words(batch.input_ids).to(dtype)
+        summed = words + self.positions(batch.positions) + self.token_types(types)
+        return self.embedding_norm(summed)  # type: ignore[no-any-return]
+
+
+class CrossEncoder(_Trunk):
+    """Scores packed pairs: first token → dense → tanh → one logit.
+
+    RoBERTa's classification head and BERT's pooler followed by its classifier are this same computation.
+    """
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+        super().__init__(config, words)
+        self.head_dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.head_out = nn.Linear(config.hidden_size, 1)
 
     def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
         """Returns float32 logits `(pairs,)` in the batch's order."""
         attend = attention.plan(batch, self.embedding_norm.weight.dtype)
-        hidden = self._embed(batch)
+        hidden = self.embed(batch)
         for layer in self.layers[:-1]:
             hidden = layer(hidden, attend)
         # Only first tokens reach the head, so the last layer's output and feed-forward run for them alone:
@@ -111,9 +126,20 @@ class CrossEncoder(nn.Module):
         logits: torch.Tensor = self.head_out(torch.tanh(self.head_dense(first)))
         return logits.float().squeeze(-1)
 
-    def _embed(self, batch: PackedBatch) -> torch.Tensor:
-        dtype = self.embedding_norm.weight.dtype
-        types = batch.token_types.clamp(max=self.config.num_token_types - 1)
-        words = self.words(batch.input_ids).to(dtype)
-        summed = words + self.positions(batch.positions) + self.token_types(types)
-        return self.embedding_norm(summed)  # type: ignore[no-any-return]
+
+class TextEncoder(_Trunk):
+    """Turns packed texts into unit vectors: the mean of the last layer's states, normalised."""
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+        super().__init__(config, words)
+
+    def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
+        """Returns float32 vectors `(texts, hidden)` of length 1, in the batch's order."""
+        attend = attention.plan(batch, self.embedding_norm.weight.dtype)
+        hidden = self.embed(batch)
+        for layer in self.layers:
+            hidden = layer(hidden, attend)
+        lengths = torch.tensor(batch.lengths, device=hidden.device)
+        owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
+        sums = torch.zeros(len(lengths), hidden.shape[1], device=hidden.device).index_add(0, owner, hidden.float())
+        return F.normalize(sums, dim=-1)

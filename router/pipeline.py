@@ -14,20 +14,25 @@ from shortlist.schemas.errors import InvalidInput, ModelMismatch
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
-from .candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, narrow
+from .candidates import FirstStage, Item, ItemSet, item_of_table, item_of_tool, narrow
+from .dense import Embedder, VectorCache
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
 from .reference import Reranker
+from .remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
 from .results import Message, ModelInfo, Selected, Selection, Truncation
 from .run import Clock, Run
 from .scorer import DirectScorer, Engine
 from .scoring import CancelToken, PairScorer
-from .selection import Evidence, Rules, Scored, choose, final_score
+from .selection import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
 from .weights import LoadedModel
 from .windows import DocumentScores, chunk_budget, cut_query, score_documents
 
 __all__ = ["Router"]
+
+# The encoder reads the beginning of a plain document.
+_MAX_DENSE_CHARS = 4_000
 
 Tools = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 
@@ -40,9 +45,28 @@ class Router:
     'send_email'
     """
 
-    def __init__(self, loaded: LoadedModel, engine: Engine, scorer: PairScorer, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        engine: Engine,
+        scorer: PairScorer,
+        info: ModelInfo,
+        vectors: VectorCache | None = None,
+    ) -> None:
         self._loaded, self._scorer = loaded, scorer
+        self._vectors = vectors or VectorCache()
         self.engine, self.info = engine, info
+        self.embedder = (
+            Embedder(
+                loaded.tokenizer,
+                scorer,
+                loaded.retrieval,
+                self._vectors,
+                max_tokens=loaded.model.config.max_pair_tokens,
+            )
+            if loaded.retrieval
+            else None
+        )
 
     @classmethod
     def load(
@@ -70,7 +94,7 @@ class Router:
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router of the same model whose pairs go through `scorer`."""
-        return Router(self._loaded, self.engine, scorer, self.info)
+        return Router(self._loaded, self.engine, scorer, self.info, self._vectors)
 
     def as_reference(self) -> Reranker:
         """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""
@@ -159,12 +183,13 @@ class Router:
             raise InvalidInput("is one text; give a list of them", field="documents")
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         window = self._window(max_query_tokens, max_pair_tokens, overlap_tokens)
-        items = [Item("", index, text, "", text, lambda *_: "") for index, text in enumerate(documents)]
-        with run.clock.stage("retrieve"):
-            needs_narrowing = 0 < max_candidates < len(items)
-            shares = ItemSet(items).lexical_shares(run.query) if needs_narrowing else [0.0] * len(items)
-            places = narrow(shares, max_candidates)
-        run.warnings += _narrowing_warnings(shares, places)
+        items = [_plain_item(text, index) for index, text in enumerate(documents)]
+        places = list(range(len(items)))
+        if 0 < max_candidates < len(items):
+            with run.clock.stage("retrieve"):
+                found = self._first_stage(run, ItemSet(items))
+                places = narrow(found.scores, max_candidates)
+            run.warnings += narrowing_warnings(found, places)
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
             encoded = self._loaded.tokenizer.encode([items[place].source for place in places])
@@ -180,37 +205,60 @@ class Router:
     ) -> Selection:
         """Selects among tools or tables with all the evidence there is."""
         run.warnings += parsed.warnings
-        pinned = _pinned_places(items, always_include, run.warnings)
-        scored, scores = self.score_items(run, ItemSet(items), pinned)
+        pinned = pinned_places(items, always_include, run.warnings)
+        kind = "tools" if isinstance(parsed, ParsedTools) else "tables"
+        scored, scores = self.score_items(run, ItemSet(items), pinned, kind)
         return self._answer(run, items, scored, scores, parsed=parsed)
 
-    def score_items(self, run: Run, items: ItemSet, pinned: Set[int]) -> tuple[list[Scored], DocumentScores]:
-        """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`."""
+    def score_items(self, run: Run, items: ItemSet, pinned: Set[int], kind: str) -> tuple[list[Scored], DocumentScores]:
+        """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`.
+
+        `kind` (tools, tables or columns) chooses how the evidence weighs.
+        """
         places, evidence, scores = self.gather_evidence(run, items, pinned)
-        weights = self._loaded.score_weights
+        weights = self._loaded.score_weights.get(kind)
+        if weights and weights.neighbour:
+            at = {place: index for index, place in enumerate(places)}
+            links = [[at[other] for other in items.links(place) if other in at] for place in places]
+            evidence = with_neighbours(evidence, links, weights)
         scored = [
             Scored(place, final_score(one, weights), place in pinned)
             for place, one in zip(places, evidence, strict=True)
         ]
         return scored, scores
 
+    @property
+    def column_weights(self) -> ColumnWeights:
+        """How the evidence on a column makes its score."""
+        return self._loaded.column_weights
+
     def gather_evidence(
-        self, run: Run, items: ItemSet, pinned: Set[int]
+        self, run: Run, items: ItemSet, pinned: Set[int], *, use_encoder: bool = True
     ) -> tuple[list[int], list[Evidence], DocumentScores]:
-        """Runs both stages; returns the places that were kept and what is known of each."""
+        """Runs both stages; returns the places that were kept and what is known of each.
+
+        Without `use_encoder` the first stage goes by words alone.
+        """
         with run.clock.stage("retrieve"):
-            shares = items.lexical_shares(run.query)
-            places = narrow(shares, run.max_candidates, sorted(pinned))
-        run.warnings += _narrowing_warnings(shares, places)
+            found = self._first_stage(run, items) if use_encoder else items.first_stage(run.query, None)
+            places = narrow(found.scores, run.max_candidates, sorted(pinned))
+        run.warnings += narrowing_warnings(found, places)
         window = self._window(None, None, 0)
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
             room = chunk_budget(len(query_ids), self._loaded.tokenizer, window.max_pair_tokens)
             encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
-        run.truncated += _truncations(items.items, places, encoded)
+        run.truncated += truncations(items.items, places, encoded)
         scores = self._score(run, query_ids, [document.ids for document in encoded], window)
-        evidence = [Evidence(logit, shares[place]) for place, logit in zip(places, scores.logits, strict=True)]
+        cosines = found.cosines if found.cosines is not None else [0.0] * len(items.items)
+        evidence = [
+            Evidence(logit, float(cosines[place]), float(found.shares[place]), float(found.matches[place]))
+            for place, logit in zip(places, scores.logits, strict=True)
+        ]
         return places, evidence, scores
+
+    def _first_stage(self, run: Run, items: ItemSet) -> FirstStage:
+        return items.first_stage(run.query, self.embedder, max_new_vectors=MAX_NEW_VECTORS, cancel=run.cancel)
 
     def _begin(
         self,
@@ -304,44 +352,13 @@ def _tool_texts(tools: Tools) -> list[str]:
     return [tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False) for tool in tools]
 
 
-def _pinned_places(items: Sequence[Item], names: Sequence[str], warnings: list[str]) -> set[int]:
-    wanted = set(names)
-    pinned = {place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted}
-    found = {name for place in pinned for name in (items[place].name, _bare(items[place]))}
-    warnings += [
-        f"always_include: no candidate is named {name!r}" for name in dict.fromkeys(names) if name not in found
-    ]
-    return pinned
-
-
-def _bare(item: Item) -> str:
-    """The name without its namespace, by which a table may be asked for as well."""
-    return item.name.removeprefix(item.namespace + ".") if item.namespace else item.name
-
-
 def _selected(item: Item, scored: Scored, rank: int, keep_source: bool) -> Selected:
     source = item.source if keep_source else ""
     return Selected(item.name, item.index, rank, scored.score, source, item.namespace, scored.is_pinned)
 
 
-def _truncations(items: Sequence[Item], places: Sequence[int], encoded: Sequence[Encoded]) -> list[Truncation]:
-    return [
-        Truncation(items[place].index, items[place].name, len(document.ids), document.total_tokens)
-        for place, document in zip(places, encoded, strict=True)
-        if len(document.ids) < document.total_tokens
-    ]
-
-
-def _narrowing_warnings(shares: Sequence[float], places: Sequence[int]) -> list[str]:
-    """Says so when BM25 had too little to go by: then the kept ones are partly just the first of the request."""
-    total = len(shares)
-    sharing = sum(1 for share in shares if share > 0)
-    if len(places) == total or sharing >= len(places):
-        return []
-    return [
-        f"only {sharing} of {total} candidates share a word with the query, and only {len(places)} were scored; "
-        "set max_candidates to 0 to score all"
-    ]
+def _plain_item(text: str, index: int) -> Item:
+    return Item("", index, text, "", text, lambda *_: text[:_MAX_DENSE_CHARS])
 
 
 def _check_options(top_n: int, min_score: float, max_candidates: int) -> None:

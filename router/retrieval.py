@@ -16,7 +16,7 @@ __all__ = ["Bm25", "lexical_terms"]
 Scores = npt.NDArray[np.float32]
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[a-z0-9]+")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+"
 )
@@ -28,12 +28,19 @@ def lexical_terms(text: str) -> list[str]:
     Identifiers split at their humps, a final s is dropped, and unspaced scripts give 1- and 2-grams.
     """
     terms: list[str] = []
-    for word in _WORD.findall(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):
+    for word in _words(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):
         if word.isascii():
             terms.append(_singular(word))
         else:
             terms.extend(_terms_of_word(word))
     return terms
+
+
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return _WORD.findall(text)
+    # Vowel signs and tone marks belong to their word, though they are no letters.
+    return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text).split()
 
 
 def _terms_of_word(word: str) -> Iterable[str]:
@@ -70,6 +77,7 @@ class Bm25:
                 indices.append(index)
                 frequencies.append(frequency)
         self.num_documents = len(counts)
+        self._k1 = k1
         self._postings: dict[str, tuple[npt.NDArray[np.int32], Scores]] = {}
         for term, (listed, seen) in postings.items():
             where, times = np.array(listed, np.int32), np.array(seen, np.float32)
@@ -84,6 +92,15 @@ class Bm25:
             if posting is not None:
                 total[posting[0]] += posting[1]
         return total
+
+    def best_possible(self, query: str) -> float:
+        """Returns what a document would score at most that held every term of the query, unseen terms included.
+
+        A share of this tells how much of the query was met; unlike a share of the best document's score, it is low
+        where nothing fits.
+        """
+        seen = (self._postings.get(term) for term in set(lexical_terms(query)))
+        return sum(self._inverse_frequency(len(p[0]) if p else 0) * (self._k1 + 1) for p in seen)
 
     def top(self, query: str, count: int) -> list[int]:
         """Returns the indices of the `count` best documents, best first; ties keep document order."""

@@ -1,22 +1,28 @@
-"""Runs packed batches through the model: the engine, and the scorer that uses it directly."""
+"""Runs packed batches through the models: the engine, and the scorer that uses it directly."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from shortlist.schemas.errors import LimitExceeded
 
 from .attention import AttentionBackend
 from .encoding import Pair
-from .model import CrossEncoder
+from .model import CrossEncoder, TextEncoder
 from .packing import pack, plan_batches
-from .scoring import CancelToken, PairScores
+from .scoring import CancelToken, PairScores, TextVectors
 
 __all__ = ["DirectScorer", "Engine", "default_batch_tokens"]
+
+_T = TypeVar("_T")
+Vector = npt.NDArray[np.float32]
 
 
 def default_batch_tokens(device: torch.device) -> int:
@@ -28,13 +34,20 @@ def default_batch_tokens(device: torch.device) -> int:
 class Engine:
     """Holds a model on its device and runs one packed batch at a time; not safe to share between threads.
 
-    `model` must already be on `device`, in the dtype that `attention` was chosen for.
+    `model` and `encoder` must already be on `device`, in the dtype that `attention` was chosen for.
     """
 
     def __init__(
-        self, model: CrossEncoder, attention: AttentionBackend, device: torch.device, *, max_batch_tokens: int
+        self,
+        model: CrossEncoder,
+        attention: AttentionBackend,
+        device: torch.device,
+        *,
+        max_batch_tokens: int,
+        encoder: TextEncoder | None = None,
     ) -> None:
         self.model = model.eval()
+        self.encoder = encoder.eval() if encoder is not None else None
         self.attention = attention
         self.device = device
         self.max_batch_tokens = max_batch_tokens
@@ -47,6 +60,17 @@ class Engine:
         Raises:
             LimitExceeded: a pair is longer than the model's position table.
         """
+        return self._in_order(self.model, pairs, lambda output: output.tolist())
+
+    def embed(self, texts: Sequence[Pair]) -> list[Vector]:
+        """Computes one float32 unit vector `(width,)` per framed text, in order; raises as `run`."""
+        if self.encoder is None:
+            raise RuntimeError("the model has no encoder")  # callers ask `encoder` first: a defect of ours
+        return self._in_order(self.encoder, texts, lambda output: list(output.float().cpu().numpy()))
+
+    def _in_order(
+        self, model: CrossEncoder | TextEncoder, pairs: Sequence[Pair], read: Callable[[torch.Tensor], list[_T]]
+    ) -> list[_T]:
         if not pairs:
             return []
         # Longest first: attention that groups neighbours of like length then pads next to nothing.
@@ -54,11 +78,9 @@ class Engine:
         self._check_length(len(pairs[order[0]]))
         with torch.inference_mode():
             batch = pack([pairs[index] for index in order]).to(self.device)
-            ordered: list[float] = self.model(batch, self.attention).tolist()
-        logits = [0.0] * len(pairs)
-        for place, index in enumerate(order):
-            logits[index] = ordered[place]
-        return logits
+            ordered = read(model(batch, self.attention))
+        places = sorted(range(len(order)), key=order.__getitem__)
+        return [ordered[place] for place in places]
 
     def _check_length(self, longest: int) -> None:
         limit = self.model.config.max_pair_tokens
@@ -70,7 +92,7 @@ class Engine:
 
 
 class DirectScorer:
-    """Scores pairs through an engine of its own, one batch after the other; a `PairScorer`, safe to share."""
+    """Runs pairs and texts through an engine of its own, batch after batch; a `PairScorer`, safe to share."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -83,8 +105,19 @@ class DirectScorer:
             RequestCancelled: `cancel` was set before all pairs were scored; what was computed is lost.
             LimitExceeded: a pair is longer than the model's position table.
         """
+        logits, *cost = self._run(self._engine.run, pairs, cancel)
+        return PairScores(logits, *cost)
+
+    def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
+        """Gives one unit vector per framed text; raises as `score`."""
+        vectors, *cost = self._run(self._engine.embed, texts, cancel)
+        return TextVectors(np.array(vectors, np.float32), *cost)
+
+    def _run(
+        self, run: Callable[[Sequence[Pair]], list[_T]], pairs: Sequence[Pair], cancel: CancelToken | None
+    ) -> tuple[list[_T], int, float, float]:
         lengths = [len(pair) for pair in pairs]
-        logits = [0.0] * len(pairs)
+        outputs: list[Any] = [None] * len(pairs)
         queue_seconds = infer_seconds = 0.0
         for batch in plan_batches(lengths, self._engine.max_batch_tokens):
             asked = time.perf_counter()
@@ -92,9 +125,9 @@ class DirectScorer:
                 began = time.perf_counter()
                 if cancel is not None:
                     cancel.raise_if_cancelled()
-                results = self._engine.run([pairs[index] for index in batch])
+                results = run([pairs[index] for index in batch])
                 infer_seconds += time.perf_counter() - began
             queue_seconds += began - asked
-            for index, logit in zip(batch, results, strict=True):
-                logits[index] = logit
-        return PairScores(logits, sum(lengths), queue_seconds * 1_000, infer_seconds * 1_000)
+            for index, result in zip(batch, results, strict=True):
+                outputs[index] = result
+        return outputs, sum(lengths), queue_seconds * 1_000, infer_seconds * 1_000

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from shortlist.schemas.errors import RequestCancelled
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from shortlist.router.encoding import Pair
 
-__all__ = ["CancelToken", "PairScorer", "PairScores"]
+    Vectors = npt.NDArray[np.float32]
+
+__all__ = ["CancelToken", "PairScorer", "PairScores", "TextVectors"]
 
 
 class CancelToken:
@@ -90,13 +95,31 @@ class PairScores:
     infer_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """The vectors of some texts, `(texts, width)` in their order; the other fields as in `PairScores`."""
+
+    vectors: Vectors
+    num_tokens: int
+    queue_ms: float
+    infer_ms: float
+
+
 class PairScorer(Protocol):
-    """Anything that scores pairs: an engine used directly, or a queue that many requests share."""
+    """Anything that scores pairs and embeds texts: an engine used directly, or a queue that many requests share."""
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
         """Gives one logit per pair; may be called from many threads at once.
 
         Raises:
             RequestCancelled: `cancel` was set before all pairs were scored.
+        """
+        ...
+
+    def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
+        """Gives one unit vector per framed text; only where the model has an encoder.
+
+        Raises:
+            RequestCancelled: `cancel` was set before all texts were embedded.
         """
         ...

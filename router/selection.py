@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-__all__ = ["Evidence", "Rules", "ScoreWeights", "Scored", "choose", "final_score", "sigmoid"]
+__all__ = [
+    "ColumnEvidence",
+    "ColumnWeights",
+    "Evidence",
+    "Rules",
+    "ScoreWeights",
+    "Scored",
+    "choose",
+    "final_score",
+    "sigmoid",
+    "with_neighbours",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one candidate: the cross-encoder's logit, and BM25 as a share (0..1) of the best candidate's."""
+    """What is known of one candidate: the cross-encoder's logit, the encoder's cosine, and two measures of its words.
+
+    `lexical_share` is BM25's score as a share (0..1) of the best candidate's, `lexical_match` as one of a full match;
+    `neighbour` is the best score, before this term, of the candidates that it joins with (0 where there are none).
+    """
 
     logit: float
+    cosine: float = 0.0
     lexical_share: float = 0.0
+    lexical_match: float = 0.0
+    neighbour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +41,41 @@ class ScoreWeights:
 
     bias: float
     logit: float
-    lexical_share: float
+    cosine: float = 0.0
+    lexical_share: float = 0.0
+    lexical_match: float = 0.0
+    neighbour: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnEvidence:
+    """What is known of one column: two logits, its words' match (0..1), and whether it is or refers to a key (0, 1)."""
+
+    logit: float
+    table_logit: float
+    lexical_match: float
+    is_key: float
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnWeights:
+    """A logistic combination of the evidence, fitted on questions over databases held out of training."""
+
+    bias: float = 0.0
+    logit: float = 1.0
+    table_logit: float = 0.0
+    lexical_match: float = 0.0
+    is_key: float = 0.0
+
+    def score(self, evidence: ColumnEvidence) -> float:
+        """Returns a score in 0..1."""
+        return sigmoid(
+            self.bias
+            + self.logit * evidence.logit
+            + self.table_logit * evidence.table_logit
+            + self.lexical_match * evidence.lexical_match
+            + self.is_key * evidence.is_key
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +99,25 @@ def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
     """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
     if weights is None:
         return sigmoid(evidence.logit)
-    return sigmoid(weights.bias + weights.logit * evidence.logit + weights.lexical_share * evidence.lexical_share)
+    return sigmoid(
+        weights.bias
+        + weights.logit * evidence.logit
+        + weights.cosine * evidence.cosine
+        + weights.lexical_share * evidence.lexical_share
+        + weights.lexical_match * evidence.lexical_match
+        + weights.neighbour * evidence.neighbour
+    )
+
+
+def with_neighbours(
+    evidence: Sequence[Evidence], links: Sequence[Iterable[int]], weights: ScoreWeights
+) -> list[Evidence]:
+    """Adds to each candidate the best score of those it joins with; `links` are indices into `evidence`."""
+    alone = [final_score(one, weights) for one in evidence]
+    return [
+        replace(one, neighbour=max((alone[other] for other in linked), default=0.0))
+        for one, linked in zip(evidence, links, strict=True)
+    ]
 
 
 def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:

@@ -1,8 +1,10 @@
 """Reads and writes the project's own model folders: a 4-bit embedding table, layers in 8 bits, a tokenizer, a config.
 
 A folder holds `shortlist.json` (what the model is, and its defaults), `layers.safetensors`, `words-*.safetensors`
-(row ranges of the table, so that no file grows large) and `tokenizer.json`. A matrix in 8 bits is stored as int8 rows
-``NAME`` with one float32 factor per row ``NAME.scale``; everything else as float32.
+(row ranges of the table, so that no file grows large) and `tokenizer.json`; beside them there may be the layers of a
+retrieval encoder (`encoder.safetensors`) and of variants of the cross-encoder (`layers-NAME.safetensors`), over the
+same table. A matrix in 8 bits is stored as int8 rows ``NAME`` with one float32 factor per row ``NAME.scale``;
+everything else as float32.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -21,11 +23,24 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
+from .dense import RetrievalSettings
 from .encoding import Tokenizer
-from .model import CrossEncoder, ModelConfig, QuantizedEmbedding
-from .selection import ScoreWeights
+from .model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
+from .selection import ColumnWeights, ScoreWeights
 
-__all__ = ["FORMAT", "LoadedModel", "is_own_folder", "quantize_rows", "read_folder", "write_folder"]
+__all__ = [
+    "FORMAT",
+    "LoadedModel",
+    "is_own_folder",
+    "quantize_rows",
+    "read_description",
+    "read_folder",
+    "write_description",
+    "write_folder",
+    "write_layers",
+]
+
+_M = TypeVar("_M", CrossEncoder, TextEncoder)
 
 FORMAT = 1
 _DESCRIPTION = "shortlist.json"
@@ -36,8 +51,9 @@ _SCALE = ".scale"
 class LoadedModel:
     """A model on the CPU with what belongs to it.
 
-    `document_tokens` is the budget of a tool's or table's document; `score_weights` is None where the score of a tool
-    or table is that of the cross-encoder alone.
+    `document_tokens` is the budget of a tool's or table's document. `score_weights` has those of ``tools`` and
+    ``tables``; where one is absent, the score is that of the cross-encoder alone. `encoder` and `retrieval` are None
+    where the first stage goes by words alone.
     """
 
     model: CrossEncoder
@@ -48,7 +64,10 @@ class LoadedModel:
     default_query_tokens: int
     default_pair_tokens: int
     document_tokens: int
-    score_weights: ScoreWeights | None = None
+    score_weights: Mapping[str, ScoreWeights] = field(default_factory=dict)
+    column_weights: ColumnWeights = field(default_factory=ColumnWeights)
+    encoder: TextEncoder | None = None
+    retrieval: RetrievalSettings | None = None
 
 
 def is_own_folder(folder: Path) -> bool:
@@ -56,51 +75,73 @@ def is_own_folder(folder: Path) -> bool:
     return (folder / _DESCRIPTION).is_file()
 
 
-def read_folder(folder: Path) -> LoadedModel:
-    """Loads a folder in the project's own format, layers decoded to float32.
+def read_folder(folder: Path, *, variant: str | None = None) -> LoadedModel:
+    """Loads a folder in the project's own format, layers decoded to float32; `variant` names another cross-encoder.
 
     Raises:
         ModelNotFound: a file is missing.
         ModelError: a file is damaged.
         UnsupportedModel: it was written by a later version, or its tensors do not fit its description.
     """
-    described = _read_description(folder)
+    described = read_description(folder)
     try:
-        return _build(folder, described)
+        return _build(folder, described, variant)
     except (KeyError, TypeError) as error:
         raise UnsupportedModel(f"{folder / _DESCRIPTION} lacks a field, or has one too many: {error}") from error
 
 
-def _build(folder: Path, described: Mapping[str, Any]) -> LoadedModel:
+def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> LoadedModel:
     config = ModelConfig(**described["shape"])
+    chosen = _variant(folder, described, variant)
     # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
     with ThreadPoolExecutor(max_workers=1) as beside:
         path = str(_existing(folder / "tokenizer.json"))
         tokenizer = beside.submit(FastTokenizer.from_file, path)
-        model = _read_model(folder, config)
+        words = _read_words(folder, config.vocabulary_size)
+        layers = f"layers-{variant}.safetensors" if variant else "layers.safetensors"
+        model = _on_meta(CrossEncoder, replace(config, num_layers=chosen.get("num_layers", config.num_layers)))
+        _fill(model, words, folder / layers)
+        encoder = None
+        if "retrieval" in described:
+            encoder = _on_meta(TextEncoder, config)
+            _fill(encoder, words, folder / "encoder.safetensors")
         fast = tokenizer.result()
-    weights = described.get("score_weights")
     return LoadedModel(
         model=model,
         tokenizer=Tokenizer(fast, **described["tokenizer"]),
-        name=described["name"],
+        name=chosen["name"],
         version=described["version"],
         license=described["license"],
-        score_weights=ScoreWeights(**weights) if weights else None,
+        score_weights={kind: ScoreWeights(**one) for kind, one in chosen.get("score_weights", {}).items()},
+        column_weights=ColumnWeights(**chosen.get("column_weights", {})),
+        encoder=encoder,
+        retrieval=RetrievalSettings(**described["retrieval"]) if encoder else None,
         **described["defaults"],
     )
 
 
-def _read_model(folder: Path, config: ModelConfig) -> CrossEncoder:
+def _variant(folder: Path, described: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return described
+    variants: Mapping[str, Mapping[str, Any]] = described.get("variants", {})
+    if name not in variants:
+        raise UnsupportedModel(f"{folder} has no variant {name!r}; it has: {', '.join(variants) or 'none'}")
+    return variants[name]
+
+
+def _on_meta(kind: type[_M], config: ModelConfig) -> _M:
     with torch.device("meta"):
-        model = CrossEncoder(config, words=torch.nn.Identity())
-    model.words = _read_words(folder, config.vocabulary_size)
-    tensors = _dequantize(_load_tensors(folder / "layers.safetensors"))
+        return kind(config, words=torch.nn.Identity())
+
+
+def _fill(model: CrossEncoder | TextEncoder, words: QuantizedEmbedding, path: Path) -> None:
+    tensors = _dequantize(_load_tensors(path))
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise UnsupportedModel(f"{folder}: the tensors do not fit the description: {error}") from error
-    return model.eval().requires_grad_(False)
+        raise UnsupportedModel(f"{path}: the tensors do not fit the description: {error}") from error
+    model.words = words
+    model.eval().requires_grad_(False)
 
 
 def write_folder(
@@ -114,19 +155,29 @@ def write_folder(
 ) -> None:
     """Writes everything but `tokenizer.json`; `codes` and `scales` are the table as QuantizedEmbedding takes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("words.")}
-    tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
-        if tensor.dim() == 2 and name.startswith("layers."):
-            tensors[name], tensors[name + _SCALE] = quantize_rows(tensor)
-        else:
-            tensors[name] = tensor.float().contiguous()
-    save_file(tensors, folder / "layers.safetensors")
+    write_layers(folder / "layers.safetensors", model)
     parts = zip(codes.chunk(num_word_files), scales.chunk(num_word_files), strict=True)
     for number, (code_rows, scale_rows) in enumerate(parts, 1):
         rows = {"codes": code_rows.contiguous(), "scales": scale_rows.contiguous()}
         save_file(rows, folder / f"words-{number}.safetensors")
-    described = {"format": FORMAT, **description, "shape": asdict(model.config)}
+    write_description(folder, {"format": FORMAT, **description, "shape": asdict(model.config)})
+
+
+def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
+    """Writes everything of a model but the table, the matrices of its layers in 8 bits."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if name.startswith("words."):
+            continue
+        if tensor.dim() == 2 and name.startswith("layers."):
+            tensors[name], tensors[name + _SCALE] = quantize_rows(tensor)
+        else:
+            tensors[name] = tensor.float().contiguous()
+    save_file(tensors, path)
+
+
+def write_description(folder: Path, described: Mapping[str, Any]) -> None:
+    """Writes `shortlist.json`."""
     (folder / _DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
@@ -144,7 +195,8 @@ def _dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """Reads `shortlist.json`; raises as `read_folder`."""
     path = _existing(folder / _DESCRIPTION)
     try:
         described = json.loads(path.read_text(encoding="utf-8"))

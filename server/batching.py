@@ -11,9 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shortlist.router.scoring import CancelToken, PairScores
+from shortlist.router.scoring import CancelToken, PairScores, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class BatchError(Exception):
 
 
 class BatchingScorer:
-    """Scores pairs through one engine for many threads at once; a `PairScorer`.
+    """Scores pairs and embeds texts through one engine for many threads at once; a `PairScorer`.
 
     The worker thread starts with the object and ends with `close()`.
     """
@@ -52,14 +52,24 @@ class BatchingScorer:
             ServerUnavailable: the scorer is closed, or was while pairs waited.
             BatchError: the engine failed on a batch with pairs of this request.
         """
-        cancel = cancel or CancelToken()
-        cancel.raise_if_cancelled()
-        job = _Job(pairs, cancel)
-        if pairs:
+        job = self._do(_Job(pairs, cancel or CancelToken()))
+        return PairScores(job.outputs, job.num_tokens, *job.cost_ms())
+
+    def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
+        """Gives one unit vector per framed text, in order; waits its turn and raises as `score` does."""
+        import numpy as np  # the service's contract is testable without it
+
+        job = self._do(_Job(texts, cancel or CancelToken(), embeds=True))
+        return TextVectors(np.array(job.outputs, np.float32), job.num_tokens, *job.cost_ms())
+
+    def _do(self, job: _Job) -> _Job:
+        job.cancel.raise_if_cancelled()
+        if job.pairs:
             self._submit(job)
-            with cancel.calling(lambda: self._drop(job)):
+            with job.cancel.calling(lambda: self._drop(job)):
                 self._await(job)
-        return job.scores()
+        job.raise_if_failed()
+        return job
 
     def close(self, *, is_patient: bool = True) -> None:
         """Takes no more pairs and fails the requests that still wait; if patient, waits for the running batch."""
@@ -107,10 +117,20 @@ class BatchingScorer:
             while True:
                 self._forget_cancelled()
                 if self._jobs:
-                    return fill_batch(self._jobs, self._engine.max_batch_tokens)
+                    return self._fill_batch()
                 if self._is_closed:
                     return []
                 self._changed.wait()
+
+    def _fill_batch(self) -> list[_Place]:
+        """Fills one batch for the model that the first job waits for; the other model's jobs then come first."""
+        embeds = self._jobs[0].embeds
+        alike = deque(job for job in self._jobs if job.embeds == embeds)
+        others = [job for job in self._jobs if job.embeds != embeds]
+        batch = fill_batch(alike, self._engine.max_batch_tokens)
+        self._jobs.clear()
+        self._jobs.extend([*others, *alike])
+        return batch
 
     def _forget_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancel.is_cancelled]:
@@ -120,16 +140,17 @@ class BatchingScorer:
     def _run(self, batch: list[_Place]) -> None:
         started = time.perf_counter()
         try:
-            logits = self._engine.run([job.pairs[index] for job, index in batch])
-            results = list(zip(batch, logits, strict=True))
+            run = self._engine.embed if batch[0][0].embeds else self._engine.run
+            outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
+            results = list(zip(batch, outputs, strict=True))
         except Exception as error:  # whatever broke, the other requests and the worker go on
             self._fail(batch, error)
             return
         infer_ms = (time.perf_counter() - started) * 1000
         for job in _jobs_of(batch):
             job.infer_ms += infer_ms
-        for (job, index), logit in results:
-            job.put(index, logit)
+        for (job, index), output in results:
+            job.put(index, output)
 
     def _fail(self, batch: list[_Place], error: Exception) -> None:
         with self._changed:
@@ -140,16 +161,17 @@ class BatchingScorer:
 
 
 class _Job:
-    """The pairs of one call of `score`; `waiting` holds the places of those in no batch yet, the longest last."""
+    """The pairs of one call; `waiting` holds the places of those in no batch yet, the longest last."""
 
-    def __init__(self, pairs: Sequence[Pair], cancel: CancelToken) -> None:
+    def __init__(self, pairs: Sequence[Pair], cancel: CancelToken, *, embeds: bool = False) -> None:
         self.pairs = pairs
         self.cancel = cancel
+        self.embeds = embeds
         self.waiting = sorted(range(len(pairs)), key=lambda index: (len(pairs[index]), -index))
         self.credit_tokens = 0
         self.infer_ms = 0.0
         self.done = threading.Event()
-        self._logits = [0.0] * len(pairs)
+        self.outputs: list[Any] = [None] * len(pairs)
         self._num_missing = len(pairs)
         self._submitted = time.perf_counter()
         self._error: Exception | None = None
@@ -159,8 +181,13 @@ class _Job:
         """The length of the pair that comes next."""
         return len(self.pairs[self.waiting[-1]])
 
-    def put(self, index: int, logit: float) -> None:
-        self._logits[index] = float(logit)
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of all pairs."""
+        return sum(map(len, self.pairs))
+
+    def put(self, index: int, output: Any) -> None:
+        self.outputs[index] = output
         self._num_missing -= 1
         if not self._num_missing:
             self.done.set()
@@ -170,14 +197,16 @@ class _Job:
             self._error = error
             self.done.set()
 
-    def scores(self) -> PairScores:
+    def raise_if_failed(self) -> None:
         if isinstance(self._error, RequestCancelled | ServerUnavailable):
             raise self._error
         if self._error is not None:
             raise BatchError("the batch with this request's pairs failed") from self._error
+
+    def cost_ms(self) -> tuple[float, float]:
+        """Returns the time waited and the time computed."""
         waited_ms = (time.perf_counter() - self._submitted) * 1000 - self.infer_ms
-        num_tokens = sum(map(len, self.pairs))
-        return PairScores(self._logits, num_tokens, queue_ms=max(0.0, waited_ms), infer_ms=self.infer_ms)
+        return max(0.0, waited_ms), self.infer_ms
 
 
 _Place = tuple[_Job, int]

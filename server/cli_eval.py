@@ -30,6 +30,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Measures ranking on a folder with corpus.jsonl and queries.jsonl, by the stages of a request.",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the set")
+    parser.add_argument(
+        "--kind",
+        default="documents",
+        choices=("documents", "columns"),
+        help="rank the set's tools or tables, or the columns of each query's database (default: documents)",
+    )
     parser.add_argument("--split", default="test", help="which queries (default: test)")
     parser.add_argument(
         "--scope",
@@ -38,7 +44,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what a query without candidates of its own is ranked against: its group's documents, those of all groups "
         "the split's queries use, or the whole corpus (default: corpus)",
     )
-    parser.add_argument("--method", default="rerank", choices=("rerank", "bm25"), help="default: rerank")
+    parser.add_argument(
+        "--method",
+        default="rerank",
+        choices=("rerank", "bm25", "encoder", "fused"),
+        help="all stages of a request, or only words, only the encoder, or the first stage's two fused "
+        "(default: rerank)",
+    )
     parser.add_argument(
         "--candidates", type=count, default=50, metavar="N", help="kept by the first stage, 0 for all (default: 50)"
     )
@@ -51,22 +63,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
+    from shortlist.router.column_evaluation import evaluate_columns
     from shortlist.router.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
     from shortlist.router.evaluation import evaluate
 
     with slow_notice("reading the set and the model …"):
         data = load_dataset(args.data)
-        router = load_router(args) if args.method == "rerank" else None
-    found = evaluate(
-        data,
-        router,
-        split=args.split,
-        scope=args.scope,
-        candidates=args.candidates,
-        where=args.where,
-        limit=args.limit,
-        progress=_with_bar if sys.stderr.isatty() else iter,
-    )
+        router = load_router(args) if args.method != "bm25" else None
+    progress = _with_bar if sys.stderr.isatty() else iter
+    if args.kind == "columns":
+        found = evaluate_columns(
+            data, router, method=args.method, split=args.split, limit=args.limit, progress=progress
+        )
+    else:
+        found = evaluate(
+            data,
+            router,
+            method=args.method,
+            split=args.split,
+            scope=args.scope,
+            candidates=args.candidates,
+            where=args.where,
+            limit=args.limit,
+            progress=progress,
+        )
     if args.json:
         print(json.dumps(found.as_json(), ensure_ascii=False))
     else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from shortlist.router.encoding import Pair
-from shortlist.router.model import CrossEncoder, ModelConfig
+from shortlist.router.model import CrossEncoder, ModelConfig, TextEncoder
 
 HIDDEN, LAYERS, HEADS, INNER = 32, 2, 4, 48
 XLM_POSITIONS = 130  # 128 tokens, the first at 2
 BERT_POSITIONS = 128
+_M = TypeVar("_M", CrossEncoder, TextEncoder)
 
 _CORPUS = (
     "send an email to a customer and attach the invoice",
@@ -103,10 +105,24 @@ def random_weights(prefix: str, vocabulary: int, positions: int, types: int, see
     }
 
 
-def random_model(dtype: torch.dtype = torch.float32, *, max_pair_tokens: int = 96) -> CrossEncoder:
+def random_model(
+    dtype: torch.dtype = torch.float32, *, max_pair_tokens: int = 96, num_layers: int = LAYERS
+) -> CrossEncoder:
     """Makes a model of 100 pieces with the same weights every time."""
-    model = CrossEncoder(ModelConfig(LAYERS, HIDDEN, HEADS, INNER, 100, max_pair_tokens, 2, 2, 1e-5))
-    generator = torch.Generator().manual_seed(7)
+    return _randomize(CrossEncoder(_random_config(max_pair_tokens, num_layers)), dtype, seed=7)
+
+
+def random_encoder(dtype: torch.dtype = torch.float32, *, max_pair_tokens: int = 96) -> TextEncoder:
+    """Makes an encoder of 100 pieces with the same weights every time."""
+    return _randomize(TextEncoder(_random_config(max_pair_tokens, LAYERS)), dtype, seed=8)
+
+
+def _random_config(max_pair_tokens: int, num_layers: int) -> ModelConfig:
+    return ModelConfig(num_layers, HIDDEN, HEADS, INNER, 100, max_pair_tokens, 2, 2, 1e-5)
+
+
+def _randomize(model: _M, dtype: torch.dtype, *, seed: int) -> _M:
+    generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15 + (
             1.0 if "norm.weight" in name else 0.0
@@ -118,6 +134,11 @@ def random_pairs(lengths: Sequence[int], *, seed: int = 0) -> list[Pair]:
     """Draws pairs of the given lengths (>= 4) over 100 pieces."""
     draw = np.random.default_rng(seed)
     return [Pair(draw.integers(0, 100, length).astype(np.int32), second_start=length // 3 + 1) for length in lengths]
+
+
+def random_texts(lengths: Sequence[int], *, seed: int = 0) -> list[Pair]:
+    """Draws framed single texts of the given lengths over 100 pieces."""
+    return [replace(pair, second_start=len(pair)) for pair in random_pairs(lengths, seed=seed)]
 
 
 def _sizes(prefix: str, vocabulary: int, positions: int, types: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings
-from shortlist.router.scoring import CancelToken, PairScorer, PairScores
+from shortlist.router.scoring import CancelToken, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
@@ -31,11 +31,13 @@ class FakePair:
 class FakeEngine:
     """Scores a pair by the share of the query's words it holds; `gate` holds every batch back until it is set.
 
-    A chunk with "explode" fails the batch, one with "stall" says so on stdout and sleeps for a minute.
+    `kinds` says which of the two models each of the `batches` was for. A chunk with "explode" fails the batch, one
+    with "stall" says so on stdout and sleeps for a minute.
     """
 
     max_batch_tokens: int = 1000
     batches: list[list[FakePair]] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -43,6 +45,16 @@ class FakeEngine:
         self.gate.set()
 
     def run(self, pairs: Sequence[FakePair]) -> list[float]:
+        self._enter("score", pairs)
+        return [overlap(pair.query, pair.chunk) for pair in pairs]
+
+    def embed(self, texts: Sequence[FakePair]) -> list[list[float]]:
+        """Gives a text the share of words as in `run`, and its length, for a vector."""
+        self._enter("embed", texts)
+        return [[overlap(text.query, text.chunk), float(len(text))] for text in texts]
+
+    def _enter(self, kind: str, pairs: Sequence[FakePair]) -> None:
+        self.kinds.append(kind)
         self.batches.append(list(pairs))
         self.entered.release()
         assert self.gate.wait(90), "the test never opened the gate"
@@ -51,7 +63,6 @@ class FakeEngine:
             time.sleep(120)
         if any("explode" in pair.chunk for pair in pairs):
             raise RuntimeError(f"the engine exploded on {pairs[0].query}")
-        return [overlap(pair.query, pair.chunk) for pair in pairs]
 
     def wait_until_entered(self) -> None:
         assert self.entered.acquire(timeout=60), "no batch reached the engine"
@@ -67,6 +78,11 @@ class DirectScorer:
 
     def score(self, pairs: Sequence[FakePair], *, cancel: CancelToken | None = None) -> PairScores:
         return PairScores(self.engine.run(pairs), sum(map(len, pairs)), 0.0, 0.0)
+
+    def embed(self, texts: Sequence[FakePair], *, cancel: CancelToken | None = None) -> TextVectors:
+        import numpy as np  # a server process made of these fakes starts without it
+
+        return TextVectors(np.array(self.engine.embed(texts), np.float32), sum(map(len, texts)), 0.0, 0.0)
 
 
 INFO = ModelInfo(

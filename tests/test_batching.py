@@ -33,12 +33,12 @@ def scorer(engine: FakeEngine) -> Iterator[BatchingScorer]:
 
 @pytest.fixture
 def submit(scorer: BatchingScorer, engine: FakeEngine) -> Iterator[Submit]:
-    """Calls score() on a thread, and returns once its pairs stand in the queue or in the engine."""
+    """Calls score() or embed() on a thread, and returns once its pairs stand in the queue or in the engine."""
     with ThreadPoolExecutor() as pool:
 
-        def submit(pairs: list[FakePair], cancel: CancelToken | None = None) -> Future[object]:
+        def submit(pairs: list[FakePair], cancel: CancelToken | None = None, *, embeds: bool = False) -> Future[object]:
             before = scorer.num_waiting_pairs + sum(map(len, engine.batches))
-            future = pool.submit(scorer.score, pairs, cancel=cancel)
+            future = pool.submit(scorer.embed if embeds else scorer.score, pairs, cancel=cancel)
             wait_until(lambda: scorer.num_waiting_pairs + sum(map(len, engine.batches)) > before)
             return future
 
@@ -185,6 +185,95 @@ def test_a_closed_scorer_takes_nothing(scorer: BatchingScorer) -> None:
     scorer.close()
     with pytest.raises(ServerUnavailable):
         scorer.score(pairs_of("a", [10]))
+
+
+def test_vectors_come_in_the_order_of_the_texts(scorer: BatchingScorer) -> None:
+    embedded = scorer.embed([FakePair("a b", chunk, length) for chunk, length in (("a", 7), ("", 90), ("a b", 60))])
+    assert embedded.vectors.tolist() == [[0.5, 7.0], [0.0, 90.0], [1.0, 60.0]]
+    assert (embedded.num_tokens, embedded.infer_ms >= 0, embedded.queue_ms >= 0) == (157, True, True)
+
+
+def test_no_texts_need_no_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    assert len(scorer.embed([]).vectors) == 0
+    assert engine.batches == []
+
+
+def test_texts_and_pairs_never_share_a_batch(submit: Submit, engine: FakeEngine, busy: Future[object]) -> None:
+    futures = [submit(pairs_of("text", [10, 10]), embeds=True), submit(pairs_of("pair", [10, 10]))]
+    futures += [submit(pairs_of("another text", [10]), embeds=True), submit(pairs_of("another pair", [10]))]
+    engine.gate.set()
+    assert all(future.result(60) for future in futures)
+    expected = [("score", {"busy"}), ("embed", {"text", "another text"}), ("score", {"pair", "another pair"})]
+    assert list(zip(engine.kinds, engine.queries, strict=True)) == expected
+
+
+def test_scoring_and_embedding_take_turns(submit: Submit, engine: FakeEngine, busy: Future[object]) -> None:
+    futures = [submit(pairs_of("pairs", [20] * 50)), submit(pairs_of("texts", [20] * 50), embeds=True)]
+    engine.gate.set()
+    assert all(future.result(60) for future in futures)
+    assert engine.kinds == ["score", *["score", "embed"] * 10]
+
+
+@pytest.mark.parametrize("embeds", [True, False], ids=["texts_behind_pairs", "pairs_behind_texts"])
+def test_a_huge_request_of_one_kind_delays_a_small_one_of_the_other_by_one_batch(
+    submit: Submit, engine: FakeEngine, busy: Future[object], embeds: bool
+) -> None:
+    huge = submit(pairs_of("huge", [20] * 500), embeds=not embeds)
+    small = submit(pairs_of("small", [20, 20]), embeds=embeds)
+    engine.gate.set()
+    small.result(60)
+    huge.result(60)
+    assert [place for place, queries in enumerate(engine.queries) if "small" in queries] == [2]
+
+
+def test_many_threads_each_get_their_own_answers(scorer: BatchingScorer, engine: FakeEngine) -> None:
+    chunks = ["a b", "a", "a"] * 3
+    requests = [[FakePair("a b", chunk, 1 + 2 * seed) for chunk in chunks] for seed in range(20)]
+    with ThreadPoolExecutor(16) as pool:
+        scoring = [pool.submit(scorer.score, pairs) for pairs in requests]
+        embedding = [pool.submit(scorer.embed, pairs) for pairs in requests]
+    shares = [1.0, 0.5, 0.5] * 3
+    assert [future.result().logits for future in scoring] == [shares] * 20
+    vectors = [list(map(list, zip(shares, map(len, pairs), strict=True))) for pairs in requests]
+    assert [future.result().vectors.tolist() for future in embedding] == vectors
+    assert all(sum(map(len, batch)) <= 100 for batch in engine.batches)
+
+
+def test_a_failing_embedding_fails_its_caller_only(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    failing = submit([FakePair("a", "explode")], embeds=True)
+    waiting = submit([FakePair("a", "a")])
+    engine.gate.set()
+    with pytest.raises(BatchError) as caught:
+        failing.result(60)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert waiting.result(60).logits == [1.0]
+    assert scorer.embed([FakePair("a", "a", 3)]).vectors.tolist() == [[1.0, 3.0]]
+
+
+def test_cancelled_texts_leave_the_queue_uncomputed(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    cancel = CancelToken()
+    waiting = submit(pairs_of("unwanted", [20] * 50), cancel, embeds=True)
+    cancel.cancel()
+    with pytest.raises(RequestCancelled):
+        waiting.result(60)
+    engine.gate.set()
+    busy.result(60)
+    assert (scorer.num_waiting_pairs, engine.queries) == (0, [{"busy"}])
+
+
+def test_closing_fails_texts_that_wait_and_takes_no_more(
+    submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
+) -> None:
+    waiting = submit(pairs_of("waiting", [20]), embeds=True)
+    scorer.close(is_patient=False)
+    with pytest.raises(ServerUnavailable):
+        waiting.result(60)
+    with pytest.raises(ServerUnavailable):
+        scorer.embed(pairs_of("late", [10]))
 
 
 @settings(deadline=None)  # the machine may be busy

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shortlist.router import Router
-from shortlist.router.candidates import first_stage_order
+from shortlist.router.candidates import ranked
 from shortlist.router.dataset import load_dataset
 from shortlist.router.evaluation import Pools, choose_queries, evaluate, rank
 from shortlist.router.measures import MEASURES, mean_measures, measure
@@ -135,7 +135,7 @@ def test_the_mean_of_nothing_is_0() -> None:
 
 
 def test_bm25_on_tools_measures_as_worked_out_by_hand(tools: Path) -> None:
-    found = evaluate(load_dataset(tools), None)
+    found = evaluate(load_dataset(tools), None, method="bm25")
 
     assert (found.dataset, found.kind, found.method, found.model) == ("little", "tools", "bm25", "")
     assert (found.queries, found.documents) == (4, 6)
@@ -146,14 +146,14 @@ def test_bm25_on_tools_measures_as_worked_out_by_hand(tools: Path) -> None:
 
 
 def test_languages_are_measured_apart(tools: Path) -> None:
-    by_lang = evaluate(load_dataset(tools), None).by_lang
+    by_lang = evaluate(load_dataset(tools), None, method="bm25").by_lang
 
     assert {lang: (of["queries"], of["recall@1"]) for lang, of in by_lang.items()} == {"de": (2, 0.5), "en": (2, 0.75)}
 
 
 @pytest.mark.parametrize(("scope", "documents"), [("group", 2), ("all", 4), ("corpus", 5)])
 def test_the_scope_says_which_tables_are_ranked(tables: Path, scope: str, documents: int) -> None:
-    found = evaluate(load_dataset(tables), None, scope=scope)
+    found = evaluate(load_dataset(tables), None, method="bm25", scope=scope)
 
     assert (found.kind, found.scope, found.documents) == ("tables", scope, documents)
     assert found.metrics["hit@1"] == 1
@@ -163,12 +163,12 @@ def test_a_scope_of_groups_needs_groups(tools: Path) -> None:
     write_lines(tools / "queries.jsonl", [{"split": "test"} | TOOL_QUERIES[2]])
 
     with pytest.raises(InvalidInput, match="name no group; use scope corpus"):
-        evaluate(load_dataset(tools), None, scope="group")
+        evaluate(load_dataset(tools), None, method="bm25", scope="group")
 
 
 def test_an_unknown_scope_is_an_error(tools: Path) -> None:
     with pytest.raises(InvalidInput, match="use one of group, all, corpus"):
-        evaluate(load_dataset(tools), None, scope="world")
+        evaluate(load_dataset(tools), None, method="bm25", scope="world")
 
 
 @pytest.mark.parametrize(
@@ -198,16 +198,16 @@ def test_a_limit_takes_the_same_sample_every_time(tools: Path) -> None:
 
 def test_a_missing_split_names_those_there_are(tools: Path) -> None:
     with pytest.raises(InvalidInput, match="little has no split 'train'; it has: dev, test"):
-        evaluate(load_dataset(tools), None, split="train")
+        evaluate(load_dataset(tools), None, method="bm25", split="train")
 
 
 def test_the_rest_follows_what_was_reranked_in_first_stage_order(tools: Path, router: Router) -> None:
     data = load_dataset(tools)
     items = Pools(data, data.split("test"), "corpus").of(data.queries[0])
     query = "search the web for an email payment"
-    first_stage = first_stage_order(items.lexical_shares(query))
+    first_stage = ranked(items.first_stage(query, None).shares)
 
-    order = rank(items, query, router, 3)
+    order = rank(items, query, router, "rerank", 3, "tools").places
 
     assert sorted(order[:3]) == sorted(first_stage[:3])
     assert order[3:] == first_stage[3:]
@@ -218,7 +218,7 @@ def test_reranking_one_candidate_keeps_the_order_of_bm25(tools: Path, router: Ro
 
     found = evaluate(data, router, candidates=1)
 
-    assert found.metrics == evaluate(data, None).metrics
+    assert found.metrics == evaluate(data, None, method="bm25").metrics
     assert (found.method, found.model) == ("rerank", f"{router.info.name} {router.info.version}")
 
 

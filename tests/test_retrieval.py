@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.candidates import ItemSet, first_stage_order, item_of_tool, narrow
 from shortlist.router.retrieval import Bm25, lexical_terms
-from shortlist.schemas.document import Tool
 
 # Lengths 2, 4 and 2 terms: 8 / 3 on average.
 DOCUMENTS = ["send email", "send invoice, email email", "list orders"]
@@ -85,24 +83,28 @@ def test_a_word_no_document_holds_counts_nothing() -> None:
     assert index.scores("email unicorn").tolist() == index.scores("email").tolist()
 
 
-def items_of(texts: list[str]) -> ItemSet:
-    return ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(texts)])
+@given(query=texts, rest=texts, others=st.lists(texts, max_size=4))
+def test_a_document_with_all_terms_scores_at_most_the_best_possible(query: str, rest: str, others: list[str]) -> None:
+    index = Bm25([f"{query} {rest}", *others])
+
+    assert index.scores(query)[0] <= index.best_possible(query) * (1 + 1e-6)
 
 
-def test_shares_are_of_the_best_items_score() -> None:
-    shares = items_of(DOCUMENTS).lexical_shares("email")
+def test_the_best_possible_is_that_of_every_term_without_end() -> None:
+    best = Bm25(DOCUMENTS).best_possible("email orders Email")
 
-    assert shares[1:] == [1.0, 0.0]
-    assert 0 < shares[0] < 1
+    assert best == pytest.approx(2.2 * (IDF_OF_EMAIL + IDF_OF_ORDER), rel=1e-5)
 
 
-@given(documents=st.lists(texts, max_size=6), query=texts)
-def test_shares_lie_between_0_and_1(documents: list[str], query: str) -> None:
-    shares = items_of(documents).lexical_shares(query)
+def test_a_word_no_document_holds_makes_more_possible() -> None:
+    index = Bm25(DOCUMENTS)
 
-    assert len(shares) == len(documents)
-    assert all(0 <= share <= 1 for share in shares)
-    assert max(shares, default=0) in (0, 1)
+    # ln(1 + (N + 0.5) / 0.5): rarer than any word that is there.
+    assert index.best_possible("email unicorn") - index.best_possible("email") == pytest.approx(2.2 * math.log(8))
+
+
+def test_a_query_without_words_has_nothing_possible() -> None:
+    assert Bm25(DOCUMENTS).best_possible("?!") == 0
 
 
 @given(documents=st.lists(texts, min_size=1, max_size=6), query=texts)
@@ -120,35 +122,9 @@ def test_ties_keep_document_order() -> None:
 def test_an_empty_corpus_has_no_scores() -> None:
     index = Bm25([])
 
-    assert (index.scores("a").tolist(), index.top("a", 3), items_of([]).lexical_shares("a")) == ([], [], [])
+    assert (index.scores("a").tolist(), index.top("a", 3)) == ([], [])
+    assert math.isfinite(index.best_possible("a"))
 
 
 def test_documents_without_words_score_nothing() -> None:
     assert Bm25(["", "--"]).scores("a").tolist() == [0.0, 0.0]
-
-
-def test_a_query_without_words_matches_nothing() -> None:
-    assert items_of(DOCUMENTS).lexical_shares("?!") == [0.0, 0.0, 0.0]
-
-
-SHARES = [0.1, 0.5, 0.5, 0.0, 1.0]
-
-
-def test_the_first_stage_orders_by_share_then_place() -> None:
-    assert first_stage_order(SHARES) == [4, 1, 2, 0, 3]
-
-
-@pytest.mark.parametrize(
-    ("max_candidates", "kept_always", "expected"),
-    [
-        (2, [], [1, 4]),
-        (2, [3], [1, 3, 4]),
-        (2, [4], [1, 4]),
-        (0, [], [0, 1, 2, 3, 4]),
-        (5, [], [0, 1, 2, 3, 4]),
-        (9, [0], [0, 1, 2, 3, 4]),
-    ],
-    ids=["best", "with_a_pin", "pin_among_the_best", "all", "as_many", "more"],
-)
-def test_narrowing_keeps_request_order(max_candidates: int, kept_always: list[int], expected: list[int]) -> None:
-    assert narrow(SHARES, max_candidates, kept_always) == expected

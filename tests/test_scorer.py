@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
-from checkpoints import random_model, random_pairs
+from checkpoints import HIDDEN, random_encoder, random_model, random_pairs, random_texts
 
 from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Pair
@@ -15,6 +16,11 @@ from shortlist.router.scoring import CancelToken
 from shortlist.schemas.errors import LimitExceeded, RequestCancelled
 
 CPU = torch.device("cpu")
+
+
+def encoding_engine(max_batch_tokens: int = 100, *, max_pair_tokens: int = 96) -> Engine:
+    model, encoder = random_model(max_pair_tokens=max_pair_tokens), random_encoder(max_pair_tokens=max_pair_tokens)
+    return Engine(model, BucketedAttention(), CPU, max_batch_tokens=max_batch_tokens, encoder=encoder)
 
 
 def test_the_direct_scorer_answers_in_the_order_of_the_pairs() -> None:
@@ -67,3 +73,69 @@ def test_a_pair_longer_than_the_model_reads_is_refused() -> None:
 
 def test_an_empty_batch_gives_nothing() -> None:
     assert Engine(random_model(), BucketedAttention(), CPU, max_batch_tokens=100).run([]) == []
+
+
+def test_the_direct_scorer_embeds_in_the_order_of_the_texts() -> None:
+    texts = random_texts([5, 64, 7, 40, 41, 6, 96, 8])
+    engine = encoding_engine()
+
+    embedded = DirectScorer(engine).embed(texts)
+
+    alone = np.stack([engine.embed([text])[0] for text in texts])
+    assert embedded.vectors.dtype == np.float32
+    assert embedded.vectors.shape == (len(texts), HIDDEN)
+    np.testing.assert_allclose(embedded.vectors, alone, atol=1e-5)
+    assert embedded.num_tokens == sum(map(len, texts))
+
+
+def test_an_engine_embeds_in_the_order_of_the_texts() -> None:
+    texts = random_texts([6, 30, 12])
+
+    vectors = encoding_engine().embed(texts)
+
+    with torch.inference_mode():
+        expected = random_encoder()(pack(texts), BucketedAttention()).numpy()
+    np.testing.assert_allclose(np.stack(vectors), expected, atol=1e-5)
+
+
+def test_no_texts_have_no_vectors() -> None:
+    engine = encoding_engine()
+
+    assert engine.embed([]) == []
+    assert len(DirectScorer(engine).embed([]).vectors) == 0
+
+
+def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
+    with pytest.raises(LimitExceeded, match="51 tokens, the model reads at most 50"):
+        encoding_engine(max_pair_tokens=50).embed(random_texts([4, 51]))
+
+
+def test_scoring_and_embedding_share_an_engine_between_threads() -> None:
+    scorer = DirectScorer(encoding_engine())
+    requests = [random_texts([5 + seed, 30, 12], seed=seed) for seed in range(6)]
+    scored = [scorer.score(texts).logits for texts in requests]
+    embedded = [scorer.embed(texts).vectors.tolist() for texts in requests]
+
+    with ThreadPoolExecutor(12) as pool:
+        scoring = [pool.submit(scorer.score, texts) for texts in requests]
+        embedding = [pool.submit(scorer.embed, texts) for texts in requests]
+
+    assert [future.result().logits for future in scoring] == scored
+    assert [future.result().vectors.tolist() for future in embedding] == embedded
+
+
+def test_a_cancelled_embedding_stops_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = encoding_engine(20)
+    cancel = CancelToken()
+    batches: list[int] = []
+
+    def embed(texts: Sequence[Pair]) -> list[np.ndarray]:
+        batches.append(len(texts))
+        cancel.cancel()
+        return [np.zeros(HIDDEN, np.float32)] * len(texts)
+
+    monkeypatch.setattr(engine, "embed", embed)
+
+    with pytest.raises(RequestCancelled):
+        DirectScorer(engine).embed(random_texts([20, 20, 20]), cancel=cancel)
+    assert batches == [1]

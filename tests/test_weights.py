@@ -6,32 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import HIDDEN, random_model, random_pairs, unigram_tokenizer
+from checkpoints import HIDDEN, random_model, random_pairs
+from own_folders import random_table, write
 
 from shortlist.router import Router
 from shortlist.router.attention import PaddedAttention
 from shortlist.router.model import CrossEncoder, QuantizedEmbedding
 from shortlist.router.packing import pack
 from shortlist.router.selection import ScoreWeights
-from shortlist.router.weights import is_own_folder, quantize_rows, read_folder, write_folder
+from shortlist.router.weights import is_own_folder, quantize_rows, read_folder
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
 ROWS = 100
-DESCRIPTION = {
-    "name": "tiny-own",
-    "version": "1.2.3",
-    "license": "MIT",
-    "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
-    "defaults": {"default_query_tokens": 24, "default_pair_tokens": 80, "document_tokens": 40},
+WEIGHTS = {
+    "tools": {"bias": -0.5, "logit": 1.0, "lexical_share": 2.0},
+    "tables": {"bias": 1.5, "logit": 0.5, "cosine": 3.0, "lexical_match": 0.25},
 }
-WEIGHTS = {"bias": -0.5, "logit": 1.0, "lexical_share": 2.0}
-
-
-def random_table(num_rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    codes = torch.randint(0, 256, (num_rows, width // 2), generator=generator, dtype=torch.uint8)
-    scales = torch.rand((num_rows, width // 32), generator=generator).to(torch.float16) / 16
-    return codes, scales
 
 
 def decoded_row(codes: list[int], scales: list[float]) -> list[float]:
@@ -42,13 +32,6 @@ def decoded_row(codes: list[int], scales: list[float]) -> list[float]:
         for block, scale in zip(blocks, scales, strict=True)
         for value in [code % 16 for code in block] + [code // 16 for code in block]
     ]
-
-
-def write(folder: Path, model: CrossEncoder, *, num_word_files: int = 2, **described: object) -> Path:
-    codes, scales = random_table(ROWS, HIDDEN)
-    write_folder(folder, model, codes, scales, DESCRIPTION | described, num_word_files=num_word_files)
-    unigram_tokenizer().save(str(folder / "tokenizer.json"))
-    return folder
 
 
 def logits(model: CrossEncoder) -> torch.Tensor:
@@ -79,7 +62,8 @@ def test_a_folder_gives_back_what_was_described(folder: Path) -> None:
 
     assert (loaded.name, loaded.version, loaded.license) == ("tiny-own", "1.2.3", "MIT")
     assert (loaded.default_query_tokens, loaded.default_pair_tokens, loaded.document_tokens) == (24, 80, 40)
-    assert loaded.score_weights is None
+    assert loaded.score_weights == {}
+    assert (loaded.encoder, loaded.retrieval) == (None, None)
     assert loaded.model.config == random_model().config
     assert loaded.tokenizer.num_special_tokens == 4
 
@@ -87,7 +71,10 @@ def test_a_folder_gives_back_what_was_described(folder: Path) -> None:
 def test_a_folder_may_carry_score_weights(tmp_path: Path) -> None:
     loaded = read_folder(write(tmp_path / "own", random_model(), score_weights=WEIGHTS))
 
-    assert loaded.score_weights == ScoreWeights(**WEIGHTS)
+    assert loaded.score_weights == {
+        "tools": ScoreWeights(bias=-0.5, logit=1.0, lexical_share=2.0),
+        "tables": ScoreWeights(bias=1.5, logit=0.5, cosine=3.0, lexical_match=0.25),
+    }
 
 
 def test_layers_come_back_within_half_a_step_and_the_rest_exactly(folder: Path) -> None:
@@ -208,7 +195,6 @@ def test_a_folder_is_told_by_its_description(folder: Path, tiny_model_dir: Path)
 def test_a_router_runs_a_folder_with_its_score_weights(tmp_path: Path) -> None:
     plain = load(write(tmp_path / "plain", random_model()))
     weighted = load(write(tmp_path / "weighted", random_model(), score_weights=WEIGHTS))
-    # The vocabulary is larger than the table of this model: only its first words may be used.
     tools = ['{"name": "email"}', '{"name": "invoice"}']
 
     logit = {item.name: logit_of(item.score) for item in plain.select_tools("email", tools).items}

@@ -10,11 +10,33 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 
 from shortlist.router.encoding import Tokenizer
-from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding
+from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
 
 
 def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
-    """Loads the encoder with a fresh head; positions are those of BERT, which XLM-R's names shift by two on export."""
+    """Loads the layers under a fresh head; positions are those of BERT, which XLM-R's names shift by two on export."""
+    config, words, weights = read_base(folder)
+    model = CrossEncoder(config, words)
+    fill(model, weights, absent="head_")
+    return model, load_tokenizer(folder)
+
+
+def load_base_encoder(folder: Path) -> tuple[TextEncoder, Tokenizer]:
+    """Loads the base as what it was trained to be: an encoder of single texts."""
+    config, words, weights = read_base(folder)
+    model = TextEncoder(config, words)
+    fill(model, weights)
+    return model, load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Loads the base's tokenizer."""
+    fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
+    return Tokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
+
+
+def read_base(folder: Path) -> tuple[ModelConfig, QuantizedEmbedding, dict[str, torch.Tensor]]:
+    """Reads the shape, the embedding table and the other weights under our names."""
     fields = json.loads((folder / "config.json").read_text())
     config = ModelConfig(
         num_layers=fields["num_hidden_layers"],
@@ -28,12 +50,15 @@ def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
         layer_norm_eps=1e-12,
     )
     table = load_file(folder / "words.safetensors")
-    model = CrossEncoder(config, words=QuantizedEmbedding(table["codes"], table["scales"]))
-    missing, unexpected = model.load_state_dict(rename(load_file(folder / "model.safetensors"), config), strict=False)
-    if unexpected or any(not name.startswith("head_") for name in missing):
+    words = QuantizedEmbedding(table["codes"], table["scales"])
+    return config, words, rename(load_file(folder / "model.safetensors"), config)
+
+
+def fill(model: CrossEncoder | TextEncoder, weights: dict[str, torch.Tensor], absent: str = "-") -> None:
+    """Puts the weights into the model; only names that begin with `absent` may be missing."""
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected or any(not name.startswith(absent) for name in missing):
         raise SystemExit(f"the base does not fit: missing {missing}, unexpected {unexpected}")
-    fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
-    return model, Tokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
 
 
 def rename(weights: dict[str, torch.Tensor], config: ModelConfig) -> dict[str, torch.Tensor]:

@@ -1,44 +1,85 @@
-r"""Writes a checkpoint as the folder that ships: 4-bit embedding table, 8-bit layers, tokenizer, description.
+r"""Writes checkpoints as the folder that ships: 4-bit embedding table, 8-bit layers, tokenizer, description.
 
-python training/export.py --base build/train/base --checkpoint build/train/run1/checkpoint.pt \
-    --out router/models/shortlist-small
+python training/export.py --base build/train/base --cross-encoder build/train/cross --encoder build/train/encoder \
+    --fast build/train/fast --out router/models/shortlist-small
+
+What is not given stays as it is in the folder, if it is there; scores and weights of evidence are `fit_score.py`'s.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from base import load_base
+from base import fill, load_base_encoder, read_base
 
-from shortlist.router.weights import write_folder
+from shortlist.router.model import CrossEncoder
+from shortlist.router.weights import is_own_folder, read_description, write_description, write_folder, write_layers
 
-DESCRIPTION = {
+VERSION = "0.2.0"
+DESCRIPTION: dict[str, Any] = {
     "name": "shortlist-small",
-    "version": "0.1.0",
+    "version": VERSION,
     "license": "MIT",
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
     "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
 }
+# Until they are fitted.
+RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.15}
+FAST_LAYERS = 6
 
 
 def main() -> None:
     """Exports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("base", "checkpoint", "out"):
+    for name in ("base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("cross-encoder", "encoder", "fast"):
+        parser.add_argument(f"--{name}", type=Path, help="the run's folder")
     options = parser.parse_args()
-    model, _ = load_base(options.base)
-    state = torch.load(options.checkpoint, weights_only=True)
-    _, unexpected = model.load_state_dict(state["model"], strict=False)
-    if unexpected:
-        raise SystemExit(f"the checkpoint does not fit the base: {unexpected}")
-    words = model.words
-    write_folder(options.out, model, words.codes, words.scales, DESCRIPTION)
-    shutil.copyfile(options.base / "tokenizer.json", options.out / "tokenizer.json")
+    fitted = read_description(options.out) if is_own_folder(options.out) else {}
+    if options.cross_encoder:
+        model = load_cross_encoder(options.base, options.cross_encoder)
+        write_folder(options.out, model, model.words.codes, model.words.scales, fitted | DESCRIPTION)
+        shutil.copyfile(options.base / "tokenizer.json", options.out / "tokenizer.json")
+    described = read_description(options.out) | DESCRIPTION
+    if options.encoder:
+        encoder, _ = load_base_encoder(options.base)
+        encoder.load_state_dict(averaged(options.encoder), strict=False)
+        write_layers(options.out / "encoder.safetensors", encoder)
+        described["retrieval"] = fitted.get("retrieval", RETRIEVAL)
+    if options.fast:
+        fast = load_cross_encoder(options.base, options.fast, num_layers=FAST_LAYERS)
+        write_layers(options.out / "layers-fast.safetensors", fast)
+        score_weights = fitted.get("variants", {}).get("fast", {}).get("score_weights", {})
+        variant = {"name": "shortlist-fast", "num_layers": FAST_LAYERS, "score_weights": score_weights}
+        described["variants"] = {"fast": variant}
+    write_description(options.out, described)
     print(f"wrote {options.out}: {sum(file.stat().st_size for file in options.out.iterdir()) / 1e6:.1f} MB")
+
+
+def load_cross_encoder(base: Path, run: Path, *, num_layers: int | None = None) -> CrossEncoder:
+    """Builds a cross-encoder from a run's averaged weights over the base's frozen ones."""
+    config, words, weights = read_base(base)
+    if num_layers:
+        config = replace(config, num_layers=num_layers)
+    model = CrossEncoder(config, words)
+    trained = averaged(run)
+    missing = set(model.state_dict()) - set(trained) - set(weights)
+    if missing:
+        raise SystemExit(f"{run} lacks {sorted(missing)}")
+    fill(model, {name: tensor for name, tensor in weights.items() if name in model.state_dict()} | trained)
+    return model
+
+
+def averaged(run: Path) -> dict[str, torch.Tensor]:
+    """Reads a run's averaged weights."""
+    state: dict[str, torch.Tensor] = torch.load(run / "checkpoint.pt", weights_only=True)["averaged"]
+    return state
 
 
 if __name__ == "__main__":

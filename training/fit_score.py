@@ -1,108 +1,167 @@
-"""Fits how the cross-encoder's logit and BM25 make one score, on queries held out of training.
+"""Fits how the evidence makes one score that reads as a probability, on queries held out of training.
 
-Two steps: the direction by listwise likelihood over each query's candidates, then scale and bias by binary
-cross-entropy, every query weighing the same, so that a score reads as a probability.
+Two steps for tools and for tables: the direction, by listwise likelihood over each query's candidates, every set
+weighing the same; then scale and bias, so that the score of the best candidate is the share of times that it is right,
+over whole catalogs, small ones, and ones without an answer. What it is worth is told by fitting on all sets but
+one and measuring on that one. The abstention threshold is the highest that 95 % of answerable queries pass.
 
-    python training/fit_score.py --data DATA --groups build/train/groups.jsonl --model router/models/shortlist-small
+    python training/fit_score.py --evidence build/train/evidence.pt --model router/models/shortlist-small
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 
-from shortlist.router import Router
-from shortlist.router.candidates import ItemSet
-from shortlist.router.dataset import load_dataset
-from shortlist.router.evaluation import dataset_item
-from shortlist.router.run import Clock, Run
-from shortlist.router.selection import Rules
+from shortlist.router.weights import read_description, write_description
 
-# Large corpora and tiny sets are left out: the first for time, the second for noise.
-SETS = (
-    "tools/toole", "tools/sealtools", "tools/ha_intents", "tools/sgd", "tools/mcp", "tools/acebench_en",
-    "tools/acebench_zh", "tools/rotbench", "tools/toolrl_rlla", "tables/spider", "tables/spider_syn",
-    "tables/bird_train", "tables/statbot_swiss",
-)  # fmt: skip
+FEATURES = ("logit", "cosine", "lexical_share", "lexical_match", "neighbour")
+COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
 CANDIDATES = 50
+ANSWERABLE = 0.95
+# Of the calibration's weight, what catalogs without an answer get.
+UNANSWERABLE_WEIGHT = 0.25
+KEEP_RATE = 0.4
 
-Query = tuple[str, torch.Tensor, torch.Tensor]  # set, features (candidates, 2), labels (candidates,)
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One catalog for one query: features `(candidates, 5)`, labels `(candidates,)`, all 0 where nothing answers.
+
+    `joins` is `(candidates, candidates)`, whether two tables join.
+    """
+
+    set: str
+    features: torch.Tensor
+    labels: torch.Tensor
+    joins: torch.Tensor
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether anything answers."""
+        return bool(self.labels.sum() > 0)
 
 
 def main() -> None:
-    """Gathers evidence, fits, reports, writes."""
+    """Fits, reports, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data", "groups", "model"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--queries", type=int, default=16, help="per set")
-    parser.add_argument("--evidence", type=Path, help="keep the gathered evidence here, and read it if it is there")
+    parser.add_argument("--evidence", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--variant", help="whose weights these are, instead of the model's own")
     options = parser.parse_args()
-    if options.evidence and options.evidence.exists():
-        gathered = torch.load(options.evidence, weights_only=True)
-    else:
-        gathered = gather(options)
-        if options.evidence:
-            torch.save(gathered, options.evidence)
-    direction = fit_direction(gathered)
-    weights = fit_scale(gathered, direction)
-    report(gathered, direction)
-    described_path = options.model / "shortlist.json"
-    described = json.loads(described_path.read_text(encoding="utf-8"))
-    described["score_weights"] = {name: round(value, 4) for name, value in weights.items()}
-    described_path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    print(described["score_weights"])
+    evidence = torch.load(options.evidence, weights_only=True)
+    described = read_description(options.model)
+    target = described["variants"][options.variant] if options.variant else described
+    target["score_weights"] = {}
+    for kind in ("tools", "tables"):
+        queries = [query for query in evidence["candidates"] if query["set"].startswith(kind)]
+        pools = [pool for query in queries for pool in make_pools(query)]
+        pools, weights = fit(pools)
+        target["score_weights"][kind] = dict(zip(("bias", *FEATURES), weights, strict=True))
+        report(kind, pools)
+    target["column_weights"] = fit_columns(evidence["columns"])
+    write_description(options.model, described)
+    print(json.dumps({"score_weights": target["score_weights"], "column_weights": target["column_weights"]}, indent=1))
 
 
-def gather(options: argparse.Namespace) -> list[Query]:
-    """Runs both stages for the held-out queries of each set."""
-    router = Router.load(options.model)
-    groups = [group for group in map(json.loads, options.groups.open(encoding="utf-8")) if group["split"] == "dev"]
-    gathered = []
-    for name in SETS:
-        data = load_dataset(options.data / name)
-        items = ItemSet([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
-        chosen = [group for group in groups if group["set"] == name][: options.queries]
-        for group in chosen:
-            run = Run(group["query"], Rules(), CANDIDATES, Clock())
-            places, evidence, _ = router.gather_evidence(run, items, frozenset())
-            features = torch.tensor([[e.logit, e.lexical_share] for e in evidence])
-            labels = torch.tensor([float(data.documents[place].id in group["positives"]) for place in places])
-            gathered.append((name, features, labels))
-        print(f"{name}: {len(chosen)} queries", flush=True)
-    return gathered
+def fit(pools: Sequence[Pool]) -> tuple[list[Pool], list[float]]:
+    """Fits bias and weights `(6,)`; returns them, and the pools with the neighbours' scores by the weights alone."""
+    weights = calibrate(pools, fit_direction(pools))
+    known = list(pools)
+    if any(bool(pool.joins.any()) for pool in pools):
+        # A neighbour's score depends on the weights and they on it: a few rounds settle both.
+        for _ in range(4):
+            known = [with_neighbours(pool, torch.tensor(weights)) for pool in pools]
+            weights = calibrate(known, fit_direction(known))
+    return known, weights
 
 
-def fit_direction(gathered: list[Query]) -> torch.Tensor:
-    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(2,)`."""
-    weights = torch.tensor([1.0, 1.0], requires_grad=True)
-    found = [(features, labels) for _, features, labels in gathered if 0 < labels.sum() < len(labels)]
+def with_neighbours(pool: Pool, weights: torch.Tensor) -> Pool:
+    """Fills in the best score of the tables that each one joins with."""
+    alone = torch.sigmoid(weights[0] + pool.features[:, :4] @ weights[1:5])
+    features = pool.features.clone()
+    features[:, 4] = (pool.joins * alone).amax(1)
+    return Pool(pool.set, features, pool.labels, pool.joins)
+
+
+def make_pools(query: dict[str, Any]) -> list[Pool]:
+    """Makes a query's catalogs: whole, small, and each without what answers or reads like it."""
+    features, labels, alike = query["features"], query["labels"], query["alike"]
+    ranked = torch.arange(len(labels)) < query["num_ranked"]
+    whole = ranked.nonzero().flatten()[:CANDIDATES]
+    without = (ranked & ~alike & (labels == 0)).nonzero().flatten()[:CANDIDATES]
+    rng = random.Random(query["query"])
+    wrong = [place for place in range(len(labels)) if not labels[place] and not alike[place]]
+    few = rng.sample(wrong, min(len(wrong), rng.randint(3, 30)))
+    answers = labels.nonzero().flatten().tolist()
+    chosen = [whole, without, torch.tensor(sorted(few))]
+    if answers:
+        chosen.append(torch.tensor(sorted([*answers, *few])))
+    joins = torch.zeros(len(labels), len(labels))
+    joins[query["links"][:, 0], query["links"][:, 1]] = 1
+    return [
+        _pool(query["set"], features[places], labels[places], joins[places][:, places])
+        for places in chosen
+        if len(places) > 1
+    ]
+
+
+def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
+    features = torch.cat([features, torch.zeros(len(features), 1)], 1)
+    features[:, 2] /= features[:, 2].max().clamp(min=1e-9)  # the share is of the best in this catalog
+    return Pool(name, features, labels, joins)
+
+
+def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
+    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(5,)`."""
+    weights = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0], requires_grad=True)
+    found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
+    share = set_shares(found)
 
     def loss() -> torch.Tensor:
-        return torch.stack([listwise(features @ weights, labels) for features, labels in found]).mean()
+        losses = torch.stack([listwise(pool.features @ weights, pool.labels) for pool in found])
+        return (share * losses).sum() + 1e-3 * weights.square().sum()
 
     minimise(loss, [weights])
     return weights.detach()
 
 
-def fit_scale(gathered: list[Query], direction: torch.Tensor) -> dict[str, float]:
-    """Fits scale and bias so that scores read as probabilities."""
+def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
+    """Returns bias and weights `(6,)` by which the best candidate's score is how often it is right."""
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
+    tops = [top(pool, direction) for pool in pools]
+    values = torch.tensor([value for value, _ in tops])
+    right = torch.tensor([is_right for _, is_right in tops])
+    share = set_shares(pools) * torch.tensor([1.0 if pool.is_answerable else UNANSWERABLE_WEIGHT for pool in pools])
 
     def loss() -> torch.Tensor:
-        parts = [
-            F.binary_cross_entropy_with_logits(scale * (features @ direction) + bias, labels)
-            for _, features, labels in gathered
-        ]
-        return torch.stack(parts).mean()
+        return (share * F.binary_cross_entropy_with_logits(scale * values + bias, right, reduction="none")).sum()
 
     minimise(loss, [scale, bias])
-    logit, share = (float(value) for value in scale.detach() * direction)
-    return {"bias": float(bias.detach()), "logit": logit, "lexical_share": share}
+    return [round(float(bias.detach()), 4), *(round(value, 4) for value in (scale.detach() * direction).tolist())]
+
+
+def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
+    """Weighs pools so that every set counts the same; the sum is 1."""
+    counts: dict[str, int] = {}
+    for pool in pools:
+        counts[pool.set] = counts.get(pool.set, 0) + 1
+    return torch.tensor([1 / (counts[pool.set] * len(counts)) for pool in pools])
+
+
+def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
+    """Returns the best candidate's value, and 1 if it is relevant."""
+    values = pool.features @ direction
+    best = int(torch.argmax(values))
+    return float(values[best]), float(pool.labels[best])
 
 
 def listwise(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -112,32 +171,96 @@ def listwise(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (torch.logaddexp(relevant, others) - relevant).mean()
 
 
-def minimise(loss: Any, parameters: list[torch.Tensor]) -> None:
+def minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> None:
     """Runs L-BFGS to convergence; the problems are convex."""
-    optimizer = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(parameters, max_iter=300, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value: torch.Tensor = loss()
+        value = loss()
         value.backward()
         return value
 
     optimizer.step(closure)
 
 
-def report(gathered: list[Query], direction: torch.Tensor) -> None:
-    """Prints hit@1 and recall@5 per set for BM25, the logit alone and both."""
-    views = {"bm25": torch.tensor([0.0, 1]), "logit": torch.tensor([1.0, 0]), "both": direction}
-    print(f"{'set':<22}" + "".join(f"{name + ' hit@1/R@5':>20}" for name in views))
-    for name in dict.fromkeys(one for one, _, _ in gathered):
-        found = [(f, y) for one, f, y in gathered if one == name and y.sum() > 0]
-        cells = []
-        for view in views.values():
-            orders = [(y[torch.argsort(-(f @ view), stable=True)], y) for f, y in found]
-            hit = sum(float(ranked[0]) for ranked, _ in orders) / len(orders)
-            recall = sum(float(ranked[:5].sum() / y.sum()) for ranked, y in orders) / len(orders)
-            cells.append(f"{hit:.2f} / {recall:.2f}")
-        print(f"{name:<22}" + "".join(f"{cell:>20}" for cell in cells))
+def report(kind: str, pools: Sequence[Pool]) -> None:
+    """Prints hit@1 and recall@5 per set and view, then what the calibration is worth on sets it has not seen."""
+    bare = [replace(pool, features=pool.features * torch.tensor([1.0, 1, 1, 1, 0])) for pool in pools]
+    views = {
+        "fused": torch.tensor([0.0, 1, 0.1, 0, 0]),
+        "logit": torch.tensor([1.0, 0, 0, 0, 0]),
+        "no joins": fit_direction(bare),
+        "all": fit_direction(pools),
+    }
+    print(f"{kind:<28}" + "".join(f"{name + ' hit@1/R@5':>20}" for name in views))
+    names = list(dict.fromkeys(pool.set for pool in pools))
+    for name in names:
+        found = [pool for pool in pools if pool.set == name and pool.is_answerable]
+        cells = [f"{hit_at_1(found, view):.2f} / {recall_at_5(found, view):.2f}" for view in views.values()]
+        print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells))
+    scores: list[tuple[float, float, bool]] = []
+    for name in names:
+        others = [pool for pool in pools if pool.set != name] if len(names) > 1 else pools
+        seen = torch.tensor(calibrate(others, fit_direction(others)))
+        scores += [score_top(pool, seen) for pool in pools if pool.set == name]
+    answerable = [(score, right) for score, right, is_answerable in scores if is_answerable]
+    empty = [score for score, _, is_answerable in scores if not is_answerable]
+    threshold = sorted(score for score, _ in answerable)[int((1 - ANSWERABLE) * len(answerable))]
+    under = sum(score < threshold for score in empty) / max(len(empty), 1)
+    print(f"{kind}: unseen sets: ECE of the best {calibration_error(answerable):.3f} over {len(answerable)} catalogs")
+    print(f"{kind}: 95 % of answerable queries score at least {threshold:.3f}; of the others {under:.0%} stay below")
+
+
+def hit_at_1(pools: Sequence[Pool], direction: torch.Tensor) -> float:
+    """Returns how often the best is relevant."""
+    return sum(top(pool, direction)[1] for pool in pools) / max(len(pools), 1)
+
+
+def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
+    """Returns the share of a pool's relevant candidates among its five best."""
+    found = [pool.labels[torch.argsort(-(pool.features @ direction), stable=True)[:5]].sum() for pool in pools]
+    return sum(float(hits / pool.labels.sum()) for hits, pool in zip(found, pools, strict=True)) / max(len(pools), 1)
+
+
+def score_top(pool: Pool, weights: torch.Tensor) -> tuple[float, float, bool]:
+    """Returns the best candidate's score, whether it is right, and whether the catalog holds an answer."""
+    value, right = top(pool, weights[1:])
+    return float(torch.sigmoid(torch.tensor(value) + weights[0])), right, pool.is_answerable
+
+
+def calibration_error(scored: Sequence[tuple[float, float]], bins: int = 10) -> float:
+    """Returns the expected calibration error over bins of equal width."""
+    gathered: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
+    for score, right in scored:
+        gathered[min(int(score * bins), bins - 1)].append((score, right))
+    gaps = [abs(sum(s for s, _ in one) - sum(r for _, r in one)) for one in gathered]
+    return sum(gaps) / max(len(scored), 1)
+
+
+def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Fits the columns' score by binary cross-entropy and prints what it recalls at a keep-rate of 40 %."""
+    weights = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0], requires_grad=True)
+
+    def loss() -> torch.Tensor:
+        losses = [
+            F.binary_cross_entropy_with_logits(weights[0] + one["features"] @ weights[1:], one["labels"])
+            for one in columns
+        ]
+        return torch.stack(losses).mean() + 1e-4 * weights[1:].square().sum()
+
+    minimise(loss, [weights])
+    views = {"logit": torch.tensor([0.0, 1, 0, 0, 0]), "all": weights.detach()}
+    for name, view in views.items():
+        kept = [_column_recall(one, view) for one in columns]
+        print(f"columns, {name}: recall of gold columns at {KEEP_RATE:.0%} kept: {sum(kept) / len(kept):.3f}")
+    return dict(zip(("bias", *COLUMN_FEATURES), (round(v, 4) for v in weights.detach().tolist()), strict=True))
+
+
+def _column_recall(one: dict[str, Any], weights: torch.Tensor) -> float:
+    order = torch.argsort(-(one["features"] @ weights[1:]), stable=True)
+    kept = order[: -(-len(order) * 4 // 10)]
+    return float(one["labels"][kept].sum() / one["labels"].sum().clamp(min=1))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Makes training groups: a query, its relevant documents and look-alikes that are not relevant.
 
-Negatives come from where a server's candidates come from: the best of the whole corpus by BM25; for tables also
-from the query's own database, and for sets with given candidates from those. Documents that read the same as a
-relevant one are never negatives. Queries of a set's `test` split are never trained on, nor are training queries that
-equal a test query of any set.
+Look-alikes come from where a server's candidates come from: the best of the corpus by BM25, or, once there is an
+encoder, by BM25 and the encoder fused; beside them the query's given candidates. Documents that read the same as a
+relevant one are never among them. Queries of a set's `test` split are never trained on, nor are training queries that
+equal a test query of any set, letter case and punctuation aside.
 
     python training/mine.py --data DATA --out build/train/groups.jsonl
+    python training/mine.py --data DATA --out build/train/fused.jsonl --encoder MODEL --scale 0.4
 """
 
 from __future__ import annotations
@@ -15,32 +16,40 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset
+import numpy as np
+import torch
+
+from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.router.retrieval import Bm25
-from shortlist.schemas.serialise import lexical_text
+from shortlist.schemas.document import Table, Tool
+from shortlist.schemas.serialise import lexical_text, split_name
 
-# Training queries per set: breadth first, roughly by the fourth root of a set's size and by how much its form matters.
+# At most so many training queries per set; how often each set is drawn is for the training scripts to say.
 QUOTAS = {
-    "tools/toole": 900, "tools/sealtools": 600, "tools/ha_intents": 650, "tools/sgd": 200, "tools/acebench_en": 300,
-    "tools/acebench_zh": 250, "tools/rotbench": 200, "tools/api_bank": 100, "tools/api_bank_lv3": 150,
-    "tools/toolrl_rlla": 250, "tools/glaive_demo": 100, "tools/toolalpaca": 190, "tools/tooltalk": 45,
-    "tools/nestful": 200, "tools/graph_tool_call_bench": 150, "tools/openapi": 700, "tools/openapi_zh": 300,
-    "tools/pyfunc": 400, "tools/mcp_pseudo": 350, "tools/mcp": 700,
-    "tables/spider": 1100, "tables/spider_syn": 900, "tables/bird_train": 900, "tables/statbot_swiss": 270,
-    "tables/ehrsql": 120, "tables/sede": 120, "tables/archer": 150,
+    "tools/toole": 4000, "tools/sealtools": 2000, "tools/ha_intents": 4000, "tools/sgd": 1500, "tools/acebench_en": 400,
+    "tools/acebench_zh": 400, "tools/rotbench": 800, "tools/api_bank": 200, "tools/api_bank_lv3": 200,
+    "tools/toolrl_rlla": 400, "tools/glaive_demo": 150, "tools/toolalpaca": 200, "tools/tooltalk": 50,
+    "tools/nestful": 300, "tools/graph_tool_call_bench": 300, "tools/openapi": 10000, "tools/openapi_zh": 4000,
+    "tools/pyfunc": 5000, "tools/mcp_pseudo": 4000, "tools/mcp": 1500,
+    "tables/spider": 6000, "tables/spider_syn": 6000, "tables/bird_train": 8000, "tables/statbot_swiss": 400,
+    "tables/ehrsql": 1500, "tables/sede": 900, "tables/archer": 500,
 }  # fmt: skip
 # Sets with a `dev` split that may be trained on as well.
 DEV_IS_TRAIN = {"tables/ehrsql", "tables/sede"}
 # Held out of training to fit the final score on, where a set has no dev split: databases, or single queries.
 HELD_OUT_DATABASES = 15
-HELD_OUT_QUERIES = 40
-MAX_CORPUS = 20_000
-NUM_NEGATIVES = 6
-MAX_POSITIVES = 3
-CANDIDATES = 50
+HELD_OUT_QUERIES = 120
+MAX_POSITIVES = 4
+LOOKALIKES = 40
+# Sets whose corpus holds the same tool many times over; only a query's own candidates are to be ranked for it.
+POOLED_APART = {"tools/sgd", "tools/rotbench", "tools/api_bank"}
+# Per set its documents' ids, and for each held-out query: the places of the relevant ones, cosines and BM25's shares
+# `(2, documents)` float16, and the best document's share of a full match.
+HELD_OUT_EVIDENCE: dict[str, dict[str, Any]] = {}
 
 
 def main() -> None:
@@ -48,21 +57,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, help="a model folder whose encoder takes part")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the quotas above 1,000")
+    parser.add_argument("--evidence", type=Path, help="keep here what the first stage knows of the held-out queries")
+    parser.add_argument("--max-corpus", type=int, default=14_000, help="a larger corpus is read in part")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=None)
-    arguments = parser.parse_args()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    forbidden = test_queries(arguments.data)
-    with arguments.out.open("w", encoding="utf-8") as out:
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    forbidden = test_queries(options.data)
+    with options.out.open("w", encoding="utf-8") as out:
         for name, quota in QUOTAS.items():
-            if arguments.only and name not in arguments.only:
+            if options.only and name not in options.only:
                 continue
             started = time.monotonic()
-            rng = random.Random(f"{arguments.seed} {name}")
-            groups = mine(load_dataset(arguments.data / name), name, quota, forbidden, rng)
-            for group in groups:
+            scaled = quota if quota <= 1000 else max(1000, round(quota * options.scale))
+            count = 0
+            for group in mine(options.data / name, name, scaled, forbidden, options):
                 out.write(json.dumps(group, ensure_ascii=False) + "\n")
-            print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
+                count += 1
+            print(f"{name}: {count} groups in {time.monotonic() - started:.0f} s", flush=True)
+    if options.evidence:
+        torch.save(HELD_OUT_EVIDENCE, options.evidence)
 
 
 def test_queries(data: Path) -> set[str]:
@@ -76,95 +92,133 @@ def test_queries(data: Path) -> set[str]:
 
 def normal(text: str) -> str:
     """Lower-cases and keeps letters and digits: what makes two queries the same."""
-    return re.sub(r"\W+", " ", text).strip().lower()
+    return re.sub(r"[\W_]+", " ", text).strip().lower()
 
 
-def mine(data: Dataset, name: str, quota: int, forbidden: set[str], rng: random.Random) -> list[dict[str, object]]:
-    """Draws `quota` training queries and up to 40 held-out ones with their documents."""
+def mine(
+    folder: Path, name: str, quota: int, forbidden: set[str], options: argparse.Namespace
+) -> Iterator[dict[str, object]]:
+    """Draws `quota` training queries and up to 120 held-out ones, with their documents."""
+    rng = random.Random(f"{options.seed} {name}")
     wanted = {"train", "dev"} if name in DEV_IS_TRAIN else {"train"}
-    pool = [q for q in data.queries if q.split in wanted and q.relevant and normal(q.text) not in forbidden]
+    queries = load_queries(folder)
+    pool = [q for q in queries if q.split in wanted and q.relevant and normal(q.text) not in forbidden]
     rng.shuffle(pool)
-    pool, held_out = hold_out(data, name, pool, rng)
-    chosen = pool[:quota]
+    pool, held_out = hold_out(queries, name, pool, rng)
+    held_out = [query for query in held_out if normal(query.text) not in forbidden]
     rng.shuffle(held_out)
-    held_out = held_out[:HELD_OUT_QUERIES]
-    corpus = choose_corpus(data, [*chosen, *held_out], rng)
-    miner = Miner(data, corpus, rng)
-    groups = [miner.group(query, name, "train") for query in chosen]
-    return groups + [miner.group(query, name, "dev") for query in held_out]
+    chosen, held_out = pool[:quota], held_out[:HELD_OUT_QUERIES]
+    data = load_dataset(folder, only=choose_corpus(folder, [*chosen, *held_out], options.max_corpus, rng))
+    return Miner(data, name, options.encoder).groups([(q, "train") for q in chosen] + [(q, "dev") for q in held_out])
 
 
 def hold_out(
-    data: Dataset, name: str, pool: list[DatasetQuery], rng: random.Random
+    queries: Sequence[DatasetQuery], name: str, pool: list[DatasetQuery], rng: random.Random
 ) -> tuple[list[DatasetQuery], list[DatasetQuery]]:
     """Parts the queries that the final score is fitted on from the trained ones, by database where there are many."""
     if name in ("tables/spider", "tables/spider_syn", "tables/bird_train"):
         databases = sorted({query.group for query in pool})
         held = set(random.Random("held-out databases").sample(databases, min(HELD_OUT_DATABASES, len(databases) // 4)))
         return [q for q in pool if q.group not in held], [q for q in pool if q.group in held]
-    dev = [query for query in data.queries if query.split == "dev"]
+    dev = [query for query in queries if query.split == "dev" and query.relevant]
     if dev and name not in DEV_IS_TRAIN:
-        return pool, dev
+        texts = {normal(query.text) for query in dev}
+        return [query for query in pool if normal(query.text) not in texts], dev
     count = min(HELD_OUT_QUERIES, len(pool) // 8)
     return pool[count:], pool[:count]
 
 
-def choose_corpus(data: Dataset, queries: Sequence[DatasetQuery], rng: random.Random) -> list[int]:
-    """Keeps every relevant document and a random rest of a very large corpus."""
-    everything = list(range(len(data.documents)))
-    if len(everything) <= MAX_CORPUS:
-        return everything
-    needed = {identifier for query in queries for identifier in query.relevant | set(query.candidates or ())}
-    kept = {index for index in everything if data.documents[index].id in needed}
-    return sorted(kept | set(rng.sample(everything, MAX_CORPUS)))
+def choose_corpus(folder: Path, queries: Sequence[DatasetQuery], most: int, rng: random.Random) -> set[str]:
+    """Keeps every relevant document, and of the rest a random part up to `most` in all."""
+    with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
+        everything = [json.loads(line)["id"] for line in lines]
+    if len(everything) <= most:
+        return set(everything)
+    needed = {identifier for query in queries for identifier in query.relevant}
+    rest = [identifier for identifier in everything if identifier not in needed]
+    return needed | set(rng.sample(rest, max(0, most - len(needed))))
 
 
 class Miner:
-    """Finds the documents of a group."""
+    """Finds the documents of the groups of one set."""
 
-    def __init__(self, data: Dataset, corpus: Sequence[int], rng: random.Random) -> None:
-        self._data, self._rng = data, rng
-        self._corpus = [data.documents[index] for index in corpus]
-        self._texts = [lexical_text(document.item) for document in self._corpus]
-        self._place = {document.id: place for place, document in enumerate(self._corpus)}
+    def __init__(self, data: Dataset, name: str, encoder: Path | None) -> None:
+        self._data, self._name = data, name
+        self._texts = [lexical_text(document.item) for document in data.documents]
+        self._sense = [sense(document.item) for document in data.documents]
+        self._place = {document.id: place for place, document in enumerate(data.documents)}
         self._bm25 = Bm25(self._texts)
-        self._in_group: dict[str, list[int]] = {}
-        for place, document in enumerate(self._corpus):
-            self._in_group.setdefault(document.group, []).append(place)
+        self._dense = DenseSide(data, encoder) if encoder else None
 
-    def group(self, query: DatasetQuery, name: str, split: str) -> dict[str, object]:
-        """Returns ids only; documents are written out when training reads them, in a form drawn anew."""
-        positives = [self._place[identifier] for identifier in query.relevant if identifier in self._place]
-        same = {self._texts[place] for place in positives}
-        ranked = [place for place in self._bm25.top(query.text, CANDIDATES) if self._texts[place] not in same]
-        given = [
-            self._place[i]
-            for i in query.candidates or ()
-            if i in self._place and self._texts[self._place[i]] not in same
-        ]
-        negatives = self._draw(query, ranked, given, same) if split == "train" else ranked
+    def groups(self, queries: Sequence[tuple[DatasetQuery, str]]) -> Iterator[dict[str, object]]:
+        """Yields ids only; documents are written out when training reads them, in a form drawn anew."""
+        cosines = self._dense.cosines([query.text for query, _ in queries]) if self._dense else None
+        for number, (query, split) in enumerate(queries):
+            yield self._group(query, split, None if cosines is None else cosines[number])
+
+    def _group(self, query: DatasetQuery, split: str, cosines: np.ndarray | None) -> dict[str, object]:
+        """Finds one query's documents."""
+        positives = [self._place[identifier] for identifier in sorted(query.relevant) if identifier in self._place]
+        same = {self._sense[place] for place in positives}
+        scores = self._bm25.scores(query.text)
+        if cosines is not None and self._dense:
+            best = max(float(scores.max()), 1e-9)
+            shares = scores / best
+            if split == "dev" and self._name not in POOLED_APART:
+                self._keep_evidence(query, cosines, shares, best, positives)
+            scores = cosines + self._dense.lexical_weight * shares
+        ranked = np.argsort(-scores, kind="stable")
+        given = [self._place[i] for i in query.candidates or () if i in self._place]
         return {
-            "set": name, "split": split, "query": query.text, "lang": query.lang,
+            "set": self._name, "split": split, "query": query.text, "lang": query.lang, "group": query.group,
             "positives": self._ids(positives[:MAX_POSITIVES] if split == "train" else positives),
-            "negatives": self._ids(negatives),
+            "lookalikes": self._ids(self._others(ranked[: 2 * LOOKALIKES].tolist(), same)[:LOOKALIKES]),
+            "given": self._ids(self._others(given, same)),
         }  # fmt: skip
 
-    def _draw(self, query: DatasetQuery, ranked: list[int], given: list[int], same: set[str]) -> list[int]:
-        rng = self._rng
-        own = [p for p in self._in_group.get(query.group, ()) if query.group and self._texts[p] not in same]
-        pools = [(ranked[:12], 3), (rng.sample(given, len(given)), 2), (rng.sample(own, len(own)), 2), (ranked[12:], 2)]
-        chosen: list[int] = []
-        for pool, count in pools:
-            fresh = [place for place in pool if place not in chosen]
-            chosen += rng.sample(fresh, min(count, len(fresh), NUM_NEGATIVES - len(chosen)))
-        while len(chosen) < min(NUM_NEGATIVES, len(self._corpus) - len(same) - 2):
-            place = rng.randrange(len(self._corpus))
-            if place not in chosen and self._texts[place] not in same:
-                chosen.append(place)
-        return chosen
+    def _keep_evidence(
+        self, query: DatasetQuery, cosines: np.ndarray, shares: np.ndarray, best: float, positives: list[int]
+    ) -> None:
+        kept = HELD_OUT_EVIDENCE.setdefault(
+            self._name, {"ids": [document.id for document in self._data.documents], "queries": []}
+        )
+        kept["queries"].append({
+            "query": query.text, "lang": query.lang, "relevant": positives,
+            "evidence": torch.from_numpy(np.stack([cosines, shares]).astype(np.float16)),
+            "best_match": best / max(self._bm25.best_possible(query.text), 1e-9),
+        })  # fmt: skip
+
+    def _others(self, places: Sequence[int], same: set[str]) -> list[int]:
+        return [place for place in places if self._sense[place] not in same]
 
     def _ids(self, places: Sequence[int]) -> list[str]:
-        return [self._corpus[place].id for place in places]
+        return [self._data.documents[place].id for place in places]
+
+
+def sense(item: Tool | Table) -> str:
+    """Writes what makes two documents the same in another version or namespace: for a tool its name and description."""
+    if isinstance(item, Tool):
+        return normal(f"{split_name(item.name)} {item.description[:200]}")
+    return lexical_text(item)
+
+
+class DenseSide:
+    """The encoder's view of one corpus."""
+
+    def __init__(self, data: Dataset, model: Path) -> None:
+        from shortlist.router import Router
+        from shortlist.router.evaluation import dataset_item
+
+        embedder = Router.load(model).embedder
+        if embedder is None:
+            raise SystemExit(f"{model} has no encoder")
+        self._embedder, self.lexical_weight = embedder, embedder.settings.lexical_weight
+        items = [dataset_item(document.item, place) for place, document in enumerate(data.documents)]
+        self._documents = np.array(embedder.document_vectors(items))
+
+    def cosines(self, queries: Sequence[str]) -> np.ndarray:
+        """Returns `(queries, documents)`."""
+        return self._embedder.query_vectors(queries) @ self._documents.T
 
 
 if __name__ == "__main__":

@@ -1,40 +1,48 @@
-r"""Trains the cross-encoder on mined groups, on a CPU, resumable.
+r"""Trains the cross-encoder on groups mined through the whole first stage, on a CPU, resumable.
 
 Per query, every relevant document is set against the same negatives (listwise cross-entropy), plus a share of binary
-cross-entropy that keeps logits comparable between queries. Word embeddings stay frozen, so they re-pack to their 4 bits
-without loss; so do the lowest layers, which saves a third of the time.
+cross-entropy that keeps logits comparable between queries. Columns of a database are groups of their own. Embeddings
+and the lowest layers stay frozen, so the table re-packs to its 4 bits without loss.
 
-    python training/train.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
-        --out build/train/run1
+    python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
+        --out build/train/cross
+    python training/train.py ... --out build/train/fast --student --start build/train/cross --minutes 15
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
-from base import load_base
-from torch import nn
+from base import fill, load_tokenizer, read_base
+from documents import Documents, Group, column_groups, draw_query, read_groups
+from export import FAST_LAYERS, averaged, load_cross_encoder
+from precision import MasterOptimizer
+from schedule import Progress, schedule
 
 from shortlist.router.attention import BucketedAttention
-from shortlist.router.dataset import load_dataset
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import CrossEncoder
-from shortlist.router.packing import pack
-from shortlist.schemas.document import Table, Tool
-from shortlist.schemas.serialise import table_document, tool_document
+from shortlist.router.packing import PackedBatch, pack
+from shortlist.router.weights import is_own_folder, read_folder
 
 BINARY_SHARE = 0.3
-DOCUMENT_BUDGETS = (40, 64, 80, 112)
+DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
+MAX_POSITIVES = 4
+NUM_NEGATIVES = 7
+SET_POWER = 0.45
+SET_WEIGHTS = {
+    "tools/rotbench": 0.5, "tools/nestful": 0.6, "tables/sede": 0.6, "tables/ehrsql": 0.6,
+    "tables/spider/columns": 0.4, "tables/spider_syn/columns": 0.4, "tables/bird_train/columns": 0.4,
+}  # fmt: skip
+# Of the twelve layers of the teacher, those that a student begins with.
+STUDENT_LAYERS = (0, 1, 3, 6, 9, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data", "groups", "base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument(
+        "--start", type=Path, help="a run's folder, or a model folder, to begin with instead of the base"
+    )
+    parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--lr", type=float, default=1.5e-4)
-    parser.add_argument("--minutes", type=float, default=75, help="the schedule ends here, whatever was read by then")
-    parser.add_argument("--groups-per-step", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=50, help="the schedule ends here, whatever was read by then")
+    parser.add_argument("--queries-per-step", type=int, default=8)
     parser.add_argument("--frozen-layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -60,141 +72,46 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    Training(options).run()
+    train(options)
 
 
-class Training:
-    """One run: the model, its optimizer and the place in the data."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.model, self.tokenizer = load_base(options.base)
-        prepare(self.model, options.frozen_layers)
-        self.optimizer = make_optimizer(self.model, options.lr)
-        self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self.step = self.num_pairs = 0
-        self.elapsed = 0.0
-        self.attention = BucketedAttention(trainable=True)
-        self.resume()
-
-    def run(self) -> None:
-        """Trains until the time is up."""
-        examples = Examples(self.options.data, self.options.groups, self.tokenizer, self.options.seed)
-        stream = examples.stream(skip=self.step * self.options.groups_per_step)
-        began = time.monotonic() - self.elapsed
-        logged = saved = self.elapsed
-        losses: list[float] = []
-        self.model.train()
-        while self.elapsed < self.options.minutes * 60:
-            group = [next(stream) for _ in range(self.options.groups_per_step)]
-            losses.append(self.update(group))
-            self.elapsed = time.monotonic() - began
-            if self.elapsed - logged > 60:
-                self.log(losses)
-                logged, losses = self.elapsed, []
-            if self.elapsed - saved > 300:
-                self.save()
-                saved = self.elapsed
-        self.save()
-
-    def update(self, examples: Sequence[Example]) -> float:
-        """Takes one step over some queries and returns their mean loss."""
-        pairs = [pair for example in examples for pair in example.pairs]
+def train(options: argparse.Namespace) -> None:
+    """Trains until the time is up."""
+    tokenizer = load_tokenizer(options.base)
+    teacher = load_cross_encoder(options.base, options.start) if options.student else None
+    model = make_student(teacher) if teacher else make_model(options.base, options.start)
+    frozen = 0 if teacher else options.frozen_layers
+    for module in (model.words, model.positions, model.token_types, model.embedding_norm, *list(model.layers)[:frozen]):
+        module.requires_grad_(False)
+    if teacher:
+        as_bf16(teacher.eval().requires_grad_(False))
+    optimizer = MasterOptimizer(model, lr=options.lr, head=(model.head_dense, model.head_out))
+    progress = Progress(options.out, options.minutes, optimizer)
+    examples = Examples(options, tokenizer)
+    attention = BucketedAttention(trainable=True)
+    while not progress.is_over:
+        chosen = examples.draw(random.Random(f"{options.seed} {progress.step}"), options.queries_per_step)
+        pairs = [pair for example in chosen for pair in example.pairs]
         order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
-        sorted_logits = self.model(pack([pairs[index] for index in order]), self.attention)
-        logits = torch.empty_like(sorted_logits).index_copy(0, torch.tensor(order), sorted_logits)
-        loss = torch.stack(
-            [
-                group_loss(part, example.num_positives)
-                for part, example in zip(logits.split([len(e.pairs) for e in examples]), examples, strict=True)
-            ]
-        ).mean()
+        batch = pack([pairs[index] for index in order])
+        logits = in_order(model(batch, attention), order)
+        wanted = in_order(score(teacher, batch, attention), order) if teacher else None
+        loss = mean_loss(logits, wanted, chosen)
         loss.backward()
-        nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], 1.0)
-        scale = schedule(self.elapsed / (self.options.minutes * 60))
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * scale
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.num_pairs += len(pairs)
-        return float(loss.detach())
-
-    def log(self, losses: Sequence[float]) -> None:
-        """Prints and keeps one line."""
-        line = {
-            "step": self.step, "pairs": self.num_pairs, "seconds": round(self.elapsed),
-            "loss": round(sum(losses) / max(len(losses), 1), 4), "pairs_per_s": round(self.num_pairs / self.elapsed, 1),
-        }  # fmt: skip
-        print(json.dumps(line), flush=True)
-        with (self.options.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-
-    def save(self) -> None:
-        """Writes a checkpoint, whole or not at all."""
-        state = {
-            "model": {k: v for k, v in self.model.state_dict().items() if not k.startswith("words.")},
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "pairs": self.num_pairs, "elapsed": self.elapsed,
-        }  # fmt: skip
-        part = self.options.out / "checkpoint.part"
-        torch.save(state, part)
-        part.rename(self.options.out / "checkpoint.pt")
-
-    def resume(self) -> None:
-        """Goes on from a checkpoint of this run, if there is one."""
-        path = self.options.out / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.model.load_state_dict(state["model"], strict=False)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.num_pairs, self.elapsed = state["step"], state["pairs"], state["elapsed"]
-            print(f"resuming at step {self.step}", flush=True)
+        optimizer.step(schedule(progress.share))
+        progress.advance(float(loss.detach()), len(chosen), len(batch.input_ids))
+    progress.save()
 
 
-class Examples:
-    """Writes groups out as pairs, each time in a form drawn anew."""
-
-    def __init__(self, data: Path, groups: Path, tokenizer: Tokenizer, seed: int) -> None:
-        self.tokenizer, self.seed = tokenizer, seed
-        self.groups = [
-            g for g in map(json.loads, groups.open(encoding="utf-8")) if g["split"] == "train" and g["positives"]
-        ]
-        self.items: dict[tuple[str, str], Tool | Table] = {}
-        for name in sorted({group["set"] for group in self.groups}):
-            needed = {i for g in self.groups if g["set"] == name for i in (*g["positives"], *g["negatives"])}
-            for document in load_dataset(data / name).documents:
-                if document.id in needed:
-                    self.items[name, document.id] = document.item
-        print(f"{len(self.groups)} groups, {len(self.items)} documents", flush=True)
-
-    def stream(self, skip: int) -> Iterator[Example]:
-        """Yields examples for ever, shuffled anew each pass; the first `skip` are passed over unread."""
-        epoch = 0
-        while True:
-            order = list(self.groups)
-            random.Random(f"{self.seed} order {epoch}").shuffle(order)
-            for place, group in enumerate(order):
-                if skip > 0:
-                    skip -= 1
-                    continue
-                yield self.example(group, random.Random(f"{self.seed} {epoch} {place}"))
-            epoch += 1
-
-    def example(self, group: dict[str, Any], rng: random.Random) -> Example:
-        """Writes the documents of one group within one budget, and pairs them with the query."""
-        budget = rng.choice(DOCUMENT_BUDGETS)
-        ids = [*group["positives"], *group["negatives"]]
-        texts = [self.write(self.items[group["set"], i], budget, rng) for i in ids]
-        query, *documents = self.tokenizer.encode([group["query"], *texts])
-        pairs = [self.tokenizer.make_pair(query[:MAX_QUERY_TOKENS], d[: budget + 16]) for d in documents]
-        return Example(pairs, len(group["positives"]))
-
-    def write(self, item: Tool | Table, budget: int, rng: random.Random) -> str:
-        """Writes one document."""
-        if isinstance(item, Tool):
-            return tool_document(item, count_tokens=self.tokenizer.count, budget_tokens=budget)
-        return table_document(item, count_tokens=self.tokenizer.count, budget_tokens=budget)
+def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Sequence[Example]) -> torch.Tensor:
+    """Returns the mean over queries; with a teacher's logits (`wanted`) mostly the distance to them."""
+    sizes = [len(example.pairs) for example in examples]
+    losses = []
+    targets = wanted.split(sizes) if wanted is not None else [None] * len(sizes)
+    for part, target, example in zip(logits.split(sizes), targets, examples, strict=True):
+        loss = group_loss(part, example.num_positives)
+        losses.append(loss if target is None else 0.3 * loss + distillation_loss(part, target))
+    return torch.stack(losses).mean()
 
 
 def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
@@ -207,41 +124,103 @@ def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
     return listwise + BINARY_SHARE * F.binary_cross_entropy_with_logits(logits, labels)
 
 
-def prepare(model: CrossEncoder, frozen_layers: int) -> None:
-    """Freezes the embeddings and the lowest layers, and starts the head near the identity."""
-    for module in (
-        model.words,
-        model.positions,
-        model.token_types,
-        model.embedding_norm,
-        *list(model.layers)[:frozen_layers],
-    ):
-        module.requires_grad_(False)
+def distillation_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Draws the order towards the teacher's (cross-entropy of the softmaxes) and the logits themselves."""
+    order = -(torch.softmax(wanted, 0) * torch.log_softmax(logits, 0)).sum()
+    return order + 0.05 * F.mse_loss(logits, wanted)
+
+
+def score(model: CrossEncoder, batch: PackedBatch, attention: BucketedAttention) -> torch.Tensor:
+    """Scores without keeping what a backward pass needs."""
     with torch.no_grad():
-        model.head_dense.weight.copy_(torch.eye(model.config.hidden_size))
+        return model(batch, attention)  # type: ignore[no-any-return]
+
+
+def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """Undoes a sorting."""
+    return torch.empty_like(values).index_copy(0, torch.tensor(order), values)
+
+
+def make_model(base: Path, start: Path | None) -> CrossEncoder:
+    """Builds the model to train: from a run, from a model folder, or from the base under a head near the identity."""
+    config, words, weights = read_base(base)
+    if start and is_own_folder(start):
+        model = read_folder(start).model
+        model.requires_grad_(True)
+        model.words = words
+        return model
+    model = CrossEncoder(config, words)
+    fill(model, weights, absent="head_")
+    with torch.no_grad():
+        model.head_dense.weight.copy_(torch.eye(config.hidden_size))
         model.head_dense.bias.zero_()
         model.head_out.weight.normal_(std=0.02)
         model.head_out.bias.zero_()
+    if start:
+        model.load_state_dict(averaged(start), strict=False)
+    return model
 
 
-def make_optimizer(model: CrossEncoder, lr: float) -> torch.optim.Optimizer:
-    """Decays matrices only; the new head learns faster."""
-    head = {id(p) for m in (model.head_dense, model.head_out) for p in m.parameters()}
-    trained = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in trained if p.dim() > 1], "lr": lr, "weight_decay": 0.01},
-            {"params": [p for p in trained if p.dim() == 1], "lr": lr, "weight_decay": 0.0},
-            {"params": [p for p in model.parameters() if id(p) in head], "lr": 5 * lr, "weight_decay": 0.0},
-        ],
-        fused=True,
-    )
+def make_student(teacher: CrossEncoder) -> CrossEncoder:
+    """Takes half of the teacher's layers and everything else."""
+    student = CrossEncoder(replace(teacher.config, num_layers=FAST_LAYERS), teacher.words)
+    state = {name: t.clone() for name, t in teacher.state_dict().items() if not name.startswith(("layers.", "words."))}
+    for mine, theirs in enumerate(STUDENT_LAYERS):
+        for name, tensor in teacher.layers[theirs].state_dict().items():
+            state[f"layers.{mine}.{name}"] = tensor.clone()
+    student.load_state_dict(state, strict=False)
+    return student
 
 
-def schedule(progress: float) -> float:
-    """Warms up over 5 % of the time, then falls linearly to a hundredth."""
-    warm = 0.05
-    return max(progress / warm, 0.02) if progress < warm else max(0.01, (1 - progress) / (1 - warm))
+def as_bf16(model: CrossEncoder) -> None:
+    """Casts everything but the table."""
+    for name, module in model.named_children():
+        if name != "words":
+            module.to(torch.bfloat16)
+
+
+class Examples:
+    """Draws queries by set, and writes their documents out anew each time."""
+
+    def __init__(self, options: argparse.Namespace, tokenizer: Tokenizer) -> None:
+        groups = read_groups(options.groups, "train")
+        self._tokenizer = tokenizer
+        self._documents = Documents(options.data, groups, tokenizer)
+        groups += column_groups(options.data, options.groups, self._documents)
+        self._sets: dict[str, list[Group]] = {}
+        for group in groups:
+            self._sets.setdefault(group.set, []).append(group)
+        self._names = sorted(self._sets)
+        self._weights = [len(self._sets[name]) ** SET_POWER * SET_WEIGHTS.get(name, 1.0) for name in self._names]
+        print(f"{len(groups)} groups, {len(self._documents.items)} documents", flush=True)
+        print({n: len(self._sets[n]) for n in self._names}, flush=True)
+
+    def draw(self, rng: random.Random, count: int) -> list[Example]:
+        """Draws some queries of any sets."""
+        names = rng.choices(self._names, self._weights, k=count)
+        return [self._example(rng.choice(self._sets[name]), rng) for name in names]
+
+    def _example(self, group: Group, rng: random.Random) -> Example:
+        text, answers = draw_query(group, self._sets[group.set], rng)
+        positives = rng.sample(answers, min(len(answers), MAX_POSITIVES))
+        budget = rng.choice(DOCUMENT_BUDGETS)
+        ids = [*positives, *draw_negatives(group, answers, rng)]
+        texts = [self._documents.write((group.set, one), budget, rng) for one in ids]
+        query, *documents = self._tokenizer.encode([text, *texts])
+        pairs = [self._tokenizer.make_pair(query[:MAX_QUERY_TOKENS], d[: budget + 16]) for d in documents]
+        return Example(pairs, len(positives))
+
+
+def draw_negatives(group: Group, answers: Sequence[str], rng: random.Random) -> list[str]:
+    """Draws from the nearest look-alikes, from those further down, and from what the query was given."""
+    wrong = [one for one in group.lookalikes if one not in answers]
+    given = [one for one in group.given if one not in answers]
+    if given:
+        return rng.sample(given, min(len(given), NUM_NEGATIVES))
+    near, far = wrong[:8], wrong[8:]
+    # The very nearest are also those most often right after all, so one in two of them sits out.
+    chosen = rng.sample(near, min(4, len(near)))
+    return chosen + rng.sample(far, min(NUM_NEGATIVES - len(chosen), len(far)))
 
 
 if __name__ == "__main__":

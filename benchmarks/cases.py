@@ -1,0 +1,101 @@
+"""Lists what is measured: the test sets, the measures to show with their goals, and the methods compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from shortlist.schemas.errors import InvalidInput
+
+DEPTHS = (1, 2, 3, 5, 10, 20, 50)
+CANDIDATES = 50
+# A language with fewer queries says too little to be called the lowest.
+MIN_LANGUAGE_QUERIES = 30
+
+HEADINGS = {
+    "rerank": "Shortlist",
+    "bm25": "BM25",
+    "encoder": "encoder alone",
+    "fused": "first stage",
+    "base": "base embedder",
+}
+METHODS = tuple(HEADINGS)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One row of the table: a measure, and what `method` is to reach.
+
+    `is_lowest_language` takes the measure in the language where it is lowest, of those with enough queries.
+    """
+
+    measure: str
+    goal: float | None = None
+    method: str = "rerank"
+    is_lowest_language: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A set with its scope, the measures to show, and a condition on its queries."""
+
+    name: str
+    shown: tuple[Shown, ...]
+    scope: str = "corpus"
+    where: str | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The name without the kind."""
+        return PurePosixPath(self.name).name
+
+    @property
+    def key(self) -> str:
+        """The name as part of a file name."""
+        return f"{self.name.replace('/', '-')}-{self.scope}"
+
+
+# What the first stage loses, the cross-encoder never sees.
+FIRST_STAGE = Shown("recall@50", 0.97, "fused")
+CASES = (
+    Case("tools/stabletoolbench", (Shown("recall@3", 0.785), Shown("hit@1", 0.88), FIRST_STAGE)),
+    Case("tools/toole", (Shown("ndcg@10", 0.95), Shown("recall@3", 0.97), FIRST_STAGE)),
+    Case("tools/sealtools", (Shown("recall@5", 0.93), Shown("recall@3"), FIRST_STAGE)),
+    Case("tools/bfcl_pool", (Shown("recall@5", 0.95), Shown("recall@3"), FIRST_STAGE), where="sgd_like=false"),
+    Case("tools/bfcl_given", (Shown("hit@1", 0.97), FIRST_STAGE), where="sgd_like=false"),
+    Case("tools/ha_intents", (Shown("hit@1", 0.90), Shown("hit@1", 0.75, is_lowest_language=True), FIRST_STAGE)),
+    Case("tables/spider", (Shown("complete@5", 0.97), FIRST_STAGE)),
+    Case("tables/spider_syn", (Shown("complete@5", 0.90), FIRST_STAGE)),
+    Case("tables/spider_realistic", (Shown("complete@5", 0.95), FIRST_STAGE)),
+    Case("tables/statbot_swiss", (Shown("complete@3", 0.90), FIRST_STAGE)),
+)
+
+
+def choose_cases(names: str) -> tuple[Case, ...]:
+    """Returns the cases named, separated by commas or spaces, with their kind or without; all where none is.
+
+    Raises:
+        InvalidInput: there is no such set.
+    """
+    by_name = {case.name: case for case in CASES} | {case.short_name: case for case in CASES}
+    return _choose(names, by_name, tuple(case.short_name for case in CASES), "set") or CASES
+
+
+def choose_methods(names: str) -> tuple[str, ...]:
+    """Returns the methods named, as `choose_cases` does.
+
+    Raises:
+        InvalidInput: there is no such method.
+    """
+    return _choose(names, {name: name for name in METHODS}, METHODS, "method") or METHODS
+
+
+def _choose(names: str, by_name: dict[str, _T], listed: tuple[str, ...], what: str) -> tuple[_T, ...]:
+    wanted = names.replace(",", " ").split()
+    for name in wanted:
+        if name not in by_name:
+            raise InvalidInput(f"unknown {what} {name!r}; use some of {', '.join(listed)}", field=f"{what}s")
+    order = list(dict.fromkeys(by_name.values()))
+    return tuple(sorted({by_name[name] for name in wanted}, key=order.index))

@@ -1,0 +1,169 @@
+"""Writes summaries as Markdown tables, as a fragment of a model card, and as one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from calibration import Calibration
+from cases import HEADINGS, MIN_LANGUAGE_QUERIES, Case, Shown
+from intervals import RESAMPLES
+from summary import CaseSummary, Mean, Row
+
+ABSENT = "–"
+Calibrations = Mapping[str, Calibration]
+_CARD_METHODS = ("rerank", "fused", "bm25", "base")
+
+
+def main_table(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iterator[str]:
+    """Writes a line per set and measure; the number that the goal is for has its interval."""
+    headings = ["set", "documents", "queries", "measure", *(HEADINGS[one] for one in methods), "goal", "reached"]
+    yield from _head(headings, left=("set", "measure", "goal", "reached"))
+    for summary in summaries:
+        for row in summary.rows:
+            cells = [_row_cell(row, method, with_interval=method == row.shown.method) for method in methods]
+            yield _line([*_facts(summary), _label(row.shown), *cells, _goal(row.shown), _reached(row)])
+
+
+def language_tables(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iterator[str]:
+    """Writes a table for each set of several languages."""
+    for summary in summaries:
+        if len(summary.languages) < 2:
+            continue
+        measure = summary.case.shown[0].measure
+        yield ""
+        yield f"{summary.case.short_name} by language, {measure}:"
+        yield ""
+        yield from _head(["language", "queries", *(HEADINGS[method] for method in methods)], left=("language",))
+        for lang in summary.languages:
+            means = [summary.by_lang.get(method, {}).get(lang, {}).get(measure) for method in methods]
+            queries = next(mean.num_queries for mean in means if mean)
+            yield _line(
+                [
+                    lang,
+                    str(queries),
+                    *(_cell(mean, with_interval=one == "rerank") for one, mean in zip(methods, means, strict=True)),
+                ]
+            )
+
+
+def calibration_lines(calibrations: Calibrations) -> Iterator[str]:
+    """Says how far scores are from shares."""
+    for kind, one in calibrations.items():
+        yield (
+            f"Calibration of the first place's score, {kind}: expected calibration error {one.ece:.3f} "
+            f"({sum(one.counts):,} queries, {len(one.counts)} bins of equal count)."
+        )
+
+
+def card(
+    summaries: Sequence[CaseSummary], methods: Sequence[str], calibrations: Calibrations, model: str
+) -> Iterator[str]:
+    """Writes the fragment of a model card: every number with its interval."""
+    shown = [method for method in _CARD_METHODS if method in methods]
+    yield f"Measured with {model}. In brackets: 95 % intervals by the bootstrap over queries ({RESAMPLES:,} resamples)."
+    yield ""
+    yield from _head(["set", "queries", "measure", *(HEADINGS[one] for one in shown)], left=("set", "measure"))
+    for summary in summaries:
+        for row in summary.rows:
+            cells = [_row_cell(row, method, with_interval=True) for method in shown]
+            yield _line([summary.case.short_name, f"{summary.num_queries:,}", _label(row.shown), *cells])
+    if calibrations:
+        yield ""
+        yield from calibration_lines(calibrations)
+
+
+def as_json(
+    summaries: Sequence[CaseSummary], calibrations: Calibrations, models: Mapping[str, str], limit: int | None
+) -> dict[str, Any]:
+    """Returns everything as one JSON object; `models` names the model of each method."""
+    return {
+        "models": dict(models),
+        "limit": limit,
+        "sets": {summary.case.name: _case_json(summary) for summary in summaries},
+        "goals": [_goal_json(summary.case, row) for summary in summaries for row in summary.rows if row.shown.goal],
+        "calibration": {kind: asdict(one) for kind, one in calibrations.items()},
+    }
+
+
+def _case_json(summary: CaseSummary) -> dict[str, Any]:
+    return {
+        "kind": summary.kind,
+        "scope": summary.case.scope,
+        "where": summary.case.where,
+        "documents": summary.documents,
+        "queries": summary.num_queries,
+        "methods": {
+            method: {
+                "metrics": _means_json(means),
+                "by_lang": {lang: _means_json(one) for lang, one in summary.by_lang[method].items()},
+            }
+            for method, means in summary.overall.items()
+        },
+    }
+
+
+def _means_json(means: Mapping[str, Mean]) -> dict[str, Any]:
+    return {name: _mean_json(mean) for name, mean in means.items()}
+
+
+def _mean_json(mean: Mean) -> dict[str, Any]:
+    interval = {"value": mean.value, "low": mean.low, "high": mean.high}
+    return {name: round(value, 4) for name, value in interval.items()} | {"queries": mean.num_queries}
+
+
+def _goal_json(case: Case, row: Row) -> dict[str, Any]:
+    mean = row.means.get(row.shown.method)
+    return {
+        "set": case.name,
+        "measure": row.shown.measure,
+        "method": row.shown.method,
+        "lang": mean.lang if mean and row.shown.is_lowest_language else None,
+        "is_lowest_language": row.shown.is_lowest_language,
+        "goal": row.shown.goal,
+        "found": _mean_json(mean) if mean else None,
+        "reached": row.reached,
+    }
+
+
+def _head(headings: Sequence[str], left: Sequence[str]) -> Iterator[str]:
+    yield _line(headings)
+    yield "|" + "|".join("---" if heading in left else "---:" for heading in headings) + "|"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _facts(summary: CaseSummary) -> list[str]:
+    return [summary.case.short_name, f"{summary.documents:,}", f"{summary.num_queries:,}"]
+
+
+def _label(shown: Shown) -> str:
+    lowest = f", lowest language of {MIN_LANGUAGE_QUERIES} queries or more" if shown.is_lowest_language else ""
+    return shown.measure + lowest
+
+
+def _row_cell(row: Row, method: str, *, with_interval: bool) -> str:
+    mean = row.means.get(method)
+    return _cell(mean, with_interval=with_interval) + (f" ({mean.lang})" if mean and mean.lang else "")
+
+
+def _cell(mean: Mean | None, *, with_interval: bool) -> str:
+    if mean is None:
+        return ABSENT
+    value = f"{mean.value:.3f}"
+    return f"**{value}** [{mean.low:.3f}, {mean.high:.3f}]" if with_interval else value
+
+
+def _goal(shown: Shown) -> str:
+    if shown.goal is None:
+        return ""
+    return f"{shown.goal:.3f}" + (f" ({HEADINGS[shown.method]})" if shown.method != "rerank" else "")
+
+
+def _reached(row: Row) -> str:
+    if row.shown.goal is None:
+        return ""
+    return {True: "yes", False: "no", None: "not measured"}[row.reached]

@@ -1,0 +1,71 @@
+"""Keeps what was measured, a JSON file for each set and method, and knows which files still hold."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cases import CANDIDATES, Case
+from subjects import Subject
+
+_FORMAT = 1
+# Above what threads and batches do to a float32 score, far below what training does.
+_PROBE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The results under `folder` of the sets in `data`, for at most `limit` queries a set (None: all)."""
+
+    folder: Path
+    data: Path
+    limit: int | None
+
+    def path(self, case: Case, subject: Subject) -> Path:
+        """Names the file of one result."""
+        model = re.sub(r"[^\w.-]+", "_", f"{subject.name}-{subject.version}")
+        return self.folder / str(self.limit or "full") / model / f"{case.key}-{subject.method}.json"
+
+    def read(self, case: Case, subject: Subject) -> dict[str, Any] | None:
+        """Returns a result that was made of the same set by the same model, or None."""
+        path = self.path(case, subject)
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        made_of = found.pop("made_of", {})
+        probe = made_of.pop("probe", [])
+        return found if made_of == self._made_of(case, subject) and _is_close(probe, subject.probe) else None
+
+    def write(self, case: Case, subject: Subject, found: dict[str, Any]) -> None:
+        """Keeps a result; the file is there whole or not at all."""
+        path = self.path(case, subject)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        made_of = self._made_of(case, subject) | {"probe": subject.probe}
+        part.write_text(json.dumps({"made_of": made_of, **found}, ensure_ascii=False), encoding="utf-8")
+        part.replace(path)
+
+    def _made_of(self, case: Case, subject: Subject) -> dict[str, Any]:
+        files = (self.data / case.name / name for name in ("corpus.jsonl", "queries.jsonl"))
+        return {
+            "format": _FORMAT,
+            "set": case.name,
+            "set_bytes": [file.stat().st_size for file in files],
+            "scope": case.scope,
+            "where": case.where,
+            "limit": self.limit,
+            "candidates": CANDIDATES,
+            "method": subject.method,
+            "model": f"{subject.name} {subject.version}",
+        }
+
+
+def _is_close(probe: list[float], expected: tuple[float, ...]) -> bool:
+    return len(probe) == len(expected) and all(
+        math.isclose(one, other, abs_tol=_PROBE_TOLERANCE) for one, other in zip(probe, expected, strict=True)
+    )

@@ -1,0 +1,102 @@
+"""Makes means with intervals, rows and goals of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cases import MIN_LANGUAGE_QUERIES, Case, Shown
+from intervals import mean_intervals
+
+Found = Mapping[str, Mapping[str, Any]]  # method → what `measure_case` returned
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over queries with its 95 % interval; `lang` is empty where it is of all languages."""
+
+    value: float
+    low: float
+    high: float
+    num_queries: int
+    lang: str = ""
+
+
+Means = Mapping[str, Mean]  # measure → its mean
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table; a method without a mean was not measured, or has no language with enough queries."""
+
+    shown: Shown
+    means: Mapping[str, Mean]
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is reached; None where there is no goal or nothing to hold against it."""
+        mean = self.means.get(self.shown.method)
+        if self.shown.goal is None or mean is None:
+            return None
+        return mean.value >= self.shown.goal - 1e-9  # a mean of floats may fall short of itself
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSummary:
+    """All means of one case: `overall` by method, `by_lang` by method and language."""
+
+    case: Case
+    kind: str
+    documents: int
+    num_queries: int
+    overall: Mapping[str, Means]
+    by_lang: Mapping[str, Mapping[str, Means]]
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """The rows of the main table."""
+        for shown in self.case.shown:
+            if shown.is_lowest_language:
+                found = {method: _lowest(means, shown.measure) for method, means in self.by_lang.items()}
+                yield Row(shown, {method: mean for method, mean in found.items() if mean is not None})
+            else:
+                yield Row(shown, {method: means[shown.measure] for method, means in self.overall.items()})
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of its queries."""
+        return sorted({lang for means in self.by_lang.values() for lang in means})
+
+
+def summarise(case: Case, found: Found) -> CaseSummary:
+    """Summarises what was measured of a case, by at least one method."""
+    some = next(iter(found.values()))
+    return CaseSummary(
+        case=case,
+        kind=some["kind"],
+        documents=some["documents"],
+        num_queries=len(some["queries"]),
+        overall={method: _means(one["queries"]) for method, one in found.items()},
+        by_lang={method: _means_by_lang(one["queries"]) for method, one in found.items()},
+    )
+
+
+def _means(queries: Sequence[Mapping[str, Any]], lang: str = "") -> Means:
+    if not queries:
+        return {}
+    names = list(queries[0]["measures"])
+    values = np.array([[query["measures"][name] for name in names] for query in queries], np.float64)
+    means = zip(names, *mean_intervals(values), strict=True)
+    return {name: Mean(value, low, high, len(queries), lang) for name, value, low, high in means}
+
+
+def _means_by_lang(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Means]:
+    languages = sorted({query["lang"] for query in queries})
+    return {lang: _means([query for query in queries if query["lang"] == lang], lang) for lang in languages}
+
+
+def _lowest(by_lang: Mapping[str, Means], measure: str) -> Mean | None:
+    enough = [means[measure] for means in by_lang.values() if means[measure].num_queries >= MIN_LANGUAGE_QUERIES]
+    return min(enough, key=lambda mean: mean.value, default=None)

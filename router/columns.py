@@ -1,0 +1,97 @@
+"""Scores the columns of tables for a question, so that a prompt need not hold them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.schemas.document import Column, Table
+from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.serialise import column_document
+
+from .candidates import Item, ItemSet, item_of_table
+from .run import Clock, Run
+from .selection import ColumnEvidence, ColumnWeights, Rules
+
+if TYPE_CHECKING:
+    from .pipeline import Router
+
+__all__ = [
+    "ScoredColumn",
+    "column_evidence",
+    "column_items",
+    "keep_columns",
+    "score_columns",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredColumn:
+    """A column, by its place among the tables and within its table, with its score (0..1)."""
+
+    table: int
+    column: int
+    name: str
+    score: float
+
+
+def score_columns(
+    router: Router, question: str, tables: Sequence[Table], weights: ColumnWeights | None = None
+) -> list[ScoredColumn]:
+    """Scores every column of the tables, in order; `weights` are the model's own unless given."""
+    places = [(place, at, column) for place, table in enumerate(tables) for at, column in enumerate(table.columns)]
+    chosen = weights or router.column_weights
+    evidence = column_evidence(router, question, tables)
+    return [
+        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", chosen.score(one))
+        for (place, at, column), one in zip(places, evidence, strict=True)
+    ]
+
+
+def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[ScoredColumn]:
+    """Returns the best `keep_rate` (0..1) of the columns, rounded up, best first, ties in order.
+
+    Raises:
+        InvalidInput: the rate is out of range.
+    """
+    if not 0 < keep_rate <= 1:
+        raise InvalidInput(f"is {keep_rate}; give a share above 0 and up to 1", field="keep_rate")
+    order = sorted(scored, key=lambda one: (-one.score, one.table, one.column))
+    return order[: math.ceil(keep_rate * len(scored))]
+
+
+def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnEvidence]:
+    """Gathers what is known of every column of the tables, in order; all of them go through the cross-encoder."""
+    if not any(table.columns for table in tables):
+        return []
+    _, of_tables, _ = router.gather_evidence(
+        Run(question, Rules(), 0, Clock()), ItemSet([item_of_table(table) for table in tables]), frozenset()
+    )
+    columns = [(place, column) for place, table in enumerate(tables) for column in table.columns]
+    run = Run(question, Rules(), 0, Clock())
+    _, of_columns, _ = router.gather_evidence(run, ItemSet(column_items(tables)), frozenset(), use_encoder=False)
+    keys = [_key_columns(table) for table in tables]
+    return [
+        ColumnEvidence(one.logit, of_tables[place].logit, one.lexical_match, float(column.name.lower() in keys[place]))
+        for (place, column), one in zip(columns, of_columns, strict=True)
+    ]
+
+
+def column_items(tables: Sequence[Table]) -> list[Item]:
+    """Wraps every column of the tables, in order."""
+    columns = [(table, column) for table in tables for column in table.columns]
+    return [_item(table, column, index) for index, (table, column) in enumerate(columns)]
+
+
+def _item(table: Table, column: Column, index: int) -> Item:
+    text = column_document(table, column)
+    return Item(column.name, index, "", table.full_name, text, lambda *_: text)
+
+
+def _key_columns(table: Table) -> set[str]:
+    keys = {name.lower() for name in table.primary_key}
+    keys.update(column.name.lower() for column in table.columns if column.is_primary_key)
+    keys.update(name.lower() for key in table.foreign_keys for name in key.columns)
+    return keys

@@ -1,0 +1,124 @@
+"""Embeds queries and documents with the retrieval encoder, and keeps the documents' vectors for the next request."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .encoding import Pair, TokenIds, Tokenizer
+from .scoring import CancelToken, PairScorer
+
+if TYPE_CHECKING:
+    from .candidates import Item
+
+__all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
+
+Vector = npt.NDArray[np.float32]
+
+# The encoder's inputs begin as those of its base did (e5; Wang et al. 2022, arXiv:2212.03533).
+QUERY_PREFIX = "query: "
+DOCUMENT_PREFIX = "passage: "
+_MAX_QUERY_TOKENS = 128
+# Vectors are kept as they come, so that a request cut short leaves its work to the next one.
+_SLICE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """How the first stage reads and weighs: the encoder's budget for a document, and what words add to a cosine.
+
+    The first stage ranks by cosine + `lexical_weight` × BM25's share of the best.
+    """
+
+    document_tokens: int
+    lexical_weight: float
+
+
+class VectorCache:
+    """Keeps the vectors of the documents seen last, by content; safe to share between threads."""
+
+    def __init__(self, max_vectors: int = 65_536) -> None:
+        self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
+        self._max_vectors = max_vectors
+        self._lock = threading.Lock()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+        """Returns those that are there."""
+        with self._lock:
+            found = {key: self._vectors[key] for key in keys if key in self._vectors}
+            for key in found:
+                self._vectors.move_to_end(key)
+        return found
+
+    def put(self, keys: Sequence[bytes], vectors: Vector) -> None:
+        """Keeps vectors, and forgets those used longest ago where they grow too many."""
+        with self._lock:
+            for key, vector in zip(keys, vectors, strict=True):
+                self._vectors[key] = vector
+                self._vectors.move_to_end(key)
+            while len(self._vectors) > self._max_vectors:
+                self._vectors.popitem(last=False)
+
+
+class Embedder:
+    """Turns texts into unit vectors through a scorer's `embed`."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        scorer: PairScorer,
+        settings: RetrievalSettings,
+        cache: VectorCache,
+        *,
+        max_tokens: int = 512,
+    ) -> None:
+        self._tokenizer, self._scorer, self._cache = tokenizer, scorer, cache
+        self.settings = settings
+        room = max_tokens - 2  # the special tokens around a text
+        self._query_tokens = min(_MAX_QUERY_TOKENS, room)
+        self._document_tokens = min(settings.document_tokens, room)
+
+    def query_vectors(self, queries: Sequence[str], cancel: CancelToken | None = None) -> Vector:
+        """Embeds queries; returns `(queries, width)`."""
+        ids = self._tokenizer.encode([QUERY_PREFIX + query for query in queries])
+        return self._embed([one[: self._query_tokens] for one in ids], cancel)
+
+    def document_vectors(
+        self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None
+    ) -> list[Vector | None]:
+        """Gives each item's vector `(width,)`, computing at most `max_new` that are not kept yet, the first ones.
+
+        Those left out are None.
+        """
+        texts = [item.write(None, None) for item in items]
+        keys = [blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+        known = self._cache.get(keys)
+        places = list({key: place for place, key in reversed(list(enumerate(keys))) if key not in known}.values())
+        places = sorted(places)[:max_new]
+        for start in range(0, len(places), _SLICE):
+            part = places[start : start + _SLICE]
+            vectors = self._embed([self._document_ids(items[place], texts[place]) for place in part], cancel)
+            made = [keys[place] for place in part]
+            self._cache.put(made, vectors)
+            known.update(zip(made, vectors, strict=True))
+        return [known.get(key) for key in keys]
+
+    def _document_ids(self, item: Item, whole: str) -> TokenIds:
+        budget = self._document_tokens
+        (ids,) = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64]])
+        if len(ids) > budget:
+            prefix = self._tokenizer.count(DOCUMENT_PREFIX)
+            text = item.write(self._tokenizer.count, budget - prefix)
+            (ids,) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
+        return ids[:budget]
+
+    def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> Vector:
+        framed: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]
+        return self._scorer.embed(framed, cancel=cancel).vectors

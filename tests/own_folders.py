@@ -1,0 +1,66 @@
+"""Writes tiny random folders in the project's own format, with an encoder and a variant where they are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from checkpoints import HIDDEN, random_encoder, random_model, unigram_tokenizer
+
+from shortlist.router.encoding import Tokenizer
+from shortlist.router.model import CrossEncoder, QuantizedEmbedding, TextEncoder
+from shortlist.router.weights import read_description, write_description, write_folder, write_layers
+
+DESCRIPTION = {
+    "name": "tiny-own",
+    "version": "1.2.3",
+    "license": "MIT",
+    "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
+    "defaults": {"default_query_tokens": 24, "default_pair_tokens": 80, "document_tokens": 40},
+}
+RETRIEVAL = {"document_tokens": 32, "lexical_weight": 0.5}
+FAST = {"name": "tiny-fast", "num_layers": 1, "score_weights": {"tools": {"bias": 0.25, "logit": 1.5}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A folder and the models that were written to it, over the folder's own table."""
+
+    folder: Path
+    model: CrossEncoder
+    encoder: TextEncoder
+    fast: CrossEncoder
+
+
+def random_table(num_rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draws the codes and factors of a table in 4 bits."""
+    generator = torch.Generator().manual_seed(3)
+    codes = torch.randint(0, 256, (num_rows, width // 2), generator=generator, dtype=torch.uint8)
+    scales = torch.rand((num_rows, width // 32), generator=generator).to(torch.float16) / 16
+    return codes, scales
+
+
+def write(folder: Path, model: CrossEncoder, *, num_word_files: int = 2, **described: object) -> Path:
+    """Writes a folder of one model alone; `described` is added to its description."""
+    codes, scales = random_table(model.config.vocabulary_size, HIDDEN)
+    write_folder(folder, model, codes, scales, DESCRIPTION | described, num_word_files=num_word_files)
+    unigram_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def write_whole(folder: Path, **described: object) -> Written:
+    """Writes a folder with an encoder and the variant ``fast``."""
+    model, encoder, fast = random_model(), random_encoder(), random_model(num_layers=1)
+    write(folder, model, **described)
+    write_layers(folder / "encoder.safetensors", encoder)
+    write_layers(folder / "layers-fast.safetensors", fast)
+    write_description(folder, {"retrieval": RETRIEVAL, "variants": {"fast": FAST}} | read_description(folder))
+    for one in (model, encoder, fast):
+        one.words = QuantizedEmbedding(*random_table(one.config.vocabulary_size, HIDDEN))
+    return Written(folder, model, encoder, fast)
+
+
+def own_tokenizer() -> Tokenizer:
+    """Wraps the tokenizer that these folders hold."""
+    return Tokenizer(unigram_tokenizer(), bos_id=0, eos_id=2, num_separators=2)

@@ -1,0 +1,162 @@
+"""The first stage's view of a set of items, by their words and by their vectors, and how it narrows them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meanings import Meanings
+
+from shortlist.router.candidates import ItemSet, item_of_tool, narrow, ranked
+from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
+from shortlist.schemas.document import Tool
+
+DOCUMENTS = ["send email", "send invoice, email email", "list orders"]
+WEIGHT = 0.5
+# The query of the tests, "email", means what the last document says, and is not far from what the first says.
+VECTORS = {"email": (0.0, 0.6, 0.8), "send": (1.0, 0.0, 0.0), "invoice": (0.0, 1.0, 0.0), "orders": (0.0, 0.0, 1.0)}
+SCORES = np.array([0.1, 0.5, 0.5, 0.0, 1.0], np.float32)
+
+texts = st.lists(st.text("abcs", min_size=1, max_size=5), max_size=8).map(" ".join)
+
+
+def items_of(documents: list[str]) -> ItemSet:
+    return ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
+
+
+def embedder_of(scorer: Meanings) -> Embedder:
+    return Embedder(scorer.tokenizer, scorer, RetrievalSettings(64, WEIGHT), VectorCache())
+
+
+@pytest.fixture
+def scorer() -> Meanings:
+    return Meanings(VECTORS)
+
+
+def test_shares_are_of_the_best_items_score() -> None:
+    shares = items_of(DOCUMENTS).first_stage("email", None).shares
+
+    assert shares[1:].tolist() == [1.0, 0.0]
+    assert 0 < shares[0] < 1
+
+
+@given(documents=st.lists(texts, max_size=6), query=texts)
+def test_shares_and_matches_lie_between_0_and_1(documents: list[str], query: str) -> None:
+    found = items_of(documents).first_stage(query, None)
+
+    assert len(found.shares) == len(found.matches) == len(documents)
+    assert all(0 <= share <= 1 for share in found.shares)
+    assert max(found.shares, default=0) in (0, 1)
+    assert all(0 <= match <= 1 + 1e-6 for match in found.matches)
+
+
+def test_a_query_without_words_matches_nothing() -> None:
+    found = items_of(DOCUMENTS).first_stage("?!", None)
+
+    assert found.shares.tolist() == found.matches.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_match_is_less_the_less_of_the_query_is_met() -> None:
+    items = items_of(DOCUMENTS)
+
+    whole, part, none = (items.first_stage(query, None) for query in ("list orders", "list unicorns", "unicorns"))
+
+    assert whole.matches[2] > part.matches[2] > none.matches[2] == 0
+    assert whole.shares[2] == part.shares[2] == 1
+
+
+def test_without_an_embedder_the_shares_are_the_scores() -> None:
+    found = items_of(DOCUMENTS).first_stage("email", None)
+
+    assert found.cosines is None
+    assert found.num_unseen == 0
+    assert found.scores.tolist() == found.shares.tolist()
+
+
+def test_with_an_embedder_words_add_to_the_cosine(scorer: Meanings) -> None:
+    documents = ["send", "invoice", "email", "orders"]
+
+    found = items_of(documents).first_stage("email", embedder_of(scorer))
+
+    assert found.cosines is not None
+    assert found.cosines.tolist() == pytest.approx([0, 0.6, 1, 0.8], abs=1e-6)
+    assert found.scores.tolist() == pytest.approx([0, 0.6, 1 + WEIGHT, 0.8], abs=1e-6)
+    assert found.shares.tolist() == items_of(documents).first_stage("email", None).shares.tolist()
+
+
+def test_what_shares_no_word_may_still_be_found(scorer: Meanings) -> None:
+    items = items_of(["send", "send", "send", "orders"])
+
+    assert ranked(items.first_stage("email", None).scores) == [0, 1, 2, 3]
+    assert ranked(items.first_stage("email", embedder_of(scorer)).scores)[0] == 3
+
+
+@pytest.mark.parametrize("has_encoder", [False, True], ids=["words", "words_and_vectors"])
+def test_like_items_are_ranked_by_place(scorer: Meanings, has_encoder: bool) -> None:
+    items = items_of(["send", "email", "send", "email", "send"])
+
+    found = items.first_stage("email", embedder_of(scorer) if has_encoder else None)
+
+    assert ranked(found.scores) == [1, 3, 0, 2, 4]
+
+
+@pytest.mark.parametrize("has_encoder", [False, True], ids=["words", "words_and_vectors"])
+def test_an_empty_set_has_nothing_to_score(scorer: Meanings, has_encoder: bool) -> None:
+    found = ItemSet([]).first_stage("email", embedder_of(scorer) if has_encoder else None)
+
+    assert (found.shares.tolist(), found.matches.tolist(), found.scores.tolist()) == ([], [], [])
+    assert (found.num_unseen, ranked(found.scores)) == (0, [])
+
+
+def test_a_set_embeds_its_documents_once_and_each_query(scorer: Meanings) -> None:
+    items, embedder = items_of(["send", "orders"]), embedder_of(scorer)
+
+    for query in ("email", "invoice", "email"):
+        items.first_stage(query, embedder)
+
+    assert sum("send" in text or "orders" in text for text in scorer.embedded) == 2
+    assert items.first_stage("invoice", embedder).scores.tolist() == pytest.approx([0, 0])
+
+
+def test_items_not_seen_yet_have_the_lowest_cosine(scorer: Meanings) -> None:
+    items = items_of(["orders", "send", "email", "invoice email email"])
+
+    found = items.first_stage("email", embedder_of(scorer), max_new_vectors=2)
+
+    # Those two that share words with the query are embedded first.
+    assert found.num_unseen == 2
+    assert found.cosines is not None
+    seen = found.cosines[[2, 3]]
+    assert seen[0] == pytest.approx(1)
+    assert found.cosines[[0, 1]].tolist() == [min(seen), min(seen)]
+
+
+def test_later_requests_see_more_until_all_is_seen(scorer: Meanings) -> None:
+    items, embedder = items_of(["orders", "send", "email", "invoice email"]), embedder_of(scorer)
+
+    unseen = [items.first_stage("email", embedder, max_new_vectors=3).num_unseen for _ in range(3)]
+
+    assert unseen == [1, 0, 0]
+    expected = items_of(["orders", "send", "email", "invoice email"]).first_stage("email", embedder_of(scorer))
+    assert items.first_stage("email", embedder).scores.tolist() == pytest.approx(expected.scores.tolist(), abs=1e-6)
+
+
+def test_places_are_ranked_by_score_then_place() -> None:
+    assert ranked(SCORES) == [4, 1, 2, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("max_candidates", "kept_always", "expected"),
+    [
+        (2, [], [1, 4]),
+        (2, [3], [1, 3, 4]),
+        (2, [4], [1, 4]),
+        (0, [], [0, 1, 2, 3, 4]),
+        (5, [], [0, 1, 2, 3, 4]),
+        (9, [0], [0, 1, 2, 3, 4]),
+    ],
+    ids=["best", "with_a_pin", "pin_among_the_best", "all", "as_many", "more"],
+)
+def test_narrowing_keeps_request_order(max_candidates: int, kept_always: list[int], expected: list[int]) -> None:
+    assert narrow(SCORES, max_candidates, kept_always) == expected

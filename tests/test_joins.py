@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from shortlist.router.candidates import ItemSet, item_of_table
+from shortlist.router.joins import find_links
+from shortlist.router.selection import Evidence, ScoreWeights, final_score, sigmoid, with_neighbours
+from shortlist.schemas.table import parse_tables
+
+WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=2.0)
+
+
+def test_a_link_holds_in_both_directions() -> None:
+    assert find_links(["orders", "customers", "parcels"], [["customers"], [], ["orders"]]) == [{1, 2}, {0}, {0}]
+
+
+def test_a_table_is_no_neighbour_of_itself() -> None:
+    assert find_links(["employees"], [["employees"]]) == [frozenset()]
+
+
+def test_a_target_that_is_not_there_links_nothing() -> None:
+    assert find_links(["orders"], [["customers"]]) == [frozenset()]
+
+
+@pytest.mark.parametrize("written", ["Customers", '"customers"', "`customers`", "[customers]", "shop.customers"])
+def test_a_target_is_found_however_it_is_written(written: str) -> None:
+    assert find_links(["shop.orders", "shop.customers"], [[written], []]) == [{1}, {0}]
+
+
+def test_an_exact_name_goes_before_the_same_name_elsewhere() -> None:
+    assert find_links(["a.users", "b.orders", "b.users"], [[], ["a.users"], []]) == [{1}, {0}, frozenset()]
+
+
+def test_among_equal_names_the_nearest_in_the_script_is_meant() -> None:
+    names = ["users", "orders", "samples", "orders_log", "users"]
+    assert find_links(names, [[], ["users"], [], ["users"], []]) == [{1}, {0}, frozenset(), {4}, {3}]
+
+
+def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
+    parsed = parse_tables(
+        "create table customers (id int primary key);"
+        "create table orders (id int, customer_id int references customers (id));"
+        "create table samples (id int);"
+    )
+    items = ItemSet([item_of_table(table) for table in parsed.tables])
+    assert [items.links(place) for place in range(3)] == [{1}, {0}, frozenset()]
+
+
+def test_a_neighbours_score_is_the_best_of_those_it_joins_with_by_their_own_evidence() -> None:
+    evidence = [Evidence(3.0), Evidence(0.0), Evidence(1.0), Evidence(-2.0)]
+    known = with_neighbours(evidence, [[1], [0, 2], [1], []], WEIGHTS)
+    assert [one.neighbour for one in known] == pytest.approx([sigmoid(-1), sigmoid(2), sigmoid(-1), 0.0])
+
+
+def test_a_table_that_joins_with_a_good_one_rises_above_an_equal_one_that_does_not() -> None:
+    evidence = [Evidence(3.0), Evidence(0.0), Evidence(0.0)]
+    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(evidence, [[1], [0], []], WEIGHTS))
+    assert good > joined > alone

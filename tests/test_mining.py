@@ -1,0 +1,153 @@
+"""The training groups: no test query among them, and nothing that answers a query among its look-alikes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shortlist.router.dataset import load_queries
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+
+import documents
+import mine
+
+SET, OTHER_SET = "tools/toole", "tools/sgd"
+WORDS = """orders invoices emails hotels cities flights payments refunds parcels stores carts prices taxes notes tasks
+events teams rooms visits"""
+TOOLS = [(f"t{at}", f"list_{word}", f"Lists the {word} of a customer") for at, word in enumerate(WORDS.split())]
+# Reads the same as the first, as two versions of one API do.
+TWIN = ("twin", "list_orders", "Lists the orders of a customer")
+TRAIN = [
+    (f"a{number}", f"Please list the {name.removeprefix('list_')}", key) for number, (key, name, _) in enumerate(TOOLS)
+]
+# Said otherwise, these are test queries of this set and of another one.
+LEAKED = [("leak1", "  CITIES, in France: which?", "t4"), ("leak2", "Book a (cheap) hotel!", "t3")]
+TEST = [("b1", "cities in France, which", "t4"), ("b2", "a test query", "t5")]
+OTHER_TEST = [("c1", "book a cheap hotel", "t3")]
+DEV = [("d1", "show me every parcel", "t8"), ("d2", "the prices", "t11")]
+
+
+def query(split: str, key: str, text: str, *relevant: str, **more: Any) -> dict[str, Any]:
+    return {"id": key, "query": text, "lang": "en", "relevant": list(relevant), "split": split, "group": "shop", **more}
+
+
+def write_set(folder: Path, queries: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True)
+    corpus = [{"id": key, "group": "shop", "tool": {"name": name, "description": description, "parameters": {}}}
+              for key, name, description in [*TOOLS, TWIN]]  # fmt: skip
+    for name, lines in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two sets whose train queries partly repeat test queries, letter case and punctuation aside."""
+    own = [query("train", *one) for one in [*TRAIN, *LEAKED]]
+    own += [query("train", "given", "list orders or rooms", "t0", "t17", candidates=["t1", "twin", "t17", "t2"])]
+    own += [query("dev", *one) for one in DEV] + [query("test", *one) for one in TEST]
+    write_set(tmp_path / "data" / SET, own)
+    write_set(tmp_path / "data" / OTHER_SET, [query("test", *one) for one in OTHER_TEST])
+    return tmp_path / "data"
+
+
+def mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Mines the set as the command does."""
+    out = data.parent / "groups.jsonl"
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--data", str(data), "--out", str(out), "--only", SET])
+    mine.main()
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def bare(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def test_no_test_query_is_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbidden = {bare(text) for _, text, _ in [*TEST, *OTHER_TEST]}
+
+    found = {bare(group["query"]) for group in mined(data, monkeypatch)}
+
+    assert {bare(text) for _, text, _ in LEAKED} <= forbidden
+    assert found & forbidden == set()
+    assert {bare(text) for _, text, _ in TRAIN} <= found
+
+
+def test_a_dev_query_that_is_a_test_query_elsewhere_is_not_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (data / SET / "queries.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(query("dev", "d3", "Book a cheap hotel.", "t3")) + "\n")
+
+    assert "book a cheap hotel" not in {bare(group["query"]) for group in mined(data, monkeypatch)}
+
+
+def test_train_and_held_out_groups_have_no_query_in_common(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (data / SET / "queries.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(query("train", "a99", "The prices?", "t11")) + "\n")
+    groups = mined(data, monkeypatch)
+
+    by_split = {split: {bare(g["query"]) for g in groups if g["split"] == split} for split in ("train", "dev")}
+
+    assert by_split["dev"] == {bare(text) for _, text, _ in DEV}
+    assert by_split["train"] & by_split["dev"] == set()
+
+
+def test_what_answers_a_query_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    relevant = {bare(one.text): one.relevant for one in load_queries(data / SET)}
+
+    groups = mined(data, monkeypatch)
+
+    assert all(set(group["positives"]) == relevant[bare(group["query"])] for group in groups)
+    assert not any(relevant[bare(group["query"])] & {*group["lookalikes"], *group["given"]} for group in groups)
+    assert all(len(group["lookalikes"]) > 5 for group in groups)
+
+
+def test_what_reads_the_same_as_an_answer_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = mined(data, monkeypatch)
+
+    of_orders = [group for group in groups if "t0" in group["positives"]]
+    assert len(of_orders) == 2
+    assert not any("twin" in {*group["lookalikes"], *group["given"]} for group in of_orders)
+    assert any("twin" in group["lookalikes"] for group in groups if "t0" not in group["positives"])
+
+
+def test_a_querys_own_candidates_are_kept_apart(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (group,) = [group for group in mined(data, monkeypatch) if group["query"] == "list orders or rooms"]
+
+    assert group["given"] == ["t1", "t2"]
+
+
+def test_the_nearest_by_words_are_the_lookalikes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (group,) = [group for group in mined(data, monkeypatch) if group["query"] == "list orders or rooms"]
+
+    assert set(group["lookalikes"]) == {key for key, _, _ in TOOLS} - {"t0", "t17"}
+
+
+def test_mining_twice_gives_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mined(data, monkeypatch) == mined(data, monkeypatch)
+
+
+def test_groups_are_read_back_by_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = mined(data, monkeypatch)
+
+    train, dev = (documents.read_groups(data.parent / "groups.jsonl", split) for split in ("train", "dev"))
+
+    assert [one.query for one in [*train, *dev]] == [group["query"] for group in groups]
+    assert {one.set for one in train} == {SET}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Book a hotel!", "book  a hotel"), ("Café?", "café"), ("What's up", "what s up"), ("snake_case", "snake case")],
+    ids=["signs_and_case", "accents", "apostrophe", "underscore"],
+)
+def test_queries_are_the_same_letter_case_and_punctuation_aside(one: str, other: str) -> None:
+    assert mine.normal(one) == mine.normal(other)
+
+
+def test_other_words_are_another_query() -> None:
+    assert mine.normal("book a hotel") != mine.normal("book the hotel")

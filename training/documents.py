@@ -1,0 +1,134 @@
+"""Reads groups and the documents they name, and writes them out anew each time, in a form drawn at random."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import widen
+
+from shortlist.router.dataset import load_dataset, load_queries
+from shortlist.router.encoding import Tokenizer
+from shortlist.schemas.document import Column, Table, Tool
+from shortlist.schemas.serialise import column_document, table_document, tool_document
+
+__all__ = ["Documents", "Group", "TableColumn", "column_groups", "draw_query", "read_groups"]
+
+Key = tuple[str, str]  # set, document id
+COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column with the table it belongs to."""
+
+    table: Table
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One query with its relevant documents and what looks like them; `given` are the query's own candidates."""
+
+    set: str
+    split: str
+    query: str
+    cluster: str  # server, API or database
+    positives: tuple[str, ...]
+    lookalikes: tuple[str, ...]
+    given: tuple[str, ...]
+
+
+def read_groups(path: Path, split: str) -> list[Group]:
+    """Reads the groups of one split that have something relevant."""
+    with path.open(encoding="utf-8") as lines:
+        return [
+            Group(
+                fields["set"],
+                split,
+                fields["query"],
+                fields["group"],
+                tuple(fields["positives"]),
+                tuple(fields["lookalikes"]),
+                tuple(fields["given"]),
+            )
+            for fields in map(json.loads, lines)
+            if fields["split"] == split and fields["positives"]
+        ]
+
+
+class Documents:
+    """The tools and tables that some groups name."""
+
+    def __init__(self, data: Path, groups: Sequence[Group], tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        wanted: dict[str, set[str]] = {}
+        for group in groups:
+            wanted.setdefault(group.set, set()).update(group.positives, group.lookalikes, group.given)
+        self.items: dict[Key, Tool | Table | TableColumn] = {}
+        for name in sorted(wanted):
+            for document in load_dataset(data / name, only=wanted[name]).documents:
+                self.items[name, document.id] = document.item
+        self._tables = [item for item in self.items.values() if isinstance(item, Table)]
+
+    def write(self, key: Key, budget: int, rng: random.Random, *, vary: bool = True) -> str:
+        """Writes one document within `budget` tokens."""
+        item = self.items[key]
+        count = self._tokenizer.count
+        if isinstance(item, TableColumn):
+            alone = replace(item.table, columns=(item.column,))
+            table = widen.vary_table(alone, (), rng) if vary else alone
+            return column_document(table, table.columns[0])
+        if isinstance(item, Tool):
+            tool = widen.vary_tool(item, rng) if vary else item
+            return tool_document(tool, count_tokens=count, budget_tokens=budget)
+        others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40)))) if vary else []
+        table = widen.vary_table(item, others, rng) if vary else item
+        return table_document(table, count_tokens=count, budget_tokens=budget)
+
+
+def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]:
+    """Makes a group of each trained question whose columns are known: its database's columns, its own set against them.
+
+    Columns join `documents` under the name of their set and ``/columns``.
+    """
+    made: list[Group] = []
+    for name in COLUMN_SETS:
+        wanted = {group.query for group in read_groups(groups, "train") if group.set == name}
+        tables: dict[str, dict[str, str]] = {}
+        for document in load_dataset(data / name).documents:
+            assert isinstance(document.item, Table)
+            for column in document.item.columns:
+                key = f"{document.id}.{column.name}".lower()
+                documents.items[f"{name}/columns", key] = TableColumn(document.item, column)
+                tables.setdefault(document.group, {})[key] = key
+        for query in load_queries(data / name):
+            gold = [one.lower() for one in query.fields.get("columns") or ()]
+            own = tables.get(query.group, {})
+            if query.text in wanted and gold and all(one in own for one in gold):
+                rest = tuple(key for key in own if key not in gold)
+                made.append(Group(f"{name}/columns", "train", query.text, query.group, tuple(gold), (), rest))
+    return made
+
+
+def draw_query(group: Group, pool: Sequence[Group], rng: random.Random) -> tuple[str, list[str]]:
+    """Writes a group's query, now and then with more wishes, errors or an assent, and says which ids answer it."""
+    draw = rng.random()
+    if group.set.startswith("tools/") and not group.given and draw < 0.12:
+        near = [other for other in pool if other.cluster == group.cluster] if rng.random() < 0.6 else pool
+        others = rng.sample(near, min(len(near), rng.choice((1, 1, 2))))
+        others = [other for other in others if not other.given and other.query != group.query]
+        members = [group, *others]
+        rng.shuffle(members)
+        positives = list(dict.fromkeys(one for member in members for one in member.positives))
+        return widen.join_wishes([member.query for member in members], rng), positives
+    if 0.12 <= draw < 0.15:
+        return widen.put_in_conversation(group.query, rng), list(group.positives)
+    if 0.15 <= draw < 0.21:
+        return widen.misspell(group.query, rng), list(group.positives)
+    if 0.21 <= draw < 0.27:
+        return group.query.lower().rstrip(".?! "), list(group.positives)
+    return group.query, list(group.positives)

@@ -1,0 +1,140 @@
+r"""Scores held-out queries with the cross-encoder, so that fitting needs no model.
+
+A query's candidates are the first stage's best, with and without what answers it, and a handful of others drawn at
+random, from which small catalogs can be made up. Columns are scored for held-out databases.
+
+    python training/gather.py --data DATA --first-stage build/train/first_stage.pt --groups build/train/fused.jsonl \
+        --model router/models/shortlist-small --out build/train/evidence.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shortlist.router import Router
+from shortlist.router.candidates import ItemSet
+from shortlist.router.column_evaluation import gold_columns, tables_of_groups
+from shortlist.router.columns import column_evidence
+from shortlist.router.dataset import Dataset, load_dataset, load_queries
+from shortlist.router.evaluation import dataset_item
+from shortlist.router.loading import make_engine
+from shortlist.router.run import Clock, Run
+from shortlist.router.scorer import DirectScorer
+from shortlist.router.selection import Rules
+from shortlist.router.weights import read_folder
+from shortlist.schemas.document import Table, Tool
+from shortlist.schemas.serialise import split_name
+
+CANDIDATES = 50
+SPARE = 15  # beyond the best, for when what answers is taken out
+RANDOM = 15
+COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
+
+
+def main() -> None:
+    """Gathers and saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data", "first-stage", "groups", "model", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--variant", help="of the model")
+    parser.add_argument("--queries", type=int, default=20, help="per set")
+    parser.add_argument("--column-queries", type=int, default=40, help="per set")
+    options = parser.parse_args()
+    router = load_router(options.model, options.variant)
+    first_stage = torch.load(options.first_stage, weights_only=True)
+    gathered: list[dict[str, Any]] = []
+    for name, kept in first_stage.items():
+        started = time.monotonic()
+        queries = random.Random(name).sample(kept["queries"], min(options.queries, len(kept["queries"])))
+        data = load_dataset(options.data / name, only=set(kept["ids"]))
+        if [document.id for document in data.documents] != kept["ids"]:
+            raise SystemExit(f"{name}: the first stage's evidence is of other documents")
+        gathered += [score_query(router, data, name, query) for query in queries]
+        print(f"{name}: {len(queries)} queries in {time.monotonic() - started:.0f} s", flush=True)
+    columns = [one for name in COLUMN_SETS for one in score_columns(router, options, name)]
+    torch.save({"candidates": gathered, "columns": columns}, options.out)
+
+
+def load_router(folder: Path, variant: str | None) -> Router:
+    """Loads a model folder, or a variant of it."""
+    loaded = read_folder(folder, variant=variant)
+    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
+    return Router(loaded, engine, DirectScorer(engine), info)
+
+
+def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any]) -> dict[str, Any]:
+    """Returns features `(candidates, 4)`: logit, cosine, share, match; labels; which read like an answer; the order."""
+    cosines, shares = query["evidence"].float()
+    weight = router.embedder.settings.lexical_weight if router.embedder else 1.0
+    order = torch.argsort(-(cosines + weight * shares), stable=True).tolist()
+    chosen = order[: CANDIDATES + SPARE]
+    rest = order[CANDIDATES + SPARE :]
+    chosen += random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
+    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
+    _, evidence, _ = router.gather_evidence(
+        Run(query["query"], Rules(), 0, Clock()), items, frozenset(), use_encoder=False
+    )
+    relevant = set(query["relevant"])
+    answers = [data.documents[place].item for place in relevant]
+    logits = torch.tensor([one.logit for one in evidence])
+    picked = torch.tensor(chosen)
+    return {
+        "set": name, "query": query["query"], "lang": query["lang"],
+        "features": torch.stack([logits, cosines[picked], shares[picked], shares[picked] * query["best_match"]], 1),
+        "labels": torch.tensor([float(place in relevant) for place in chosen]),
+        "alike": torch.tensor([any(reads_alike(data.documents[p].item, a) for a in answers) for p in chosen]),
+        "links": torch.tensor(
+            [(at, other) for at in range(len(chosen)) for other in items.links(at)], dtype=torch.long
+        ).view(-1, 2),
+        "num_relevant": len(relevant), "num_ranked": min(len(order), CANDIDATES + SPARE),
+    }  # fmt: skip
+
+
+def reads_alike(one: Tool | Table, other: Tool | Table) -> bool:
+    """Tells whether a caller might take one for the other: the same name, or mostly the same words."""
+    if split_name(one.name) == split_name(other.name):
+        return True
+    mine, theirs = _words(one), _words(other)
+    return len(mine & theirs) >= 0.6 * max(min(len(mine), len(theirs)), 1)
+
+
+def _words(item: Tool | Table) -> set[str]:
+    if isinstance(item, Tool):
+        return set(re.findall(r"\w+", f"{split_name(item.name)} {item.description}".lower()))
+    return set(split_name(item.name).split()) | {split_name(column.name) for column in item.columns}
+
+
+def score_columns(router: Router, options: argparse.Namespace, name: str) -> list[dict[str, Any]]:
+    """Scores the columns of the held-out databases for their questions; features `(columns, 4)` as ColumnEvidence."""
+    held_out = {
+        group["query"]
+        for group in map(json.loads, options.groups.open(encoding="utf-8"))
+        if group["set"] == name and group["split"] == "dev"
+    }
+    databases = tables_of_groups(load_dataset(options.data / name))
+    queries = [query for query in load_queries(options.data / name) if query.text in held_out and gold_columns(query)]
+    chosen = random.Random(name).sample(queries, min(options.column_queries, len(queries)))
+    return [_score_question(router, name, query.text, databases[query.group], gold_columns(query)) for query in chosen]
+
+
+def _score_question(
+    router: Router, name: str, question: str, tables: Sequence[Table], gold: set[str]
+) -> dict[str, Any]:
+    evidence = column_evidence(router, question, tables)
+    names = [f"{table.name}.{column.name}".lower() for table in tables for column in table.columns]
+    features = [[one.logit, one.table_logit, one.lexical_match, one.is_key] for one in evidence]
+    labels = [float(column in gold) for column in names]
+    return {"set": name, "features": torch.tensor(features), "labels": torch.tensor(labels)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Keeps a run's place: time, steps, log and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from precision import MasterOptimizer
+
+__all__ = ["Progress", "schedule"]
+
+LOG_SECONDS, SAVE_SECONDS = 60, 300
+
+
+def schedule(share: float, *, warm: float = 0.05) -> float:
+    """Warms up over 5 % of the time, then falls linearly to a hundredth."""
+    return max(share / warm, 0.02) if share < warm else max(0.01, (1 - share) / (1 - warm))
+
+
+class Progress:
+    """Counts, logs a line a minute, saves every five, and takes up a run where its checkpoint left it."""
+
+    def __init__(self, out: Path, minutes: float, optimizer: MasterOptimizer) -> None:
+        self._out, self._limit, self._optimizer = out, minutes * 60, optimizer
+        self.step = self.queries = self.tokens = 0
+        self._before = 0.0
+        self._losses: list[float] = []
+        self._resume()
+        self._began = self._logged = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The time trained, earlier sittings included."""
+        return self._before + time.monotonic() - self._began
+
+    @property
+    def share(self) -> float:
+        """How much of the time is over, 0..1."""
+        return min(self.seconds / self._limit, 1.0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.seconds >= self._limit
+
+    def advance(self, loss: float, queries: int, tokens: int) -> None:
+        """Counts one step."""
+        self.step += 1
+        self.queries += queries
+        self.tokens += tokens
+        self._losses.append(loss)
+        now = time.monotonic()
+        if now - self._logged > LOG_SECONDS:
+            self._log()
+            self._logged = now
+        if now - self._saved > SAVE_SECONDS:
+            self.save()
+            self._saved = now
+
+    def save(self) -> None:
+        """Writes a checkpoint, whole or not at all."""
+        state = {
+            "averaged": self._optimizer.averaged(), "optimizer": self._optimizer.state_dict(),
+            "step": self.step, "queries": self.queries, "tokens": self.tokens, "seconds": self.seconds,
+        }  # fmt: skip
+        part = self._out / "checkpoint.part"
+        torch.save(state, part)
+        part.rename(self._out / "checkpoint.pt")
+
+    def _log(self) -> None:
+        line = {
+            "step": self.step, "queries": self.queries, "tokens": self.tokens, "seconds": round(self.seconds),
+            "loss": round(sum(self._losses) / len(self._losses), 4), "tokens_per_s": round(self.tokens / self.seconds),
+        }  # fmt: skip
+        self._losses = []
+        print(json.dumps(line), flush=True)
+        with (self._out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def _resume(self) -> None:
+        path = self._out / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.queries, self.tokens = state["step"], state["queries"], state["tokens"]
+        self._before = state["seconds"]
+        print(f"resuming at step {self.step}", flush=True)
