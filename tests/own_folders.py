@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from checkpoints import HIDDEN, random_encoder, random_model, unigram_tokenizer
+from checkpoints import (
+    BERT_POSITIONS,
+    HEADS,
+    HIDDEN,
+    INNER,
+    LAYERS,
+    random_encoder,
+    random_model,
+    random_weights,
+    unigram_tokenizer,
+)
+from safetensors.torch import save_file
 
 from shortlist.router.encoding import Tokenizer
 from shortlist.router.model import CrossEncoder, QuantizedEmbedding, TextEncoder
@@ -64,3 +76,21 @@ def write_whole(folder: Path, **described: object) -> Written:
 def own_tokenizer() -> Tokenizer:
     """Wraps the tokenizer that these folders hold."""
     return Tokenizer(unigram_tokenizer(), bos_id=0, eos_id=2, num_separators=2)
+
+
+def write_base(folder: Path) -> None:
+    """Writes a tiny random base as `training/fetch_base.py` writes the real one."""
+    rows = unigram_tokenizer().get_vocab_size()
+    folder.mkdir()
+    codes, scales = random_table(rows, HIDDEN)
+    save_file({"codes": codes, "scales": scales}, folder / "words.safetensors")
+    weights = {
+        name.removeprefix("bert."): tensor
+        for name, tensor in random_weights("bert", rows, BERT_POSITIONS, 2, 0).items()
+        if "word_embeddings" not in name and name.startswith(("bert.embeddings", "bert.encoder"))
+    }
+    save_file(weights, folder / "model.safetensors")
+    shape = {"num_hidden_layers": LAYERS, "hidden_size": HIDDEN, "num_attention_heads": HEADS}
+    sizes = {"intermediate_size": INNER, "vocab_size": rows, "max_position_embeddings": BERT_POSITIONS}
+    (folder / "config.json").write_text(json.dumps(shape | sizes))
+    unigram_tokenizer().save(str(folder / "tokenizer.json"))

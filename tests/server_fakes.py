@@ -104,6 +104,8 @@ INFO = ModelInfo(
 class Router:
     """Has the name of the real one, so that a module holding it can stand in for `shortlist.router.pipeline`."""
 
+    embedder = None  # it ranks by words alone
+
     def __init__(self, engine: FakeEngine | None = None, scorer: PairScorer | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.info = INFO

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from own_folders import write_whole
+from own_folders import write_base, write_whole
 
 from shortlist.router import Router
 from shortlist.router.dataset import load_dataset
@@ -396,25 +396,3 @@ def test_the_script_runs_from_a_checkout(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| toole | 5 | 6 | ndcg@10 |" in done.stdout
     assert "0/1 sets done; toole bm25: 0/6 queries" in done.stderr
-
-
-def write_base(folder: Path) -> None:
-    """Writes a tiny random base as `training/fetch_base.py` writes the real one."""
-    from checkpoints import BERT_POSITIONS, HEADS, HIDDEN, INNER, LAYERS, random_weights, unigram_tokenizer
-    from own_folders import random_table
-    from safetensors.torch import save_file
-
-    rows = unigram_tokenizer().get_vocab_size()
-    folder.mkdir()
-    codes, scales = random_table(rows, HIDDEN)
-    save_file({"codes": codes, "scales": scales}, folder / "words.safetensors")
-    weights = {
-        name.removeprefix("bert."): tensor
-        for name, tensor in random_weights("bert", rows, BERT_POSITIONS, 2, 0).items()
-        if "word_embeddings" not in name and name.startswith(("bert.embeddings", "bert.encoder"))
-    }
-    save_file(weights, folder / "model.safetensors")
-    shape = {"num_hidden_layers": LAYERS, "hidden_size": HIDDEN, "num_attention_heads": HEADS}
-    sizes = {"intermediate_size": INNER, "vocab_size": rows, "max_position_embeddings": BERT_POSITIONS}
-    (folder / "config.json").write_text(json.dumps(shape | sizes))
-    unigram_tokenizer().save(str(folder / "tokenizer.json"))

@@ -35,22 +35,25 @@ from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import split_name
 
 CANDIDATES = 50
-SPARE = 15  # beyond the best, for when what answers is taken out
-RANDOM = 15
+SPARE = 12  # beyond the best, for when what answers is taken out
+RANDOM = 10
 COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 
 
 def main() -> None:
     """Gathers and saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data", "first-stage", "groups", "model", "out"):
+    parser.add_argument("--first-stage", type=Path, nargs="+", required=True, help="what mine.py kept, of all sets")
+    for name in ("data", "groups", "model", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--variant", help="of the model")
     parser.add_argument("--queries", type=int, default=20, help="per set")
     parser.add_argument("--column-queries", type=int, default=40, help="per set")
     options = parser.parse_args()
     router = load_router(options.model, options.variant)
-    first_stage = torch.load(options.first_stage, weights_only=True)
+    first_stage: dict[str, Any] = {}
+    for path in options.first_stage:
+        first_stage |= torch.load(path, weights_only=True)
     gathered: list[dict[str, Any]] = []
     for name, kept in first_stage.items():
         started = time.monotonic()
