@@ -22,10 +22,12 @@ DEPTHS = (1, 5, 10, 50)
 def main() -> None:
     """Fits, reports, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--evidence", type=Path, required=True)
+    parser.add_argument("--evidence", type=Path, nargs="+", required=True)
     parser.add_argument("--model", type=Path)
     options = parser.parse_args()
-    evidence = torch.load(options.evidence, weights_only=True)
+    evidence: dict[str, dict[str, Any]] = {}
+    for path in options.evidence:
+        evidence |= torch.load(path, weights_only=True)
     found = {weight: recalls(evidence, weight) for weight in WEIGHTS}
     names = list(found[WEIGHTS[0]])
     print(f"{'recall@' + '/'.join(map(str, DEPTHS)):<32}" + "".join(f"{weight:>22}" for weight in WEIGHTS))

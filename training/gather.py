@@ -57,7 +57,7 @@ def main() -> None:
     gathered: list[dict[str, Any]] = []
     for name, kept in first_stage.items():
         started = time.monotonic()
-        queries = random.Random(name).sample(kept["queries"], min(options.queries, len(kept["queries"])))
+        queries = random.Random(name).sample(kept["queries"], len(kept["queries"]))[: options.queries]
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         if [document.id for document in data.documents] != kept["ids"]:
             raise SystemExit(f"{name}: the first stage's evidence is of other documents")
