@@ -2,8 +2,8 @@
 
 Two steps for tools and for tables: the direction, by listwise likelihood over each query's candidates, every set
 weighing the same; then scale and bias, so that the score of the best candidate is the share of times that it is right,
-over whole catalogs, small ones, and ones without an answer. What it is worth is told by fitting on all sets but
-one and measuring on that one. The abstention threshold is the highest that 95 % of answerable queries pass.
+over whole catalogs and small ones. What it is worth is told by fitting on all sets but one and measuring on that one.
+The abstention threshold is the highest that 95 % of answerable queries pass.
 
     python training/fit_score.py --evidence build/train/evidence.pt --model router/models/shortlist-small
 """
@@ -27,8 +27,6 @@ FEATURES = ("logit", "cosine", "lexical_share", "lexical_match", "neighbour")
 COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
 CANDIDATES = 50
 ANSWERABLE = 0.95
-# Of the calibration's weight, what catalogs without an answer get.
-UNANSWERABLE_WEIGHT = 0.25
 KEEP_RATE = 0.4
 
 
@@ -122,25 +120,29 @@ def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
     """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(5,)`."""
-    weights = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0], requires_grad=True)
+    # In units in which all features spread alike, or the penalty would weigh on the cosine alone.
+    units = torch.tensor([1.0, 20.0, 2.0, 4.0, 2.0])
+    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0], requires_grad=True)
     found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
     share = set_shares(found)
 
     def loss() -> torch.Tensor:
-        losses = torch.stack([listwise(pool.features @ weights, pool.labels) for pool in found])
+        losses = torch.stack([listwise(pool.features @ (units * weights), pool.labels) for pool in found])
         return (share * losses).sum() + 1e-3 * weights.square().sum()
 
     minimise(loss, [weights])
-    return weights.detach()
+    return units * weights.detach()
 
 
 def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
     """Returns bias and weights `(6,)` by which the best candidate's score is how often it is right."""
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
+    # Catalogs without an answer stay out: with them a score would say how often callers ask for what is not there.
+    pools = [pool for pool in pools if pool.is_answerable]
     tops = [top(pool, direction) for pool in pools]
     values = torch.tensor([value for value, _ in tops])
     right = torch.tensor([is_right for _, is_right in tops])
-    share = set_shares(pools) * torch.tensor([1.0 if pool.is_answerable else UNANSWERABLE_WEIGHT for pool in pools])
+    share = set_shares(pools)
 
     def loss() -> torch.Tensor:
         return (share * F.binary_cross_entropy_with_logits(scale * values + bias, right, reduction="none")).sum()
