@@ -105,13 +105,13 @@ class DirectScorer:
             RequestCancelled: `cancel` was set before all pairs were scored; what was computed is lost.
             LimitExceeded: a pair is longer than the model's position table.
         """
-        logits, *cost = self._run(self._engine.run, pairs, cancel)
-        return PairScores(logits, *cost)
+        logits, num_tokens, queue_ms, infer_ms = self._run(self._engine.run, pairs, cancel)
+        return PairScores(logits, num_tokens, queue_ms, infer_ms)
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
         """Gives one unit vector per framed text; raises as `score`."""
-        vectors, *cost = self._run(self._engine.embed, texts, cancel)
-        return TextVectors(np.array(vectors, np.float32), *cost)
+        vectors, num_tokens, queue_ms, infer_ms = self._run(self._engine.embed, texts, cancel)
+        return TextVectors(np.array(vectors, np.float32), num_tokens, queue_ms, infer_ms)
 
     def _run(
         self, run: Callable[[Sequence[Pair]], list[_T]], pairs: Sequence[Pair], cancel: CancelToken | None
