@@ -121,19 +121,18 @@ class ItemSet:
         if embedder is None or not self.items:
             return FirstStage(shares, matches)
         weight = embedder.settings.lexical_weight
+        (query_vector,) = embedder.query_vectors([query], cancel)
         if self._vectors is None:
             found = self._embed(embedder, ranked(shares), max_new_vectors, cancel)
             seen = [(place, vector) for place, vector in enumerate(found) if vector is not None]
             if not seen:
                 return FirstStage(shares, matches, num_unseen=len(found))
             if len(seen) < len(found):
-                (query_vector,) = embedder.query_vectors([query], cancel)
                 some = np.stack([vector for _, vector in seen]) @ query_vector
                 cosines = np.full(len(found), some.min(), np.float32)
                 cosines[[place for place, _ in seen]] = some
                 return FirstStage(shares, matches, cosines, weight, len(found) - len(seen))
             self._vectors = np.stack([vector for _, vector in seen])
-        (query_vector,) = embedder.query_vectors([query], cancel)
         return FirstStage(shares, matches, self._vectors @ query_vector, weight)
 
     def links(self, place: int) -> frozenset[int]:

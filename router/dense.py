@@ -104,20 +104,22 @@ class Embedder:
         places = sorted(places)[:max_new]
         for start in range(0, len(places), _SLICE):
             part = places[start : start + _SLICE]
-            vectors = self._embed([self._document_ids(items[place], texts[place]) for place in part], cancel)
+            ids = self._document_ids([items[place] for place in part], [texts[place] for place in part])
+            vectors = self._embed(ids, cancel)
             made = [keys[place] for place in part]
             self._cache.put(made, vectors)
             known.update(zip(made, vectors, strict=True))
         return [known.get(key) for key in keys]
 
-    def _document_ids(self, item: Item, whole: str) -> TokenIds:
+    def _document_ids(self, items: Sequence[Item], wholes: Sequence[str]) -> list[TokenIds]:
+        """Encodes documents, whole where they fit the budget and written again within it where they do not."""
         budget = self._document_tokens
-        (ids,) = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64]])
-        if len(ids) > budget:
-            prefix = self._tokenizer.count(DOCUMENT_PREFIX)
-            text = item.write(self._tokenizer.count, budget - prefix)
-            (ids,) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
-        return ids[:budget]
+        encoded = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64] for whole in wholes])
+        room = budget - self._tokenizer.count(DOCUMENT_PREFIX)
+        for place in [place for place, ids in enumerate(encoded) if len(ids) > budget]:
+            text = items[place].write(self._tokenizer.count, room)
+            (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
+        return [ids[:budget] for ids in encoded]
 
     def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> Vector:
         framed: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]

@@ -213,7 +213,7 @@ class Router:
     def score_items(self, run: Run, items: ItemSet, pinned: Set[int], kind: str) -> tuple[list[Scored], DocumentScores]:
         """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`.
 
-        `kind` (tools, tables or columns) chooses how the evidence weighs.
+        `kind` (tools or tables) chooses how the evidence weighs.
         """
         places, evidence, scores = self.gather_evidence(run, items, pinned)
         weights = self._loaded.score_weights.get(kind)

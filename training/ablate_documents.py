@@ -1,8 +1,8 @@
 r"""Compares forms of a document on held-out queries: prose, compact, JSON, DDL, with and without their parts.
 
 Each query's pool is what answers it and its 40 nearest look-alikes. Forms are ranked by an encoder (give the untrained
-base's folder for an impartial judge: a trained model prefers the form that it was trained on) and, unless left out,
-by the model's cross-encoder.
+base's folder for an impartial judge: a trained model prefers the form that it was trained on), or with
+`--cross-encoder` by the model's cross-encoder instead.
 
     python training/ablate_documents.py --data DATA --groups build/train/fused.jsonl --model MODEL [--cross-encoder]
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -9,9 +10,25 @@ from pathlib import Path
 import torch
 from precision import MasterOptimizer
 
-__all__ = ["Progress", "schedule"]
+__all__ = ["Progress", "begin_run", "schedule"]
 
 LOG_SECONDS, SAVE_SECONDS = 60, 300
+
+
+def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Reads the command line with what every run is told, and readies torch and the run's folder."""
+    for name in ("data", "groups", "base", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--lr", type=float, default=1.5e-4)
+    parser.add_argument("--minutes", type=float, default=45, help="the schedule ends here, whatever was read by then")
+    parser.add_argument("--frozen-layers", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 def schedule(share: float, *, warm: float = 0.05) -> float:

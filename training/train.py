@@ -23,7 +23,7 @@ from base import fill, load_tokenizer, read_base
 from documents import Documents, Group, column_groups, draw_query, read_groups
 from export import FAST_LAYERS, averaged, load_cross_encoder
 from precision import MasterOptimizer
-from schedule import Progress, schedule
+from schedule import Progress, begin_run, schedule
 
 from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Pair, Tokenizer
@@ -56,23 +56,12 @@ class Example:
 def main() -> None:
     """Trains, logging a line a minute and saving a checkpoint every five."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data", "groups", "base", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument(
         "--start", type=Path, help="a run's folder, or a model folder, to begin with instead of the base"
     )
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
-    parser.add_argument("--lr", type=float, default=1.5e-4)
-    parser.add_argument("--minutes", type=float, default=50, help="the schedule ends here, whatever was read by then")
     parser.add_argument("--queries-per-step", type=int, default=8)
-    parser.add_argument("--frozen-layers", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    train(options)
+    train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:

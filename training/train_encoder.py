@@ -14,14 +14,13 @@ import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import load_base_encoder
 from documents import Documents, Group, draw_query, read_groups
 from precision import MasterOptimizer
-from schedule import Progress, schedule
+from schedule import Progress, begin_run, schedule
 
 from shortlist.router.attention import BucketedAttention
 from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
@@ -57,20 +56,9 @@ class Example:
 def main() -> None:
     """Trains, logging a line a minute and saving a checkpoint every five."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data", "groups", "base", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--lr", type=float, default=1.5e-4)
-    parser.add_argument("--minutes", type=float, default=40, help="the schedule ends here, whatever was read by then")
     parser.add_argument("--queries-per-set", type=int, default=32)
     parser.add_argument("--sets-per-step", type=int, default=2)
-    parser.add_argument("--frozen-layers", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    train(options)
+    train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:
