@@ -13,7 +13,7 @@ from shortlist.schemas.serialise import column_document
 
 from .candidates import Item, ItemSet, item_of_table
 from .run import Clock, Run
-from .selection import ColumnEvidence, ColumnWeights, Rules
+from .selection import ColumnEvidence, Rules
 
 if TYPE_CHECKING:
     from .pipeline import Router
@@ -37,15 +37,13 @@ class ScoredColumn:
     score: float
 
 
-def score_columns(
-    router: Router, question: str, tables: Sequence[Table], weights: ColumnWeights | None = None
-) -> list[ScoredColumn]:
-    """Scores every column of the tables, in order; `weights` are the model's own unless given."""
+def score_columns(router: Router, question: str, tables: Sequence[Table]) -> list[ScoredColumn]:
+    """Scores every column of the tables, in order."""
     places = [(place, at, column) for place, table in enumerate(tables) for at, column in enumerate(table.columns)]
-    chosen = weights or router.column_weights
+    weights = router.column_weights
     evidence = column_evidence(router, question, tables)
     return [
-        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", chosen.score(one))
+        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", weights.score(one))
         for (place, at, column), one in zip(places, evidence, strict=True)
     ]
 
@@ -66,12 +64,12 @@ def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> l
     """Gathers what is known of every column of the tables, in order; all of them go through the cross-encoder."""
     if not any(table.columns for table in tables):
         return []
-    _, of_tables, _ = router.gather_evidence(
-        Run(question, Rules(), 0, Clock()), ItemSet([item_of_table(table) for table in tables]), frozenset()
-    )
     columns = [(place, column) for place, table in enumerate(tables) for column in table.columns]
     run = Run(question, Rules(), 0, Clock())
-    _, of_columns, _ = router.gather_evidence(run, ItemSet(column_items(tables)), frozenset(), use_encoder=False)
+    of_tables, of_columns = (
+        router.gather_evidence(run, ItemSet(items), frozenset(), use_encoder=False)[1]
+        for items in ([item_of_table(table) for table in tables], column_items(tables))
+    )
     keys = [_key_columns(table) for table in tables]
     return [
         ColumnEvidence(one.logit, of_tables[place].logit, one.lexical_match, float(column.name.lower() in keys[place]))
