@@ -85,7 +85,7 @@ def _with_probe(router: Router) -> tuple[Router, tuple[float, ...]]:
     """Adds the model's scores and logits of a few tools and tables, and the head of a vector."""
     tools = _scores(router, parse_tools(_PROBE_TOOLS).tools, "tools")
     tables = _scores(router, parse_tables(_PROBE_TABLES).tables, "tables")
-    vector: list[Any] = router.embedder.query_vectors([_PROBE_QUERY])[0][:8].tolist() if router.embedder else []
+    vector: list[Any] = router.embedder.embed_queries([_PROBE_QUERY])[0].vector[:8].tolist() if router.embedder else []
     return router, tuple(round(value, 6) for value in (*tools, *tables, *vector))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,23 @@ import numpy.typing as npt
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import CountTokens, lexical_text, table_document, tool_document
 
-from .dense import Embedder
+from .coverage import coverage
+from .dense import Embedder, RetrievalSettings
 from .encoding import TokenIds, Tokenizer
 from .joins import find_links
 from .retrieval import Bm25
-from .scoring import CancelToken
+from .scoring import CancelToken, Embedded
+from .selection import Evidence
+
+if TYPE_CHECKING:
+    from .scoring import TokenVectors
 
 __all__ = ["Encoded", "FirstStage", "Item", "ItemSet", "item_of_table", "item_of_tool", "narrow", "ranked"]
 
 Values = npt.NDArray[np.float32]
+
+# Comparing the tokens of a document takes hundreds of times the products of comparing its vector.
+_MAX_COVERED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +85,33 @@ class FirstStage:
     """What the first stage knows of every item of a set, each array `(items,)`.
 
     `shares` are BM25's, as shares of the best item's; `matches` as shares of what a full match would score. `cosines`
-    are None without an encoder; `num_unseen` items had no vector yet and were given the lowest cosine.
+    are None without an encoder; `num_unseen` items had no vector yet and were given the lowest cosine. Of the best by
+    these, `query_coverage` says how much of the query's tokens the item meets and `document_coverage` the reverse;
+    the rest have the lowest of these. `scores` is what the items are narrowed by.
     """
 
     shares: Values
     matches: Values
+    scores: Values
     cosines: Values | None = None
-    lexical_weight: float = 1.0
+    query_coverage: Values | None = None
+    document_coverage: Values | None = None
     num_unseen: int = 0
 
-    @property
-    def scores(self) -> Values:
-        """What the items are narrowed by."""
-        return self.shares if self.cosines is None else self.cosines + np.float32(self.lexical_weight) * self.shares
+    def evidence(self, place: int) -> Evidence:
+        """Gathers what is known of one item; what is not known is 0, the logit among it."""
+
+        def at(values: Values | None) -> float:
+            return 0.0 if values is None else float(values[place])
+
+        return Evidence(
+            logit=0.0,
+            cosine=at(self.cosines),
+            lexical_share=at(self.shares),
+            lexical_match=at(self.matches),
+            query_coverage=at(self.query_coverage),
+            document_coverage=at(self.document_coverage),
+        )
 
 
 class ItemSet:
@@ -100,8 +123,10 @@ class ItemSet:
     def __init__(self, items: Sequence[Item], encoded: dict[int, Encoded] | None = None) -> None:
         self.items = items
         self._bm25: Bm25 | None = None
+        self._embedded: list[Embedded | None] | None = None
         self._vectors: Values | None = None
         self._links: list[frozenset[int]] | None = None
+        self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the same as pairs of places
         self._encoded: dict[int, Encoded] = {} if encoded is None else encoded
 
     def first_stage(
@@ -112,28 +137,58 @@ class ItemSet:
         max_new_vectors: int | None = None,
         cancel: CancelToken | None = None,
     ) -> FirstStage:
-        """Matches the query's words, and its vector where there is an embedder, with every item."""
+        """Matches the query's words, and its vectors where there is an embedder, with every item."""
         if self._bm25 is None:
             self._bm25 = Bm25([item.words for item in self.items])
         scores = self._bm25.scores(query)
         shares = scores / np.float32(max(float(scores.max()), 1e-9)) if len(scores) else scores
-        matches = scores / np.float32(max(self._bm25.best_possible(query), 1e-9))
+        by_words = FirstStage(shares, scores / np.float32(max(self._bm25.best_possible(query), 1e-9)), shares)
         if embedder is None or not self.items:
-            return FirstStage(shares, matches)
-        weight = embedder.settings.lexical_weight
-        (query_vector,) = embedder.query_vectors([query], cancel)
-        if self._vectors is None:
-            found = self._embed(embedder, ranked(shares), max_new_vectors, cancel)
-            seen = [(place, vector) for place, vector in enumerate(found) if vector is not None]
-            if not seen:
-                return FirstStage(shares, matches, num_unseen=len(found))
-            if len(seen) < len(found):
-                some = np.stack([vector for _, vector in seen]) @ query_vector
-                cosines = np.full(len(found), some.min(), np.float32)
-                cosines[[place for place, _ in seen]] = some
-                return FirstStage(shares, matches, cosines, weight, len(found) - len(seen))
-            self._vectors = np.stack([vector for _, vector in seen])
-        return FirstStage(shares, matches, self._vectors @ query_vector, weight)
+            return by_words
+        (asked,) = embedder.embed_queries([query], cancel)
+        embedded = self._embed(embedder, ranked(shares), max_new_vectors, cancel)
+        return self._compare(by_words, asked, embedded, embedder.settings)
+
+    def _compare(
+        self, by_words: FirstStage, asked: Embedded, embedded: Sequence[Embedded | None], settings: RetrievalSettings
+    ) -> FirstStage:
+        seen = [place for place, one in enumerate(embedded) if one is not None]
+        if not seen:
+            return replace(by_words, num_unseen=len(embedded))
+        vectors = self._vectors
+        if vectors is None:
+            vectors = np.stack([one.vector for one in embedded if one is not None])
+        if len(seen) == len(embedded):
+            self._vectors = vectors
+        cosines = _spread(vectors @ asked.vector, seen, len(embedded))
+        scores = cosines + np.float32(settings.lexical_weight) * by_words.shares
+        found = replace(by_words, cosines=cosines, scores=scores, num_unseen=len(embedded) - len(seen))
+        if asked.tokens is not None:
+            found = self._cover(found, asked.tokens, embedded, settings.coverage_weight)
+        return self._join(found, settings.join_weight)
+
+    def _cover(
+        self, found: FirstStage, asked: TokenVectors, embedded: Sequence[Embedded | None], weight: float
+    ) -> FirstStage:
+        """Compares tokens with the best so far."""
+        near = [place for place in ranked(found.scores) if embedded[place] is not None][:_MAX_COVERED]
+        documents = [one.tokens for place in near if (one := embedded[place]) is not None and one.tokens is not None]
+        of_query, of_document = (_spread(part, near, len(embedded)) for part in coverage(asked, documents))
+        scores = found.scores + np.float32(weight) * (of_query + of_document)
+        return replace(found, scores=scores, query_coverage=of_query, document_coverage=of_document)
+
+    def _join(self, found: FirstStage, weight: float) -> FirstStage:
+        """Draws tables up with the best of those they join with; one that joins with none counts as joined with any."""
+        if not weight or not any(item.references for item in self.items):
+            return found
+        if self._joined is None:
+            self._joined = np.array(
+                [(place, other) for place in range(len(self.items)) for other in self.links(place)], np.int64
+            ).reshape(-1, 2)
+        best = np.full(len(self.items), -np.inf, np.float32)
+        np.maximum.at(best, self._joined[:, 0], found.scores[self._joined[:, 1]])
+        best = np.where(np.isinf(best), found.scores.mean(), best)
+        return replace(found, scores=found.scores + np.float32(weight) * best)
 
     def links(self, place: int) -> frozenset[int]:
         """Returns the places of the tables that join with the one at `place`."""
@@ -143,12 +198,16 @@ class ItemSet:
 
     def _embed(
         self, embedder: Embedder, order: Sequence[int], max_new: int | None, cancel: CancelToken | None
-    ) -> list[Values | None]:
-        """Gives a vector to each item; where not all may be computed, those with the best words come first."""
-        vectors = embedder.document_vectors([self.items[place] for place in order], max_new=max_new, cancel=cancel)
-        by_place: list[Values | None] = [None] * len(order)
-        for place, vector in zip(order, vectors, strict=True):
-            by_place[place] = vector
+    ) -> Sequence[Embedded | None]:
+        """Gives each item's vectors; where not all may be computed, those with the best words come first."""
+        if self._embedded is not None:
+            return self._embedded
+        found = embedder.embed_documents([self.items[place] for place in order], max_new=max_new, cancel=cancel)
+        by_place: list[Embedded | None] = [None] * len(order)
+        for place, one in zip(order, found, strict=True):
+            by_place[place] = one
+        if all(one is not None for one in by_place):
+            self._embedded = by_place
         return by_place
 
     def encode(self, places: Sequence[int], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
@@ -170,6 +229,13 @@ def ranked(scores: Values) -> list[int]:
     """Returns all places, best first, ties by place."""
     order: list[int] = np.argsort(-scores, kind="stable").tolist()
     return order
+
+
+def _spread(values: Values, places: Sequence[int], total: int) -> Values:
+    """Gives values to all places: those that have none get the lowest."""
+    spread = np.full(total, values.min(), np.float32)
+    spread[places] = values
+    return spread
 
 
 def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:

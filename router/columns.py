@@ -67,8 +67,8 @@ def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> l
     columns = [(place, column) for place, table in enumerate(tables) for column in table.columns]
     run = Run(question, Rules(), 0, Clock())
     of_tables, of_columns = (
-        router.gather_evidence(run, ItemSet(items), frozenset(), use_encoder=False)[1]
-        for items in ([item_of_table(table) for table in tables], column_items(tables))
+        router.gather_evidence(run, items, frozenset(), items.first_stage(question, None))[1]
+        for items in (ItemSet([item_of_table(table) for table in tables]), ItemSet(column_items(tables)))
     )
     keys = [_key_columns(table) for table in tables]
     return [

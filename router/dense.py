@@ -9,18 +9,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from .encoding import Pair, TokenIds, Tokenizer
-from .scoring import CancelToken, PairScorer
+from .scoring import CancelToken, Embedded, PairScorer
 
 if TYPE_CHECKING:
     from .candidates import Item
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
-
-Vector = npt.NDArray[np.float32]
 
 # The encoder's inputs begin as those of its base did (e5; Wang et al. 2022, arXiv:2212.03533).
 QUERY_PREFIX = "query: "
@@ -32,24 +27,32 @@ _SLICE = 128
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings:
-    """How the first stage reads and weighs: the encoder's budget for a document, and what words add to a cosine.
+    """How the first stage reads and weighs: the encoder's budget for a document, and what else adds to a cosine.
 
-    The first stage ranks by cosine + `lexical_weight` × BM25's share of the best.
+    The first stage ranks by cosine + `lexical_weight` × BM25's share of the best; where the encoder has vectors of
+    tokens (`token_width` > 0), the best by that once more, with `coverage_weight` × the sum of both coverages. A table
+    that joins with others then gains `join_weight` × the best of theirs: questions need whole joins.
     """
 
     document_tokens: int
     lexical_weight: float
+    token_width: int = 0
+    coverage_weight: float = 0.0
+    join_weight: float = 0.0
 
 
 class VectorCache:
-    """Keeps the vectors of the documents seen last, by content; safe to share between threads."""
+    """Keeps the vectors of the documents seen last, by content; safe to share between threads.
 
-    def __init__(self, max_vectors: int = 65_536) -> None:
-        self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
+    A document of 96 tokens takes 14 KB, so a full cache about 450 MB.
+    """
+
+    def __init__(self, max_vectors: int = 32_768) -> None:
+        self._vectors: OrderedDict[bytes, Embedded] = OrderedDict()
         self._max_vectors = max_vectors
         self._lock = threading.Lock()
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
         """Returns those that are there."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
@@ -57,7 +60,7 @@ class VectorCache:
                 self._vectors.move_to_end(key)
         return found
 
-    def put(self, keys: Sequence[bytes], vectors: Vector) -> None:
+    def put(self, keys: Sequence[bytes], vectors: Sequence[Embedded]) -> None:
         """Keeps vectors, and forgets those used longest ago where they grow too many."""
         with self._lock:
             for key, vector in zip(keys, vectors, strict=True):
@@ -85,15 +88,15 @@ class Embedder:
         self._query_tokens = min(_MAX_QUERY_TOKENS, room)
         self._document_tokens = min(settings.document_tokens, room)
 
-    def query_vectors(self, queries: Sequence[str], cancel: CancelToken | None = None) -> Vector:
-        """Embeds queries; returns `(queries, width)`."""
+    def embed_queries(self, queries: Sequence[str], cancel: CancelToken | None = None) -> list[Embedded]:
+        """Gives each query's vectors."""
         ids = self._tokenizer.encode([QUERY_PREFIX + query for query in queries])
         return self._embed([one[: self._query_tokens] for one in ids], cancel)
 
-    def document_vectors(
+    def embed_documents(
         self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None
-    ) -> list[Vector | None]:
-        """Gives each item's vector `(width,)`, computing at most `max_new` that are not kept yet, the first ones.
+    ) -> list[Embedded | None]:
+        """Gives each item's vectors, computing those of at most `max_new` that are not kept yet, the first ones.
 
         Those left out are None.
         """
@@ -121,6 +124,6 @@ class Embedder:
             (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
         return [ids[:budget] for ids in encoded]
 
-    def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> Vector:
+    def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> list[Embedded]:
         framed: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]
-        return self._scorer.embed(framed, cancel=cancel).vectors
+        return self._scorer.embed(framed, cancel=cancel).texts

@@ -130,7 +130,7 @@ def rank(items: ItemSet, query: str, router: Router | None, method: str, candida
     order = ranked(found.scores)
     if method != "rerank":
         return Ranking(order)
-    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset(), kind)
+    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset(), kind, found)
     best = sorted(scored, key=lambda one: (-one.score, one.place))
     kept = {one.place for one in best}
     return Ranking(

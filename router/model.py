@@ -128,13 +128,24 @@ class CrossEncoder(_Trunk):
 
 
 class TextEncoder(_Trunk):
-    """Turns packed texts into unit vectors: the mean of the last layer's states, normalised."""
+    """Turns packed texts into unit vectors: the mean of the last layer's states, normalised.
 
-    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+    With a `token_width` it also gives each token a vector and a weight, by which texts are compared token by token.
+    """
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None, *, token_width: int = 0) -> None:
         super().__init__(config, words)
+        self.token_out = nn.Linear(config.hidden_size, token_width + 1) if token_width else None
 
     def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
         """Returns float32 vectors `(texts, hidden)` of length 1, in the batch's order."""
+        return self.encode(batch, attention)[0]
+
+    def encode(self, batch: PackedBatch, attention: AttentionBackend) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns the vectors, and float32 `(total_tokens, token_width + 1)` where the model has a token width.
+
+        A token's row is a vector of length 1, then its weight; the weights of one text sum to 1.
+        """
         attend = attention.plan(batch, self.embedding_norm.weight.dtype)
         hidden = self.embed(batch)
         for layer in self.layers:
@@ -142,4 +153,12 @@ class TextEncoder(_Trunk):
         lengths = torch.tensor(batch.lengths, device=hidden.device)
         owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
         sums = torch.zeros(len(lengths), hidden.shape[1], device=hidden.device).index_add(0, owner, hidden.float())
-        return F.normalize(sums, dim=-1)
+        vectors = F.normalize(sums, dim=-1)
+        if self.token_out is None:
+            return vectors, None
+        tokens = self.token_out(hidden).float()
+        # Within these bounds exp neither overflows nor vanishes, so no maximum per text is needed.
+        raised = torch.exp(tokens[:, -1].clamp(-20, 20))
+        totals = torch.zeros(len(lengths), device=hidden.device).index_add(0, owner, raised)
+        weights = (raised / totals[owner]).unsqueeze(-1)
+        return vectors, torch.cat([F.normalize(tokens[:, :-1], dim=-1), weights], -1)

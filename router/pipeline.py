@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,12 +210,14 @@ class Router:
         scored, scores = self.score_items(run, ItemSet(items), pinned, kind)
         return self._answer(run, items, scored, scores, parsed=parsed)
 
-    def score_items(self, run: Run, items: ItemSet, pinned: Set[int], kind: str) -> tuple[list[Scored], DocumentScores]:
+    def score_items(
+        self, run: Run, items: ItemSet, pinned: Set[int], kind: str, found: FirstStage | None = None
+    ) -> tuple[list[Scored], DocumentScores]:
         """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`.
 
-        `kind` (tools or tables) chooses how the evidence weighs.
+        `kind` (tools or tables) chooses how the evidence weighs; `found` is what the first stage found, where it ran.
         """
-        places, evidence, scores = self.gather_evidence(run, items, pinned)
+        places, evidence, scores = self.gather_evidence(run, items, pinned, found)
         weights = self._loaded.score_weights.get(kind)
         if weights and weights.neighbour:
             at = {place: index for index, place in enumerate(places)}
@@ -233,14 +235,14 @@ class Router:
         return self._loaded.column_weights
 
     def gather_evidence(
-        self, run: Run, items: ItemSet, pinned: Set[int], *, use_encoder: bool = True
+        self, run: Run, items: ItemSet, pinned: Set[int], found: FirstStage | None = None
     ) -> tuple[list[int], list[Evidence], DocumentScores]:
-        """Runs both stages; returns the places that were kept and what is known of each.
+        """Runs both stages, the first only where its findings are not given.
 
-        Without `use_encoder` the first stage goes by words alone.
+        Returns the places that were kept and what is known of each.
         """
         with run.clock.stage("retrieve"):
-            found = self._first_stage(run, items) if use_encoder else items.first_stage(run.query, None)
+            found = found or self._first_stage(run, items)
             places = narrow(found.scores, run.max_candidates, sorted(pinned))
         run.warnings += narrowing_warnings(found, places)
         window = self._window(None, None, 0)
@@ -250,10 +252,8 @@ class Router:
             encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
         run.truncated += truncations(items.items, places, encoded)
         scores = self._score(run, query_ids, [document.ids for document in encoded], window)
-        cosines = found.cosines if found.cosines is not None else [0.0] * len(items.items)
         evidence = [
-            Evidence(logit, float(cosines[place]), float(found.shares[place]), float(found.matches[place]))
-            for place, logit in zip(places, scores.logits, strict=True)
+            replace(found.evidence(place), logit=logit) for place, logit in zip(places, scores.logits, strict=True)
         ]
         return places, evidence, scores
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from shortlist.schemas.errors import LimitExceeded
@@ -16,13 +14,12 @@ from shortlist.schemas.errors import LimitExceeded
 from .attention import AttentionBackend
 from .encoding import Pair
 from .model import CrossEncoder, TextEncoder
-from .packing import pack, plan_batches
-from .scoring import CancelToken, PairScores, TextVectors
+from .packing import PackedBatch, pack, plan_batches
+from .scoring import CancelToken, Embedded, PairScores, TextVectors
 
 __all__ = ["DirectScorer", "Engine", "default_batch_tokens"]
 
 _T = TypeVar("_T")
-Vector = npt.NDArray[np.float32]
 
 
 def default_batch_tokens(device: torch.device) -> int:
@@ -60,25 +57,31 @@ class Engine:
         Raises:
             LimitExceeded: a pair is longer than the model's position table.
         """
-        return self._in_order(self.model, pairs, lambda output: output.tolist())
+        return self._in_order(pairs, lambda batch: self.model(batch, self.attention).tolist())
 
-    def embed(self, texts: Sequence[Pair]) -> list[Vector]:
-        """Computes one float32 unit vector `(width,)` per framed text, in order; raises as `run`."""
+    def embed(self, texts: Sequence[Pair]) -> list[Embedded]:
+        """Computes the vectors of each framed text, in order; raises as `run`."""
+        return self._in_order(texts, self._encode)
+
+    def _encode(self, batch: PackedBatch) -> list[Embedded]:
         if self.encoder is None:
             raise RuntimeError("the model has no encoder")  # callers ask `encoder` first: a defect of ours
-        return self._in_order(self.encoder, texts, lambda output: list(output.float().cpu().numpy()))
+        vectors, tokens = self.encoder.encode(batch, self.attention)
+        alone = list(vectors.cpu().numpy())
+        if tokens is None:
+            return [Embedded(vector) for vector in alone]
+        parts = torch.split(tokens.half().cpu(), list(batch.lengths))
+        # A copy: a view would keep the whole batch alive for as long as one text is remembered.
+        return [Embedded(vector, part.numpy().copy()) for vector, part in zip(alone, parts, strict=True)]
 
-    def _in_order(
-        self, model: CrossEncoder | TextEncoder, pairs: Sequence[Pair], read: Callable[[torch.Tensor], list[_T]]
-    ) -> list[_T]:
+    def _in_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:
         if not pairs:
             return []
         # Longest first: attention that groups neighbours of like length then pads next to nothing.
         order = sorted(range(len(pairs)), key=lambda index: (-len(pairs[index]), index))
         self._check_length(len(pairs[order[0]]))
         with torch.inference_mode():
-            batch = pack([pairs[index] for index in order]).to(self.device)
-            ordered = read(model(batch, self.attention))
+            ordered = compute(pack([pairs[index] for index in order]).to(self.device))
         places = sorted(range(len(order)), key=order.__getitem__)
         return [ordered[place] for place in places]
 
@@ -105,13 +108,11 @@ class DirectScorer:
             RequestCancelled: `cancel` was set before all pairs were scored; what was computed is lost.
             LimitExceeded: a pair is longer than the model's position table.
         """
-        logits, num_tokens, queue_ms, infer_ms = self._run(self._engine.run, pairs, cancel)
-        return PairScores(logits, num_tokens, queue_ms, infer_ms)
+        return PairScores(*self._run(self._engine.run, pairs, cancel))
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives one unit vector per framed text; raises as `score`."""
-        vectors, num_tokens, queue_ms, infer_ms = self._run(self._engine.embed, texts, cancel)
-        return TextVectors(np.array(vectors, np.float32), num_tokens, queue_ms, infer_ms)
+        """Gives the vectors of each framed text; raises as `score`."""
+        return TextVectors(*self._run(self._engine.embed, texts, cancel))
 
     def _run(
         self, run: Callable[[Sequence[Pair]], list[_T]], pairs: Sequence[Pair], cancel: CancelToken | None

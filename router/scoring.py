@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from shortlist.router.encoding import Pair
 
-    Vectors = npt.NDArray[np.float32]
+    Vector = npt.NDArray[np.float32]
+    TokenVectors = npt.NDArray[np.float16]
 
-__all__ = ["CancelToken", "PairScorer", "PairScores", "TextVectors"]
+__all__ = ["CancelToken", "Embedded", "PairScorer", "PairScores", "TextVectors"]
 
 
 class CancelToken:
@@ -96,10 +97,21 @@ class PairScores:
 
 
 @dataclass(frozen=True, slots=True)
-class TextVectors:
-    """The vectors of some texts, `(texts, width)` in their order; the other fields as in `PairScores`."""
+class Embedded:
+    """One text's unit vector `(width,)`, and its tokens' `(tokens, token_width + 1)`: unit vectors, then the weights.
 
-    vectors: Vectors
+    `tokens` is None where the encoder has no vectors of tokens.
+    """
+
+    vector: Vector
+    tokens: TokenVectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """The vectors of some texts in their order; the other fields as in `PairScores`."""
+
+    texts: list[Embedded]
     num_tokens: int
     queue_ms: float
     infer_ms: float
@@ -117,7 +129,7 @@ class PairScorer(Protocol):
         ...
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives one unit vector per framed text; only where the model has an encoder.
+        """Gives the vectors of each framed text; only where the model has an encoder.
 
         Raises:
             RequestCancelled: `cancel` was set before all texts were embedded.

@@ -25,6 +25,7 @@ class Evidence:
     """What is known of one candidate: the cross-encoder's logit, the encoder's cosine, and two measures of its words.
 
     `lexical_share` is BM25's score as a share (0..1) of the best candidate's, `lexical_match` as one of a full match;
+    `query_coverage` is how much of the query's tokens the candidate meets, `document_coverage` the reverse (-1..1);
     `neighbour` is the best score, before this term, of the candidates that it joins with (0 where there are none).
     """
 
@@ -32,6 +33,8 @@ class Evidence:
     cosine: float = 0.0
     lexical_share: float = 0.0
     lexical_match: float = 0.0
+    query_coverage: float = 0.0
+    document_coverage: float = 0.0
     neighbour: float = 0.0
 
 
@@ -44,6 +47,8 @@ class ScoreWeights:
     cosine: float = 0.0
     lexical_share: float = 0.0
     lexical_match: float = 0.0
+    query_coverage: float = 0.0
+    document_coverage: float = 0.0
     neighbour: float = 0.0
 
 
@@ -105,6 +110,8 @@ def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
         + weights.cosine * evidence.cosine
         + weights.lexical_share * evidence.lexical_share
         + weights.lexical_match * evidence.lexical_match
+        + weights.query_coverage * evidence.query_coverage
+        + weights.document_coverage * evidence.document_coverage
         + weights.neighbour * evidence.neighbour
     )
 

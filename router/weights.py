@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -39,8 +39,6 @@ __all__ = [
     "write_folder",
     "write_layers",
 ]
-
-_M = TypeVar("_M", CrossEncoder, TextEncoder)
 
 FORMAT = 1
 _DESCRIPTION = "shortlist.json"
@@ -99,11 +97,15 @@ def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> L
         tokenizer = beside.submit(FastTokenizer.from_file, path)
         words = _read_words(folder, config.vocabulary_size)
         layers = f"layers-{variant}.safetensors" if variant else "layers.safetensors"
-        model = _on_meta(CrossEncoder, replace(config, num_layers=chosen.get("num_layers", config.num_layers)))
+        num_layers = chosen.get("num_layers", config.num_layers)
+        with torch.device("meta"):
+            model = CrossEncoder(replace(config, num_layers=num_layers), torch.nn.Identity())
         _fill(model, words, folder / layers)
         encoder = None
         if "retrieval" in described:
-            encoder = _on_meta(TextEncoder, config)
+            with torch.device("meta"):
+                width = described["retrieval"].get("token_width", 0)
+                encoder = TextEncoder(config, torch.nn.Identity(), token_width=width)
             _fill(encoder, words, folder / "encoder.safetensors")
         fast = tokenizer.result()
     return LoadedModel(
@@ -127,11 +129,6 @@ def _variant(folder: Path, described: Mapping[str, Any], name: str | None) -> Ma
     if name not in variants:
         raise UnsupportedModel(f"{folder} has no variant {name!r}; it has: {', '.join(variants) or 'none'}")
     return variants[name]
-
-
-def _on_meta(kind: type[_M], config: ModelConfig) -> _M:
-    with torch.device("meta"):
-        return kind(config, words=torch.nn.Identity())
 
 
 def _fill(model: CrossEncoder | TextEncoder, words: QuantizedEmbedding, path: Path) -> None:

@@ -126,7 +126,7 @@ def _load_warm(load_router: Callable[[], Router]) -> tuple[Router, BatchingScore
     scorer = BatchingScorer(router.engine)
     router = router.with_scorer(scorer)
     if router.embedder is not None:
-        router.embedder.query_vectors(["warm up"])
+        router.embedder.embed_queries(["warm up"])
     router.rerank("warm up", ["The first request pays for what the device prepares once; this one is it."])
     return router, scorer
 

@@ -56,11 +56,9 @@ class BatchingScorer:
         return PairScores(job.outputs, job.num_tokens, *job.cost_ms())
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives one unit vector per framed text, in order; waits its turn and raises as `score` does."""
-        import numpy as np  # the service's contract is testable without it
-
+        """Gives the vectors of each framed text, in order; waits its turn and raises as `score` does."""
         job = self._do(_Job(texts, cancel or CancelToken(), embeds=True))
-        return TextVectors(np.array(job.outputs, np.float32), job.num_tokens, *job.cost_ms())
+        return TextVectors(job.outputs, job.num_tokens, *job.cost_ms())
 
     def _do(self, job: _Job) -> _Job:
         job.cancel.raise_if_cancelled()

@@ -112,9 +112,11 @@ def random_model(
     return _randomize(CrossEncoder(_random_config(max_pair_tokens, num_layers)), dtype, seed=7)
 
 
-def random_encoder(dtype: torch.dtype = torch.float32, *, max_pair_tokens: int = 96) -> TextEncoder:
+def random_encoder(
+    dtype: torch.dtype = torch.float32, *, max_pair_tokens: int = 96, token_width: int = 0
+) -> TextEncoder:
     """Makes an encoder of 100 pieces with the same weights every time."""
-    return _randomize(TextEncoder(_random_config(max_pair_tokens, LAYERS)), dtype, seed=8)
+    return _randomize(TextEncoder(_random_config(max_pair_tokens, LAYERS), token_width=token_width), dtype, seed=8)
 
 
 def _random_config(max_pair_tokens: int, num_layers: int) -> ModelConfig:

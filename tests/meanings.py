@@ -10,19 +10,21 @@ import numpy.typing as npt
 from own_folders import own_tokenizer
 
 from shortlist.router.encoding import Pair, Tokenizer
-from shortlist.router.scoring import CancelToken, PairScores, TextVectors
+from shortlist.router.scoring import CancelToken, Embedded, PairScores, TextVectors
 
 
 @dataclass
 class Meanings:
     """Embeds a text as the sum of its known words' vectors, any other text as `otherwise`; pairs score likewise.
 
-    A pair's logit is the sum of the numbers of the words in it, query and document together.
+    A pair's logit is the sum of the numbers of the words in it, query and document together. With `has_tokens` a
+    text's tokens are its known words, each of the same weight.
     """
 
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     otherwise: tuple[float, ...] = (1.0, 0.0, 0.0)
     logits: Mapping[str, float] = field(default_factory=dict)
+    has_tokens: bool = False
     tokenizer: Tokenizer = field(default_factory=own_tokenizer)
     embedded: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
@@ -38,8 +40,14 @@ class Meanings:
         read = [self.tokenizer.decode(text.input_ids) for text in texts]
         self.embedded += read
         self.lengths += map(len, texts)
-        vectors = np.array([self._vector(text) for text in read], np.float32).reshape(len(read), -1)
+        vectors = [Embedded(self._vector(text), self._tokens(text)) for text in read]
         return TextVectors(vectors, sum(map(len, texts)), 0.0, 0.0)
+
+    def _tokens(self, text: str) -> npt.NDArray[np.float16] | None:
+        if not self.has_tokens:
+            return None
+        known = [vector for word, vector in self.vectors.items() if word in text] or [self.otherwise]
+        return np.array([[*vector, 1 / len(known)] for vector in known], np.float16)
 
     def _vector(self, text: str) -> npt.NDArray[np.float32]:
         known = [vector for word, vector in self.vectors.items() if word in text]

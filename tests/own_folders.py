@@ -31,7 +31,8 @@ DESCRIPTION = {
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
     "defaults": {"default_query_tokens": 24, "default_pair_tokens": 80, "document_tokens": 40},
 }
-RETRIEVAL = {"document_tokens": 32, "lexical_weight": 0.5}
+TOKEN_WIDTH = 8
+RETRIEVAL = {"document_tokens": 32, "lexical_weight": 0.5, "token_width": TOKEN_WIDTH, "coverage_weight": 0.5}
 FAST = {"name": "tiny-fast", "num_layers": 1, "score_weights": {"tools": {"bias": 0.25, "logit": 1.5}}}
 
 
@@ -63,7 +64,7 @@ def write(folder: Path, model: CrossEncoder, *, num_word_files: int = 2, **descr
 
 def write_whole(folder: Path, **described: object) -> Written:
     """Writes a folder with an encoder and the variant ``fast``."""
-    model, encoder, fast = random_model(), random_encoder(), random_model(num_layers=1)
+    model, encoder, fast = random_model(), random_encoder(token_width=TOKEN_WIDTH), random_model(num_layers=1)
     write(folder, model, **described)
     write_layers(folder / "encoder.safetensors", encoder)
     write_layers(folder / "layers-fast.safetensors", fast)

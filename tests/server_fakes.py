@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings
-from shortlist.router.scoring import CancelToken, PairScorer, PairScores, TextVectors
+from shortlist.router.scoring import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
@@ -48,10 +48,13 @@ class FakeEngine:
         self._enter("score", pairs)
         return [overlap(pair.query, pair.chunk) for pair in pairs]
 
-    def embed(self, texts: Sequence[FakePair]) -> list[list[float]]:
+    def embed(self, texts: Sequence[FakePair]) -> list[Embedded]:
         """Gives a text the share of words as in `run`, and its length, for a vector."""
+        import numpy as np  # a server process made of these fakes starts without it
+
         self._enter("embed", texts)
-        return [[overlap(text.query, text.chunk), float(len(text))] for text in texts]
+        made = [[overlap(text.query, text.chunk), float(len(text))] for text in texts]
+        return [Embedded(np.array(vector, np.float32)) for vector in made]
 
     def _enter(self, kind: str, pairs: Sequence[FakePair]) -> None:
         self.kinds.append(kind)
@@ -80,9 +83,7 @@ class DirectScorer:
         return PairScores(self.engine.run(pairs), sum(map(len, pairs)), 0.0, 0.0)
 
     def embed(self, texts: Sequence[FakePair], *, cancel: CancelToken | None = None) -> TextVectors:
-        import numpy as np  # a server process made of these fakes starts without it
-
-        return TextVectors(np.array(self.engine.embed(texts), np.float32), sum(map(len, texts)), 0.0, 0.0)
+        return TextVectors(self.engine.embed(texts), sum(map(len, texts)), 0.0, 0.0)
 
 
 INFO = ModelInfo(

@@ -385,7 +385,7 @@ def test_the_base_folder_is_made_of_the_base(tmp_path: Path) -> None:
     assert (router.info.name, router.info.version) == ("multilingual-e5-small", "base")
     assert router.embedder is not None
     assert router.embedder.settings.lexical_weight == 0
-    np.testing.assert_allclose(np.linalg.norm(router.embedder.query_vectors(["an email"])), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(router.embedder.embed_queries(["an email"])[0].vector), 1, atol=1e-5)
     assert not (tmp_path / "out.part").exists()
 
 

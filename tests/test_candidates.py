@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meanings import Meanings
 
-from shortlist.router.candidates import ItemSet, item_of_tool, narrow, ranked
+from shortlist.router.candidates import ItemSet, item_of_table, item_of_tool, narrow, ranked
 from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
-from shortlist.schemas.document import Tool
+from shortlist.schemas.document import ForeignKey, Table, Tool
 
 DOCUMENTS = ["send email", "send invoice, email email", "list orders"]
 WEIGHT = 0.5
@@ -140,6 +142,48 @@ def test_later_requests_see_more_until_all_is_seen(scorer: Meanings) -> None:
     assert unseen == [1, 0, 0]
     expected = items_of(["orders", "send", "email", "invoice email"]).first_stage("email", embedder_of(scorer))
     assert items.first_stage("email", embedder).scores.tolist() == pytest.approx(expected.scores.tolist(), abs=1e-6)
+
+
+def test_a_query_of_two_wishes_meets_both_documents_by_their_tokens() -> None:
+    scorer = Meanings(VECTORS, has_tokens=True)
+    settings = RetrievalSettings(64, 0.0, token_width=3, coverage_weight=1.0)
+    embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
+
+    found = items_of(["send", "orders", "email"]).first_stage("send orders", embedder)
+
+    assert found.query_coverage is not None
+    assert found.document_coverage is not None
+    assert found.cosines is not None
+    assert found.query_coverage.tolist() == pytest.approx([0.5, 0.5, 0.4], abs=2e-3)
+    assert found.document_coverage.tolist() == pytest.approx([1, 1, 0.8], abs=2e-3)
+    expected = found.cosines + found.query_coverage + found.document_coverage
+    assert found.scores.tolist() == pytest.approx(expected.tolist())
+
+
+def test_only_the_nearest_are_compared_by_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortlist.router.candidates._MAX_COVERED", 2)
+    scorer = Meanings(VECTORS, has_tokens=True)
+
+    found = items_of(["send", "email", "invoice email"]).first_stage("email", embedder_of(scorer))
+
+    assert found.document_coverage is not None
+    assert found.document_coverage.tolist() == pytest.approx([0.8, 1, 0.8], abs=2e-3)
+
+
+def test_a_table_is_drawn_up_by_the_best_it_joins_with(scorer: Meanings) -> None:
+    joined = Table("invoice", foreign_keys=(ForeignKey(("x",), "orders", ("x",)),))
+    items = ItemSet(
+        [item_of_table(replace(t, index=i)) for i, t in enumerate((joined, Table("orders"), Table("send")))]
+    )
+    settings = RetrievalSettings(64, 0.0, join_weight=0.5)
+    embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
+
+    found = items.first_stage("orders", embedder)
+
+    assert found.cosines is not None
+    invoice, orders, send = found.cosines.tolist()
+    usual = (invoice + orders + send) / 3
+    assert found.scores.tolist() == pytest.approx([invoice + orders / 2, orders + invoice / 2, send + usual / 2])
 
 
 def test_places_are_ranked_by_score_then_place() -> None:

@@ -12,7 +12,7 @@ from meanings import Meanings
 from shortlist.router.candidates import Item, item_of_tool
 from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
 from shortlist.router.encoding import Pair
-from shortlist.router.scoring import CancelToken, TextVectors
+from shortlist.router.scoring import CancelToken, Embedded, TextVectors
 from shortlist.schemas.document import Tool
 from shortlist.schemas.errors import RequestCancelled
 
@@ -58,21 +58,23 @@ def scorer() -> Meanings:
 
 
 def test_documents_have_their_vectors_in_order(scorer: Meanings) -> None:
-    vectors = embedder_of(scorer).document_vectors(tools("email", "ping", "orders", "email"))
+    embedded = embedder_of(scorer).embed_documents(tools("email", "ping", "orders", "email"))
 
     expected = [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
-    assert [vector is not None and vector.tolist() for vector in vectors] == expected
+    assert [one is not None and one.vector.tolist() for one in embedded] == expected
 
 
 def test_queries_have_their_vectors_in_order(scorer: Meanings) -> None:
-    assert embedder_of(scorer).query_vectors(["orders", "email"]).tolist() == [[0, 0, 1], [0, 1, 0]]
+    embedded = embedder_of(scorer).embed_queries(["orders", "email"])
+
+    assert [one.vector.tolist() for one in embedded] == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_a_text_reads_otherwise_as_a_query_than_as_a_document(scorer: Meanings) -> None:
     embedder = embedder_of(scorer)
 
-    embedder.query_vectors(["email"])
-    embedder.document_vectors([written("email", "email")])
+    embedder.embed_queries(["email"])
+    embedder.embed_documents([written("email", "email")])
 
     query, document = scorer.embedded
     assert query != document
@@ -81,24 +83,24 @@ def test_a_text_reads_otherwise_as_a_query_than_as_a_document(scorer: Meanings) 
 
 
 def test_no_documents_have_no_vectors(scorer: Meanings) -> None:
-    assert embedder_of(scorer).document_vectors([]) == []
+    assert embedder_of(scorer).embed_documents([]) == []
     assert scorer.embedded == []
 
 
 def test_a_document_is_embedded_once_for_many_requests(scorer: Meanings) -> None:
     embedder = embedder_of(scorer)
 
-    first, second = (embedder.document_vectors(tools("email", "ping")) for _ in range(2))
+    first, second = (embedder.embed_documents(tools("email", "ping")) for _ in range(2))
 
     assert len(scorer.embedded) == 2
-    np.testing.assert_array_equal(np.stack([one for one in first if one is not None]), second)
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True, True]
 
 
 def test_a_cache_serves_several_embedders(scorer: Meanings) -> None:
     cache = VectorCache()
 
-    embedder_of(scorer, cache).document_vectors(tools("email", "ping"))
-    embedder_of(scorer, cache).document_vectors(tools("orders", "ping"))
+    embedder_of(scorer, cache).embed_documents(tools("email", "ping"))
+    embedder_of(scorer, cache).embed_documents(tools("orders", "ping"))
 
     assert len(scorer.embedded) == 3
 
@@ -106,7 +108,7 @@ def test_a_cache_serves_several_embedders(scorer: Meanings) -> None:
 def test_documents_are_known_by_their_content(scorer: Meanings) -> None:
     one, other = Tool("email", "attach an invoice", index=1), Tool("email", "attach an invoice", source="x", index=7)
 
-    embedder_of(scorer).document_vectors([item_of_tool(one), item_of_tool(other)])
+    embedder_of(scorer).embed_documents([item_of_tool(one), item_of_tool(other)])
 
     assert len(scorer.embedded) == 1
 
@@ -114,14 +116,14 @@ def test_documents_are_known_by_their_content(scorer: Meanings) -> None:
 def test_a_changed_document_is_embedded_anew(scorer: Meanings) -> None:
     embedder = embedder_of(scorer)
 
-    embedder.document_vectors([item_of_tool(Tool("email", "attach an invoice"))])
-    embedder.document_vectors([item_of_tool(Tool("email", "list the orders"))])
+    embedder.embed_documents([item_of_tool(Tool("email", "attach an invoice"))])
+    embedder.embed_documents([item_of_tool(Tool("email", "list the orders"))])
 
     assert len(scorer.embedded) == 2
 
 
 def test_at_most_max_new_are_computed_the_first_ones(scorer: Meanings) -> None:
-    vectors = embedder_of(scorer).document_vectors(tools("email", "email", "ping", "orders", "city"), max_new=2)
+    vectors = embedder_of(scorer).embed_documents(tools("email", "email", "ping", "orders", "city"), max_new=2)
 
     assert [vector is not None for vector in vectors] == [True, True, True, False, False]
     assert len(scorer.embedded) == 2
@@ -130,7 +132,7 @@ def test_at_most_max_new_are_computed_the_first_ones(scorer: Meanings) -> None:
 def test_later_requests_go_on_where_an_earlier_one_stopped(scorer: Meanings) -> None:
     embedder, items = embedder_of(scorer), tools("email", "ping", "orders", "city", "date")
 
-    known = [sum(vector is not None for vector in embedder.document_vectors(items, max_new=2)) for _ in range(4)]
+    known = [sum(vector is not None for vector in embedder.embed_documents(items, max_new=2)) for _ in range(4)]
 
     assert known == [2, 4, 5, 5]
     assert len(scorer.embedded) == 5
@@ -141,10 +143,10 @@ def test_a_cancelled_request_leaves_what_was_finished_to_the_next() -> None:
     embedder = embedder_of(scorer)
 
     with pytest.raises(RequestCancelled):
-        embedder.document_vectors(items, cancel=scorer.token)
+        embedder.embed_documents(items, cancel=scorer.token)
 
     finished = len(scorer.embedded)
-    vectors = embedder.document_vectors(items)
+    vectors = embedder.embed_documents(items)
     assert 0 < finished < len(items)
     assert len(scorer.embedded) == len(set(scorer.embedded)) == len(items)
     assert all(vector is not None for vector in vectors)
@@ -153,13 +155,13 @@ def test_a_cancelled_request_leaves_what_was_finished_to_the_next() -> None:
 def test_a_document_over_the_budget_is_written_again_within_it(scorer: Meanings) -> None:
     whole, fitting = "list the orders " * 40, "orders"
 
-    (vector,) = embedder_of(scorer).document_vectors([written(whole, fitting)])
+    (embedded,) = embedder_of(scorer).embed_documents([written(whole, fitting)])
 
     (text,) = scorer.embedded
     assert text.endswith(fitting)
     assert "list" not in text
-    assert vector is not None
-    assert vector.tolist() == [0, 0, 1]
+    assert embedded is not None
+    assert embedded.vector.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -171,24 +173,24 @@ def test_a_document_over_the_budget_is_written_again_within_it(scorer: Meanings)
     ids=["written_again", "cut"],
 )
 def test_no_document_is_longer_than_its_budget(scorer: Meanings, item: Item) -> None:
-    embedder_of(scorer).document_vectors([item])
+    embedder_of(scorer).embed_documents([item])
 
     (length,) = scorer.lengths
     assert SETTINGS.document_tokens // 2 < length <= SETTINGS.document_tokens + NUM_SPECIAL
 
 
 def test_a_document_within_the_budget_is_read_whole(scorer: Meanings) -> None:
-    embedder_of(scorer).document_vectors([written("list the open orders", "nothing")])
+    embedder_of(scorer).embed_documents([written("list the open orders", "nothing")])
 
     assert scorer.embedded[0].endswith("list the open orders")
 
 
 def test_a_lone_surrogate_is_embedded_like_any_text(scorer: Meanings) -> None:
-    assert embedder_of(scorer).document_vectors([written("email \ud800", "email")])[0] is not None
+    assert embedder_of(scorer).embed_documents([written("email \ud800", "email")])[0] is not None
 
 
-def keyed(*names: str) -> tuple[list[bytes], np.ndarray]:
-    return [name.encode() for name in names], np.array([[len(name)] for name in names], np.float32)
+def keyed(*names: str) -> tuple[list[bytes], list[Embedded]]:
+    return [name.encode() for name in names], [Embedded(np.array([len(name)], np.float32)) for name in names]
 
 
 def kept(cache: VectorCache, *names: str) -> list[str]:
@@ -201,7 +203,7 @@ def test_a_cache_gives_back_what_it_was_given() -> None:
     cache.put(*keyed("a", "bb"))
 
     found = cache.get([b"bb", b"c", b"a"])
-    assert {key: vector.tolist() for key, vector in found.items()} == {b"a": [1], b"bb": [2]}
+    assert {key: one.vector.tolist() for key, one in found.items()} == {b"a": [1], b"bb": [2]}
 
 
 def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
@@ -215,6 +217,6 @@ def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
 
 
 def test_more_than_the_cache_holds_are_still_all_returned(scorer: Meanings) -> None:
-    vectors = embedder_of(scorer, VectorCache(max_vectors=1)).document_vectors(tools("email", "ping", "orders"))
+    vectors = embedder_of(scorer, VectorCache(max_vectors=1)).embed_documents(tools("email", "ping", "orders"))
 
     assert all(vector is not None for vector in vectors)

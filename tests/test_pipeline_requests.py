@@ -13,7 +13,7 @@ from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, too
 
 from shortlist.router import Message, Router
 from shortlist.router.encoding import Pair
-from shortlist.router.scoring import CancelToken, PairScores, TextVectors
+from shortlist.router.scoring import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ModelNotFound, RequestCancelled
 
 
@@ -33,7 +33,7 @@ class ConstantScorer:
         return PairScores([0.0] * len(pairs), 7, 1.5, 2.5)
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        return TextVectors(np.ones((len(texts), 1), np.float32), 7, 1.5, 2.5)
+        return TextVectors([Embedded(np.ones(1, np.float32))] * len(texts), 7, 1.5, 2.5)
 
 
 def test_a_selection_says_which_model_made_it(router: Router, tiny_model_dir: Path) -> None:

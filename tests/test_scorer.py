@@ -12,7 +12,7 @@ from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Pair
 from shortlist.router.packing import pack
 from shortlist.router.scorer import DirectScorer, Engine
-from shortlist.router.scoring import CancelToken
+from shortlist.router.scoring import CancelToken, Embedded
 from shortlist.schemas.errors import LimitExceeded, RequestCancelled
 
 CPU = torch.device("cpu")
@@ -81,28 +81,43 @@ def test_the_direct_scorer_embeds_in_the_order_of_the_texts() -> None:
 
     embedded = DirectScorer(engine).embed(texts)
 
-    alone = np.stack([engine.embed([text])[0] for text in texts])
-    assert embedded.vectors.dtype == np.float32
-    assert embedded.vectors.shape == (len(texts), HIDDEN)
-    np.testing.assert_allclose(embedded.vectors, alone, atol=1e-5)
+    together = np.stack([one.vector for one in embedded.texts])
+    alone = np.stack([engine.embed([text])[0].vector for text in texts])
+    assert together.dtype == np.float32
+    assert together.shape == (len(texts), HIDDEN)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
     assert embedded.num_tokens == sum(map(len, texts))
 
 
 def test_an_engine_embeds_in_the_order_of_the_texts() -> None:
     texts = random_texts([6, 30, 12])
 
-    vectors = encoding_engine().embed(texts)
+    vectors = [one.vector for one in encoding_engine().embed(texts)]
 
     with torch.inference_mode():
         expected = random_encoder()(pack(texts), BucketedAttention()).numpy()
     np.testing.assert_allclose(np.stack(vectors), expected, atol=1e-5)
 
 
+def test_an_engine_keeps_each_texts_own_tokens() -> None:
+    texts = random_texts([6, 30, 12])
+    engine = Engine(
+        random_model(), BucketedAttention(), CPU, max_batch_tokens=100, encoder=random_encoder(token_width=8)
+    )
+
+    tokens = [one.tokens for one in engine.embed(texts)]
+
+    assert [None if one is None else one.shape for one in tokens] == [(6, 9), (30, 9), (12, 9)]
+    alone = [engine.embed([text])[0].tokens for text in texts]
+    for mine, other in zip(tokens, alone, strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-3)  # float16
+
+
 def test_no_texts_have_no_vectors() -> None:
     engine = encoding_engine()
 
     assert engine.embed([]) == []
-    assert len(DirectScorer(engine).embed([]).vectors) == 0
+    assert DirectScorer(engine).embed([]).texts == []
 
 
 def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
@@ -114,14 +129,14 @@ def test_scoring_and_embedding_share_an_engine_between_threads() -> None:
     scorer = DirectScorer(encoding_engine())
     requests = [random_texts([5 + seed, 30, 12], seed=seed) for seed in range(6)]
     scored = [scorer.score(texts).logits for texts in requests]
-    embedded = [scorer.embed(texts).vectors.tolist() for texts in requests]
+    embedded = [[one.vector.tolist() for one in scorer.embed(texts).texts] for texts in requests]
 
     with ThreadPoolExecutor(12) as pool:
         scoring = [pool.submit(scorer.score, texts) for texts in requests]
         embedding = [pool.submit(scorer.embed, texts) for texts in requests]
 
     assert [future.result().logits for future in scoring] == scored
-    assert [future.result().vectors.tolist() for future in embedding] == embedded
+    assert [[one.vector.tolist() for one in future.result().texts] for future in embedding] == embedded
 
 
 def test_a_cancelled_embedding_stops_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +144,10 @@ def test_a_cancelled_embedding_stops_between_batches(monkeypatch: pytest.MonkeyP
     cancel = CancelToken()
     batches: list[int] = []
 
-    def embed(texts: Sequence[Pair]) -> list[np.ndarray]:
+    def embed(texts: Sequence[Pair]) -> list[Embedded]:
         batches.append(len(texts))
         cancel.cancel()
-        return [np.zeros(HIDDEN, np.float32)] * len(texts)
+        return [Embedded(np.zeros(HIDDEN, np.float32))] * len(texts)
 
     monkeypatch.setattr(engine, "embed", embed)
 

@@ -26,6 +26,13 @@ def embed(encoder: TextEncoder, texts: Sequence[Pair], attention: AttentionBacke
         return encoder(pack(texts), attention)
 
 
+def tokens_of(encoder: TextEncoder, texts: Sequence[Pair], attention: AttentionBackend) -> tuple[torch.Tensor, ...]:
+    with torch.inference_mode():
+        _, tokens = encoder.encode(pack(texts), attention)
+    assert tokens is not None
+    return torch.split(tokens, LENGTHS if len(texts) > 1 else [len(tokens)])
+
+
 def padded_reference(encoder: TextEncoder, texts: Sequence[Pair]) -> torch.Tensor:
     """Computes what the encoder should: every text padded to the longest, masked, and the mean of its own states."""
     weights, config = encoder.state_dict(), encoder.config
@@ -84,6 +91,32 @@ def test_a_text_has_the_same_vector_alone_as_in_a_batch(attention: AttentionBack
 
     alone = torch.cat([embed(encoder, [text], attention) for text in texts])
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
+
+
+@BACKENDS
+def test_tokens_have_unit_vectors_and_weights_that_sum_to_1_in_each_text(attention: AttentionBackend) -> None:
+    tokens = tokens_of(random_encoder(token_width=8), random_texts(LENGTHS), attention)
+
+    assert [len(part) for part in tokens] == LENGTHS
+    for part in tokens:
+        torch.testing.assert_close(part[:, :-1].norm(dim=-1), torch.ones(len(part)), atol=TOLERANCE, rtol=0)
+        assert float(part[:, -1].sum()) == pytest.approx(1, abs=TOLERANCE)
+        assert float(part[:, -1].min()) > 0
+
+
+@BACKENDS
+def test_tokens_are_the_same_alone_as_in_a_batch(attention: AttentionBackend) -> None:
+    encoder, texts = random_encoder(token_width=8), random_texts(LENGTHS)
+
+    together = torch.cat(tokens_of(encoder, texts, attention))
+
+    alone = torch.cat([tokens_of(encoder, [text], attention)[0] for text in texts])
+    torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
+
+
+def test_without_a_token_width_there_are_no_tokens() -> None:
+    with torch.inference_mode():
+        assert random_encoder().encode(pack(random_texts(LENGTHS)), PaddedAttention())[1] is None
 
 
 def test_other_texts_have_other_vectors() -> None:

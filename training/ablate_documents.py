@@ -81,12 +81,13 @@ def score(router: Router, query: str, documents: Sequence[Item], cross_encoder: 
     """Scores documents by one of the two models."""
     if cross_encoder:
         run = Run(query, Rules(), 0, Clock())
-        _, evidence, _ = router.gather_evidence(run, ItemSet(documents), frozenset(), use_encoder=False)
+        items = ItemSet(documents)
+        _, evidence, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(query, None))
         return [one.logit for one in evidence]
     if router.embedder is None:
         raise SystemExit("the model has no encoder")
-    vectors = np.array(router.embedder.document_vectors(documents))
-    (wanted,) = router.embedder.query_vectors([query])
+    vectors = np.stack([one.vector for one in router.embedder.embed_documents(documents) if one is not None])
+    wanted = router.embedder.embed_queries([query])[0].vector
     scores: list[float] = (vectors @ wanted).tolist()
     return scores
 
