@@ -102,7 +102,15 @@ def test_a_conversation_begins_with_the_wish_and_ends_otherwise(query: str, seed
 
 @given(name=names.filter(letters), seed=seeds)
 def test_a_tools_name_keeps_its_letters(name: str, seed: int) -> None:
-    assert letters(widen.vary_tool(replace(TOOL, name=name), random.Random(seed)).name) == letters(name)
+    assert letters(name) in letters(widen.vary_tool(replace(TOOL, name=name), random.Random(seed)).name)
+
+
+def test_a_server_stands_in_the_name_where_it_does_not_stand_before_it() -> None:
+    varied = [widen.vary_tool(replace(TOOL, namespace="My Shop"), rng) for rng in rngs()]
+
+    named = {one.name for one in varied if "shop" in one.name}
+    assert named == {f"my_shop_{TOOL.name}", f"{TOOL.name}_for_my_shop"}
+    assert all(not one.namespace for one in varied if one.name in named)
 
 
 @given(name=names.filter(letters), seed=seeds)
@@ -111,7 +119,7 @@ def test_a_tables_names_keep_letters_in_their_order(name: str, seed: int) -> Non
 
     varied = widen.vary_table(table, (), random.Random(seed))
 
-    assert keeps_letters(varied.name, name)
+    assert any(keeps_letters(varied.name.removeprefix(layer), name) for layer in ("", *widen._LAYERS))
     assert any(keeps_letters(column.name, name) for column in varied.columns)
     assert len(varied.columns) == 2
 

@@ -21,11 +21,16 @@ def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
     return model, load_tokenizer(folder)
 
 
-def load_base_encoder(folder: Path) -> tuple[TextEncoder, Tokenizer]:
-    """Loads the base as what it was trained to be: an encoder of single texts."""
+def load_base_encoder(folder: Path, *, token_width: int = 0) -> tuple[TextEncoder, Tokenizer]:
+    """Loads the base as what it was trained to be: an encoder of single texts; a head for tokens is a fresh one."""
     config, words, weights = read_base(folder)
-    model = TextEncoder(config, words)
-    fill(model, weights)
+    model = TextEncoder(config, words, token_width=token_width)
+    fill(model, weights, absent="token_out")
+    if model.token_out is not None:
+        with torch.no_grad():
+            torch.nn.init.orthogonal_(model.token_out.weight)
+            model.token_out.weight[-1].zero_()  # at first every token weighs the same
+            model.token_out.bias.zero_()
     return model, load_tokenizer(folder)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import widen
+from asking import ask
 
 from shortlist.router.dataset import load_dataset, load_queries
 from shortlist.router.encoding import Tokenizer
@@ -18,6 +19,11 @@ from shortlist.schemas.serialise import column_document, table_document, tool_do
 __all__ = ["Documents", "Group", "TableColumn", "column_groups", "draw_query", "read_groups"]
 
 Key = tuple[str, str]  # set, document id
+# How often a table stands in a schema named like its database, as in a warehouse of many.
+DATABASE_NAMED = 0.12
+# Sets whose queries are sentences of documentation, and how often one is turned into what a user would ask.
+DOCUMENTATION_SETS = frozenset({"tools/openapi", "tools/pyfunc", "tools/mcp_pseudo", "tools/mcp"})
+ASKED = 0.7
 COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 
 
@@ -69,9 +75,11 @@ class Documents:
         for group in groups:
             wanted.setdefault(group.set, set()).update(group.positives, group.lookalikes, group.given)
         self.items: dict[Key, Tool | Table | TableColumn] = {}
+        self._groups: dict[Key, str] = {}
         for name in sorted(wanted):
             for document in load_dataset(data / name, only=wanted[name]).documents:
                 self.items[name, document.id] = document.item
+                self._groups[name, document.id] = document.group
         self._tables = [item for item in self.items.values() if isinstance(item, Table)]
 
     def write(self, key: Key, budget: int, rng: random.Random, *, vary: bool = True) -> str:
@@ -87,6 +95,8 @@ class Documents:
             return tool_document(tool, count_tokens=count, budget_tokens=budget)
         others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40)))) if vary else []
         table = widen.vary_table(item, others, rng) if vary else item
+        if vary and not table.namespace and rng.random() < DATABASE_NAMED:
+            table = replace(table, namespace=self._groups[key])
         return table_document(table, count_tokens=count, budget_tokens=budget)
 
 
@@ -114,21 +124,34 @@ def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]
     return made
 
 
-def draw_query(group: Group, pool: Sequence[Group], rng: random.Random) -> tuple[str, list[str]]:
-    """Writes a group's query, now and then with more wishes, errors or an assent, and says which ids answer it."""
+def draw_query(
+    group: Group, pool: Sequence[Group], rng: random.Random, documents: Documents | None = None
+) -> tuple[str, list[str]]:
+    """Writes a group's query, now and then with more wishes, errors or an assent, and says which ids answer it.
+
+    With `documents` a sentence of documentation mostly becomes what a user would ask.
+    """
     draw = rng.random()
-    if group.set.startswith("tools/") and not group.given and draw < 0.12:
+    query = _wish(group, rng, documents)
+    if group.set.startswith("tools/") and not group.given and draw < 0.18:
         near = [other for other in pool if other.cluster == group.cluster] if rng.random() < 0.6 else pool
         others = rng.sample(near, min(len(near), rng.choice((1, 1, 2))))
         others = [other for other in others if not other.given and other.query != group.query]
-        members = [group, *others]
-        rng.shuffle(members)
-        positives = list(dict.fromkeys(one for member in members for one in member.positives))
-        return widen.join_wishes([member.query for member in members], rng), positives
-    if 0.12 <= draw < 0.15:
-        return widen.put_in_conversation(group.query, rng), list(group.positives)
-    if 0.15 <= draw < 0.21:
-        return widen.misspell(group.query, rng), list(group.positives)
-    if 0.21 <= draw < 0.27:
-        return group.query.lower().rstrip(".?! "), list(group.positives)
-    return group.query, list(group.positives)
+        wishes = [(query, group), *((_wish(other, rng, documents), other) for other in others)]
+        rng.shuffle(wishes)
+        positives = list(dict.fromkeys(one for _, member in wishes for one in member.positives))
+        return widen.join_wishes([wish for wish, _ in wishes], rng), positives
+    if 0.18 <= draw < 0.21:
+        query = widen.put_in_conversation(query, rng)
+    elif 0.21 <= draw < 0.26:
+        query = widen.misspell(query, rng)
+    elif 0.26 <= draw < 0.31:
+        query = query.lower().rstrip(".?! ")
+    return query, list(group.positives)
+
+
+def _wish(group: Group, rng: random.Random, documents: Documents | None) -> str:
+    if documents is None or group.set not in DOCUMENTATION_SETS or rng.random() > ASKED:
+        return group.query
+    item = documents.items[group.set, group.positives[0]]
+    return ask(group.query, item.parameters if isinstance(item, Tool) else (), rng)

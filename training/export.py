@@ -20,7 +20,7 @@ from base import fill, load_base_encoder, read_base
 from shortlist.router.model import CrossEncoder
 from shortlist.router.weights import is_own_folder, read_description, write_description, write_folder, write_layers
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 DESCRIPTION: dict[str, Any] = {
     "name": "shortlist-small",
     "version": VERSION,
@@ -29,7 +29,8 @@ DESCRIPTION: dict[str, Any] = {
     "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
 }
 # Until they are fitted.
-RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.15}
+RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.15, "coverage_weight": 0.5, "join_weight": 0.2}
+TOKEN_WIDTH = 64
 FAST_LAYERS = 6
 
 
@@ -48,10 +49,10 @@ def main() -> None:
         shutil.copyfile(options.base / "tokenizer.json", options.out / "tokenizer.json")
     described = read_description(options.out) | DESCRIPTION
     if options.encoder:
-        encoder, _ = load_base_encoder(options.base)
+        encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
         encoder.load_state_dict(averaged(options.encoder), strict=False)
         write_layers(options.out / "encoder.safetensors", encoder)
-        described["retrieval"] = fitted.get("retrieval", RETRIEVAL)
+        described["retrieval"] = RETRIEVAL | fitted.get("retrieval", {}) | {"token_width": TOKEN_WIDTH}
     if options.fast:
         fast = load_cross_encoder(options.base, options.fast, num_layers=FAST_LAYERS)
         write_layers(options.out / "layers-fast.safetensors", fast)

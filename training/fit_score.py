@@ -23,7 +23,12 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 
 from shortlist.router.weights import read_description, write_description
 
-FEATURES = ("logit", "cosine", "lexical_share", "lexical_match", "neighbour")
+FEATURES = (
+    "logit", "cosine", "lexical_share", "lexical_match", "query_coverage", "document_coverage", "neighbour",
+)  # fmt: skip
+# In these units all features spread alike, or a penalty would weigh on the cosine alone.
+UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 2.0])
+SHARE, NEIGHBOUR = FEATURES.index("lexical_share"), FEATURES.index("neighbour")
 COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
 CANDIDATES = 50
 ANSWERABLE = 0.95
@@ -32,7 +37,7 @@ KEEP_RATE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 5)`, labels `(candidates,)`, all 0 where nothing answers.
+    """One catalog for one query: features `(candidates, 7)`, labels `(candidates,)`, all 0 where nothing answers.
 
     `joins` is `(candidates, candidates)`, whether two tables join.
     """
@@ -71,7 +76,7 @@ def main() -> None:
 
 
 def fit(pools: Sequence[Pool]) -> tuple[list[Pool], list[float]]:
-    """Fits bias and weights `(6,)`; returns them, and the pools with the neighbours' scores by the weights alone."""
+    """Fits bias and weights `(8,)`; returns them, and the pools with the neighbours' scores by the weights alone."""
     weights = calibrate(pools, fit_direction(pools))
     known = list(pools)
     if any(bool(pool.joins.any()) for pool in pools):
@@ -84,9 +89,9 @@ def fit(pools: Sequence[Pool]) -> tuple[list[Pool], list[float]]:
 
 def with_neighbours(pool: Pool, weights: torch.Tensor) -> Pool:
     """Fills in the best score of the tables that each one joins with."""
-    alone = torch.sigmoid(weights[0] + pool.features[:, :4] @ weights[1:5])
+    alone = torch.sigmoid(weights[0] + pool.features[:, :NEIGHBOUR] @ weights[1:-1])
     features = pool.features.clone()
-    features[:, 4] = (pool.joins * alone).amax(1)
+    features[:, NEIGHBOUR] = (pool.joins * alone).amax(1)
     return Pool(pool.set, features, pool.labels, pool.joins)
 
 
@@ -114,28 +119,26 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
 
 def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
     features = torch.cat([features, torch.zeros(len(features), 1)], 1)
-    features[:, 2] /= features[:, 2].max().clamp(min=1e-9)  # the share is of the best in this catalog
+    features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # the share is of the best in this catalog
     return Pool(name, features, labels, joins)
 
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
-    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(5,)`."""
-    # In units in which all features spread alike, or the penalty would weigh on the cosine alone.
-    units = torch.tensor([1.0, 20.0, 2.0, 4.0, 2.0])
-    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0], requires_grad=True)
+    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(7,)`."""
+    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
     found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
     share = set_shares(found)
 
     def loss() -> torch.Tensor:
-        losses = torch.stack([listwise(pool.features @ (units * weights), pool.labels) for pool in found])
+        losses = torch.stack([listwise(pool.features @ (UNITS * weights), pool.labels) for pool in found])
         return (share * losses).sum() + 1e-3 * weights.square().sum()
 
     minimise(loss, [weights])
-    return units * weights.detach()
+    return UNITS * weights.detach()
 
 
 def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
-    """Returns bias and weights `(6,)` by which the best candidate's score is how often it is right."""
+    """Returns bias and weights `(8,)` by which the best candidate's score is how often it is right."""
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
     # Catalogs without an answer stay out: with them a score would say how often callers ask for what is not there.
     pools = [pool for pool in pools if pool.is_answerable]
@@ -188,19 +191,29 @@ def minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -
 
 def report(kind: str, pools: Sequence[Pool]) -> None:
     """Prints hit@1 and recall@5 per set and view, then what the calibration is worth on sets it has not seen."""
-    bare = [replace(pool, features=pool.features * torch.tensor([1.0, 1, 1, 1, 0])) for pool in pools]
+
+    def without(*names: str) -> torch.Tensor:
+        kept = torch.tensor([float(name not in names) for name in FEATURES])
+        return fit_direction([replace(pool, features=pool.features * kept) for pool in pools]) * kept
+
     views = {
-        "fused": torch.tensor([0.0, 1, 0.1, 0, 0]),
-        "logit": torch.tensor([1.0, 0, 0, 0, 0]),
-        "no joins": fit_direction(bare),
-        "all": fit_direction(pools),
+        "cosine, words": without("logit", "query_coverage", "document_coverage", "neighbour"),
+        "first stage": without("logit", "neighbour"),
+        "logit": without(*FEATURES[1:]),
+        "no coverage": without("query_coverage", "document_coverage"),
+        "no joins": without("neighbour"),
+        "all": without(),
     }
     print(f"{kind:<28}" + "".join(f"{name + ' hit@1/R@5':>20}" for name in views))
     names = list(dict.fromkeys(pool.set for pool in pools))
+    means: list[list[tuple[float, float]]] = []
     for name in names:
         found = [pool for pool in pools if pool.set == name and pool.is_answerable]
         cells = [f"{hit_at_1(found, view):.2f} / {recall_at_5(found, view):.2f}" for view in views.values()]
         print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells))
+        means.append([(hit_at_1(found, view), recall_at_5(found, view)) for view in views.values()])
+    cells = [f"{hit:.3f} / {recall:.3f}" for hit, recall in torch.tensor(means).mean(0).tolist()]
+    print(f"{'mean':<28}" + "".join(f"{cell:>20}" for cell in cells))
     scores: list[tuple[float, float, bool]] = []
     for name in names:
         others = [pool for pool in pools if pool.set != name] if len(names) > 1 else pools
@@ -241,7 +254,24 @@ def calibration_error(scored: Sequence[tuple[float, float]], bins: int = 10) -> 
 
 
 def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Fits the columns' score by binary cross-entropy and prints what it recalls at a keep-rate of 40 %."""
+    """Fits the columns' score by binary cross-entropy and prints what it recalls at a keep-rate of 40 %.
+
+    What it is worth is told by fitting on one half of the questions and measuring on the other, by turns.
+    """
+    halves = [columns[0::2], columns[1::2]]
+    views: dict[str, list[float]] = {"logit": [], "all": []}
+    for fitted, measured in (halves, halves[::-1]):
+        weights = fit_column_weights(fitted)[1:]
+        views["logit"] += [_column_recall(one, torch.eye(len(weights))[0]) for one in measured]
+        views["all"] += [_column_recall(one, weights) for one in measured]
+    for name, kept in views.items():
+        print(f"columns, {name}: recall of gold columns at {KEEP_RATE:.0%} kept: {sum(kept) / len(kept):.3f}")
+    fitted_on_all = (round(value, 4) for value in fit_column_weights(columns).tolist())
+    return dict(zip(("bias", *COLUMN_FEATURES), fitted_on_all, strict=True))
+
+
+def fit_column_weights(columns: Sequence[dict[str, Any]]) -> torch.Tensor:
+    """Returns bias and weights `(5,)`."""
     weights = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0], requires_grad=True)
 
     def loss() -> torch.Tensor:
@@ -252,15 +282,11 @@ def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
         return torch.stack(losses).mean() + 1e-4 * weights[1:].square().sum()
 
     minimise(loss, [weights])
-    views = {"logit": torch.tensor([0.0, 1, 0, 0, 0]), "all": weights.detach()}
-    for name, view in views.items():
-        kept = [_column_recall(one, view) for one in columns]
-        print(f"columns, {name}: recall of gold columns at {KEEP_RATE:.0%} kept: {sum(kept) / len(kept):.3f}")
-    return dict(zip(("bias", *COLUMN_FEATURES), (round(v, 4) for v in weights.detach().tolist()), strict=True))
+    return weights.detach()
 
 
 def _column_recall(one: dict[str, Any], weights: torch.Tensor) -> float:
-    order = torch.argsort(-(one["features"] @ weights[1:]), stable=True)
+    order = torch.argsort(-(one["features"] @ weights), stable=True)
     kept = order[: -(-len(order) * 4 // 10)]
     return float(one["labels"][kept].sum() / one["labels"].sum().clamp(min=1))
 

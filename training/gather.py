@@ -25,6 +25,7 @@ from shortlist.router.candidates import ItemSet
 from shortlist.router.column_evaluation import gold_columns, tables_of_groups
 from shortlist.router.columns import column_evidence
 from shortlist.router.dataset import Dataset, load_dataset, load_queries
+from shortlist.router.dense import RetrievalSettings
 from shortlist.router.evaluation import dataset_item
 from shortlist.router.loading import make_engine
 from shortlist.router.run import Clock, Run
@@ -61,7 +62,8 @@ def main() -> None:
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         if [document.id for document in data.documents] != kept["ids"]:
             raise SystemExit(f"{name}: the first stage's evidence is of other documents")
-        gathered += [score_query(router, data, name, query) for query in queries]
+        whole = ItemSet([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
+        gathered += [score_query(router, data, name, query, whole) for query in queries]
         print(f"{name}: {len(queries)} queries in {time.monotonic() - started:.0f} s", flush=True)
     columns = [one for name in COLUMN_SETS for one in score_columns(router, options, name)]
     torch.save({"candidates": gathered, "columns": columns}, options.out)
@@ -74,32 +76,47 @@ def load_router(folder: Path, variant: str | None) -> Router:
     return Router(loaded, engine, DirectScorer(engine), info)
 
 
-def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any]) -> dict[str, Any]:
-    """Returns features `(candidates, 4)`: logit, cosine, share, match; labels; which read like an answer; the order."""
-    cosines, shares = query["evidence"].float()
-    weight = router.embedder.settings.lexical_weight if router.embedder else 1.0
-    order = torch.argsort(-(cosines + weight * shares), stable=True).tolist()
-    chosen = order[: CANDIDATES + SPARE]
-    rest = order[CANDIDATES + SPARE :]
-    chosen += random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
+def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: ItemSet) -> dict[str, Any]:
+    """Returns features `(candidates, 6)` as in fit_score.py; labels; which read like an answer; the order."""
+    assert router.embedder is not None
+    known = query["evidence"].float()
+    chosen = choose_candidates(query, router.embedder.settings)
     items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
-    _, evidence, _ = router.gather_evidence(
-        Run(query["query"], Rules(), 0, Clock()), items, frozenset(), use_encoder=False
-    )
+    by_words = items.first_stage(query["query"], None)  # what more there is, the kept evidence knows
+    run = Run(query["query"], Rules(), 0, Clock())
+    _, evidence, _ = router.gather_evidence(run, items, frozenset(), by_words)
     relevant = set(query["relevant"])
     answers = [data.documents[place].item for place in relevant]
     logits = torch.tensor([one.logit for one in evidence])
-    picked = torch.tensor(chosen)
+    cosines, shares, *covered = known[:, torch.tensor(chosen)]
     return {
         "set": name, "query": query["query"], "lang": query["lang"],
-        "features": torch.stack([logits, cosines[picked], shares[picked], shares[picked] * query["best_match"]], 1),
+        "features": torch.stack([logits, cosines, shares, shares * query["best_match"], *covered], 1),
         "labels": torch.tensor([float(place in relevant) for place in chosen]),
         "alike": torch.tensor([any(reads_alike(data.documents[p].item, a) for a in answers) for p in chosen]),
-        "links": torch.tensor(
-            [(at, other) for at in range(len(chosen)) for other in items.links(at)], dtype=torch.long
-        ).view(-1, 2),
-        "num_relevant": len(relevant), "num_ranked": min(len(order), CANDIDATES + SPARE),
+        "links": links_of(whole, chosen),
+        "num_relevant": len(relevant), "num_ranked": min(known.shape[1], CANDIDATES + SPARE),
     }  # fmt: skip
+
+
+def choose_candidates(query: dict[str, Any], settings: RetrievalSettings) -> list[int]:
+    """Returns the places of the first stage's best, and after them of some others."""
+    order = torch.argsort(-narrowing_scores(query["evidence"].float(), settings), stable=True).tolist()
+    rest = order[CANDIDATES + SPARE :]
+    return order[: CANDIDATES + SPARE] + random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
+
+
+def links_of(whole: ItemSet, chosen: Sequence[int]) -> torch.Tensor:
+    """Returns which of the candidates join, `(links, 2)`; in the whole corpus, since the nearest of a name is meant."""
+    at = {place: index for index, place in enumerate(chosen)}
+    found = [(at[place], at[other]) for place in chosen for other in whole.links(place) if other in at]
+    return torch.tensor(found, dtype=torch.long).view(-1, 2)
+
+
+def narrowing_scores(known: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
+    """Returns what a request narrows by, of mine.py's `(4, documents)`."""
+    cosines, shares, of_query, of_document = known
+    return cosines + settings.lexical_weight * shares + settings.coverage_weight * (of_query + of_document)
 
 
 def reads_alike(one: Tool | Table, other: Tool | Table) -> bool:

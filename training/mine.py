@@ -23,18 +23,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from shortlist.router import Router
+from shortlist.router.candidates import FirstStage, ItemSet
 from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset, load_queries
+from shortlist.router.evaluation import dataset_item
 from shortlist.router.retrieval import Bm25
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import lexical_text, split_name
 
 # At most so many training queries per set; how often each set is drawn is for the training scripts to say.
 QUOTAS = {
-    "tools/toole": 4000, "tools/sealtools": 2000, "tools/ha_intents": 4000, "tools/sgd": 1500, "tools/acebench_en": 400,
-    "tools/acebench_zh": 400, "tools/rotbench": 800, "tools/api_bank": 200, "tools/api_bank_lv3": 200,
-    "tools/toolrl_rlla": 400, "tools/glaive_demo": 150, "tools/toolalpaca": 200, "tools/tooltalk": 50,
-    "tools/nestful": 300, "tools/graph_tool_call_bench": 300, "tools/openapi": 10000, "tools/openapi_zh": 4000,
-    "tools/pyfunc": 5000, "tools/mcp_pseudo": 4000, "tools/mcp": 1500,
+    "tools/toole": 14000, "tools/sealtools": 2000, "tools/ha_intents": 7000, "tools/sgd": 1500,
+    "tools/acebench_en": 400, "tools/acebench_zh": 400, "tools/rotbench": 800, "tools/api_bank": 200,
+    "tools/api_bank_lv3": 200, "tools/toolrl_rlla": 400, "tools/glaive_demo": 150, "tools/toolalpaca": 200,
+    "tools/tooltalk": 50, "tools/nestful": 300, "tools/graph_tool_call_bench": 300, "tools/openapi": 10000,
+    "tools/openapi_zh": 4000, "tools/pyfunc": 5000, "tools/mcp_pseudo": 4000, "tools/mcp": 1500,
     "tables/spider": 6000, "tables/spider_syn": 6000, "tables/bird_train": 8000, "tables/statbot_swiss": 400,
     "tables/ehrsql": 1500, "tables/sede": 900, "tables/archer": 500,
 }  # fmt: skip
@@ -47,8 +50,8 @@ MAX_POSITIVES = 4
 LOOKALIKES = 40
 # Sets whose corpus holds the same tool many times over; only a query's own candidates are to be ranked for it.
 POOLED_APART = {"tools/sgd", "tools/rotbench", "tools/api_bank"}
-# Per set its documents' ids, and for each held-out query: the places of the relevant ones, cosines and BM25's shares
-# `(2, documents)` float16, and the best document's share of a full match.
+# Per set its documents' ids, and for each held-out query: the places of the relevant ones, what the first stage knows
+# `(4, documents)` float16 (cosines, BM25's shares, coverage of query and document), and the best one's full match.
 HELD_OUT_EVIDENCE: dict[str, dict[str, Any]] = {}
 
 
@@ -61,6 +64,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the quotas above 1,000")
     parser.add_argument("--evidence", type=Path, help="keep here what the first stage knows of the held-out queries")
     parser.add_argument("--max-corpus", type=int, default=14_000, help="a larger corpus is read in part")
+    parser.add_argument("--held-out-only", action="store_true", help="no groups for training")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
@@ -107,7 +111,7 @@ def mine(
     pool, held_out = hold_out(queries, name, pool, rng)
     held_out = [query for query in held_out if normal(query.text) not in forbidden]
     rng.shuffle(held_out)
-    chosen, held_out = pool[:quota], held_out[:HELD_OUT_QUERIES]
+    chosen, held_out = [] if options.held_out_only else pool[:quota], held_out[:HELD_OUT_QUERIES]
     data = load_dataset(folder, only=choose_corpus(folder, [*chosen, *held_out], options.max_corpus, rng))
     return Miner(data, name, options.encoder).groups([(q, "train") for q in chosen] + [(q, "dev") for q in held_out])
 
@@ -152,21 +156,24 @@ class Miner:
 
     def groups(self, queries: Sequence[tuple[DatasetQuery, str]]) -> Iterator[dict[str, object]]:
         """Yields ids only; documents are written out when training reads them, in a form drawn anew."""
-        cosines = self._dense.cosines([query.text for query, _ in queries]) if self._dense else None
-        for number, (query, split) in enumerate(queries):
-            yield self._group(query, split, None if cosines is None else cosines[number])
+        trained = [query.text for query, split in queries if split == "train"]
+        cosines = iter(self._dense.cosines(trained) if self._dense and trained else ())
+        for query, split in queries:
+            yield self._group(query, split, next(cosines, None) if split == "train" else None)
 
     def _group(self, query: DatasetQuery, split: str, cosines: np.ndarray | None) -> dict[str, object]:
         """Finds one query's documents."""
         positives = [self._place[identifier] for identifier in sorted(query.relevant) if identifier in self._place]
         same = {self._sense[place] for place in positives}
-        scores = self._bm25.scores(query.text)
-        if cosines is not None and self._dense:
-            best = max(float(scores.max()), 1e-9)
-            shares = scores / best
-            if split == "dev" and self._name not in POOLED_APART:
-                self._keep_evidence(query, cosines, shares, best, positives)
-            scores = cosines + self._dense.lexical_weight * shares
+        if self._dense and split == "dev":
+            found = self._dense.first_stage(query.text)
+            scores = found.scores
+            if self._name not in POOLED_APART:
+                self._keep_evidence(query, found, positives)
+        else:
+            scores = self._bm25.scores(query.text)
+            if cosines is not None and self._dense:
+                scores = cosines + self._dense.lexical_weight * scores / max(float(scores.max()), 1e-9)
         ranked = np.argsort(-scores, kind="stable")
         given = [self._place[i] for i in query.candidates or () if i in self._place]
         return {
@@ -176,16 +183,16 @@ class Miner:
             "given": self._ids(self._others(given, same)),
         }  # fmt: skip
 
-    def _keep_evidence(
-        self, query: DatasetQuery, cosines: np.ndarray, shares: np.ndarray, best: float, positives: list[int]
-    ) -> None:
+    def _keep_evidence(self, query: DatasetQuery, found: FirstStage, positives: list[int]) -> None:
         kept = HELD_OUT_EVIDENCE.setdefault(
             self._name, {"ids": [document.id for document in self._data.documents], "queries": []}
         )
+        nothing = np.zeros_like(found.shares)
+        known = (found.cosines, found.shares, found.query_coverage, found.document_coverage)
         kept["queries"].append({
             "query": query.text, "lang": query.lang, "relevant": positives,
-            "evidence": torch.from_numpy(np.stack([cosines, shares]).astype(np.float16)),
-            "best_match": best / max(self._bm25.best_possible(query.text), 1e-9),
+            "evidence": torch.from_numpy(np.stack([nothing if k is None else k for k in known]).astype(np.float16)),
+            "best_match": float(found.matches.max()),
         })  # fmt: skip
 
     def _others(self, places: Sequence[int], same: set[str]) -> list[int]:
@@ -206,19 +213,21 @@ class DenseSide:
     """The encoder's view of one corpus."""
 
     def __init__(self, data: Dataset, model: Path) -> None:
-        from shortlist.router import Router
-        from shortlist.router.evaluation import dataset_item
-
         embedder = Router.load(model).embedder
         if embedder is None:
             raise SystemExit(f"{model} has no encoder")
         self._embedder, self.lexical_weight = embedder, embedder.settings.lexical_weight
         items = [dataset_item(document.item, place) for place, document in enumerate(data.documents)]
-        self._documents = np.array(embedder.document_vectors(items))
+        self._items = ItemSet(items)
+        self._documents = np.stack([one.vector for one in embedder.embed_documents(items) if one is not None])
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
         """Returns `(queries, documents)`."""
-        return self._embedder.query_vectors(queries) @ self._documents.T
+        return np.stack([one.vector for one in self._embedder.embed_queries(queries)]) @ self._documents.T
+
+    def first_stage(self, query: str) -> FirstStage:
+        """Returns all that a request would know of every document."""
+        return self._items.first_stage(query, self._embedder)
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ class Examples:
         return [self._example(rng.choice(self._sets[name]), rng) for name in names]
 
     def _example(self, group: Group, rng: random.Random) -> Example:
-        text, answers = draw_query(group, self._sets[group.set], rng)
+        text, answers = draw_query(group, self._sets[group.set], rng, self._documents)
         positives = rng.sample(answers, min(len(answers), MAX_POSITIVES))
         budget = rng.choice(DOCUMENT_BUDGETS)
         ids = [*positives, *draw_negatives(group, answers, rng)]

@@ -14,20 +14,26 @@ import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
-from base import load_base_encoder
+from base import load_base_encoder, load_tokenizer, read_base
 from documents import Documents, Group, draw_query, read_groups
+from export import TOKEN_WIDTH
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
 from shortlist.router.attention import BucketedAttention
 from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.encoding import Pair, Tokenizer
+from shortlist.router.model import TextEncoder
 from shortlist.router.packing import pack
+from shortlist.router.weights import read_folder
 
 TEMPERATURE = 0.02
+# How much a whole match of either text's tokens adds to a logit.
+TOKEN_SCALE = 20.0
 DOCUMENT_BUDGETS = (32, 56, 80, 104, 128)
 MAX_QUERY_TOKENS = 128
 CLUSTER = 6
@@ -58,17 +64,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--queries-per-set", type=int, default=32)
     parser.add_argument("--sets-per-step", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="a model folder whose encoder to begin with instead of the base")
     train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:
     """Trains until the time is up."""
-    model, tokenizer = load_base_encoder(options.base)
+    model, tokenizer = make_encoder(options.base, options.start), load_tokenizer(options.base)
     for module in (model.words, model.positions, model.token_types, model.embedding_norm):
         module.requires_grad_(False)
     for layer in list(model.layers)[: options.frozen_layers]:
         layer.requires_grad_(False)
-    optimizer = MasterOptimizer(model, lr=options.lr)
+    assert model.token_out is not None
+    optimizer = MasterOptimizer(model, lr=options.lr, head=(model.token_out,))
     progress = Progress(options.out, options.minutes, optimizer)
     batches = Batches(options, tokenizer)
     attention = BucketedAttention(trainable=True)
@@ -77,17 +85,81 @@ def train(options: argparse.Namespace) -> None:
         query_texts = [QUERY_PREFIX + example.query for example in examples]
         documents = [(key, DOCUMENT_PREFIX + text) for example in examples for key, text in example.documents]
         pairs = frame(tokenizer, query_texts, MAX_QUERY_TOKENS) + frame(tokenizer, [t for _, t in documents], 160)
-        order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
-        vectors = model(pack([pairs[index] for index in order]), attention)
-        vectors = torch.empty_like(vectors).index_copy(0, torch.tensor(order), vectors)
-        queries, keyed = vectors[: len(examples)], vectors[len(examples) :]
-        logits = queries @ keyed.T / TEMPERATURE
+        vectors, tokens = encode(model, pairs, attention)
         allowed, targets = masks(examples, documents)
+        logits = vectors[: len(examples)] @ vectors[len(examples) :].T / TEMPERATURE
         loss = F.cross_entropy(logits.masked_fill(~allowed, -1e4), targets)
+        loss = loss + token_loss(tokens[: len(examples)], tokens[len(examples) :], examples, allowed, targets)
         loss.backward()
         optimizer.step(schedule(progress.share))
         progress.advance(float(loss.detach()), len(examples), sum(len(pair) for pair in pairs))
     progress.save()
+
+
+def make_encoder(base: Path, start: Path | None) -> TextEncoder:
+    """Builds the encoder to train: from a model folder, or from the base; its head for tokens may be new."""
+    model, _ = load_base_encoder(base, token_width=TOKEN_WIDTH)
+    if start:
+        known = read_folder(start).encoder
+        assert known is not None
+        state = {name: tensor for name, tensor in known.state_dict().items() if not name.startswith("words.")}
+        missing, _ = model.load_state_dict(state, strict=False)
+        if any(not name.startswith("token_out") for name in missing):
+            raise SystemExit(f"{start} lacks {missing}")
+        model.words = read_base(base)[1]
+    return model
+
+
+def encode(
+    model: TextEncoder, texts: Sequence[Pair], attention: BucketedAttention
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns the texts' vectors `(texts, hidden)`, and of each its tokens `(tokens, width + 1)`, in order."""
+    order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+    batch = pack([texts[index] for index in order])
+    vectors, tokens = model.encode(batch, attention)
+    assert tokens is not None
+    by_text = dict(zip(order, tokens.split(batch.lengths), strict=True))
+    in_order = torch.empty_like(vectors).index_copy(0, torch.tensor(order), vectors)
+    return in_order, [by_text[index] for index in range(len(texts))]
+
+
+def token_loss(
+    queries: Sequence[torch.Tensor],
+    documents: Sequence[torch.Tensor],
+    examples: Sequence[Example],
+    allowed: torch.Tensor,
+    targets: torch.Tensor,
+) -> torch.Tensor:
+    """Sets queries against the documents of their own set by their tokens; other sets' are too easy to be worth it."""
+    losses = []
+    places = torch.repeat_interleave(torch.arange(len(examples)), torch.tensor([len(e.documents) for e in examples]))
+    for name in dict.fromkeys(example.set for example in examples):
+        rows = torch.tensor([row for row, example in enumerate(examples) if example.set == name])
+        columns = torch.isin(places, rows).nonzero().flatten()
+        logits = TOKEN_SCALE * match_tokens([queries[row] for row in rows], [documents[column] for column in columns])
+        logits = logits.masked_fill(~allowed[rows][:, columns], -1e4)
+        own = torch.searchsorted(columns, targets[rows])
+        losses.append(F.cross_entropy(logits, own, reduction="sum"))
+    return torch.stack(losses).sum() / len(examples)
+
+
+def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Returns `(queries, documents)`: how well each one's tokens are met in the other, the two directions summed.
+
+    Every token takes its best match (ColBERT; Khattab and Zaharia 2020, arXiv:2004.12832), weighed by its own weight.
+    """
+    query, document = (torch.nn.utils.rnn.pad_sequence(list(one), batch_first=True) for one in (queries, documents))
+    present = [
+        torch.nn.utils.rnn.pad_sequence([torch.ones(len(t)) for t in one], batch_first=True) > 0
+        for one in (queries, documents)
+    ]
+    width = query.shape[2] - 1
+    alike = query[:, :, :width].reshape(-1, width) @ document[:, :, :width].reshape(-1, width).T
+    alike = alike.view(len(query), query.shape[1], len(document), document.shape[1])
+    forward = alike.masked_fill(~present[1], -2).amax(3)  # (queries, query tokens, documents)
+    back = alike.masked_fill(~present[0][:, :, None, None], -2).amax(1)  # (queries, documents, document tokens)
+    # Padding weighs 0.
+    return (forward * query[:, :, None, width]).sum(1) + (back * document[:, :, width]).sum(2)
 
 
 def frame(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[Pair]:
@@ -152,7 +224,7 @@ class Batches:
         return list(chosen.values())[: self.per_set]
 
     def _example(self, group: Group, budget: int, rng: random.Random) -> Example:
-        query, answers = draw_query(group, self.sets[group.set], rng)
+        query, answers = draw_query(group, self.sets[group.set], rng, self.documents)
         target = rng.choice(answers)
         lookalikes = [one for one in (group.given or group.lookalikes) if one not in answers]
         # The nearest look-alikes teach most, but are also those most often right after all.

@@ -40,6 +40,8 @@ _KEYBOARD = {
     "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et", "s": "ad", "t": "ry",
     "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
 }  # fmt: skip
+# What warehouses put before a table's name.
+_LAYERS = ("dim_", "fact_", "fct_", "stg_", "raw_", "tbl_", "t_", "v_", "ods_", "dwd_", "tmp_", "bkp_")
 _VOWELS = re.compile(r"(?<=[a-z])[aeiou]")
 
 
@@ -99,8 +101,10 @@ def vary_tool(tool: Tool, rng: random.Random) -> Tool:
         return replace(tool, parameters=())
     if draw < 0.21 and tool.description:
         return replace(tool, name=_run_together(tool.name))
-    if draw < 0.25:
+    if draw < 0.23:
         return replace(tool, namespace="")
+    if draw < 0.25:
+        return _name_after_server(tool, rng)
     if draw < 0.30 and len(tool.description) > 80:
         first = re.split(r"(?<=[.!?])\s", tool.description, maxsplit=1)[0]
         return replace(tool, description=first)
@@ -124,7 +128,18 @@ def vary_table(table: Table, others: Sequence[Table], rng: random.Random) -> Tab
         columns = list(table.columns)
         rng.shuffle(columns)
         return replace(table, columns=tuple(columns))
+    if draw < 0.40:
+        return replace(table, name=rng.choice(_LAYERS) + table.name)
     return table
+
+
+def _name_after_server(tool: Tool, rng: random.Random) -> Tool:
+    """Puts the server's name into the tool's, as gateways that know no namespaces do."""
+    server = split_name(tool.namespace).replace(" ", "_")
+    if not server:
+        return tool
+    name = f"{server}_{tool.name}" if rng.random() < 0.5 else f"{tool.name}_for_{server}"
+    return replace(tool, name=name, namespace="")
 
 
 def _widen(table: Table, others: Sequence[Table], rng: random.Random) -> Table:

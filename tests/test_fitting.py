@@ -1,0 +1,97 @@
+"""What the score is fitted on is what a request knows, and the fit finds what tells right from wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from meanings import Meanings
+
+from shortlist.router.candidates import ItemSet, item_of_tool
+from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
+from shortlist.router.selection import Evidence, ScoreWeights
+from shortlist.schemas.document import Tool
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+
+import fit_score
+import gather
+
+NUM = len(fit_score.FEATURES)
+VECTORS = {"email": (0.0, 0.6, 0.8), "send": (1.0, 0.0, 0.0), "orders": (0.0, 0.0, 1.0)}
+
+
+def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
+    """Draws catalogs of eight in which only one feature says which candidate is right, and not always."""
+    generator = torch.Generator().manual_seed(1)
+    pools = []
+    for number in range(count):
+        values = torch.randn(8, generator=generator)
+        features = torch.randn(8, NUM, generator=generator) / fit_score.UNITS
+        features[:, fit_score.NEIGHBOUR] = 0
+        features[:, fit_score.FEATURES.index(feature)] = values / fit_score.UNITS[fit_score.FEATURES.index(feature)]
+        right = torch.distributions.Categorical(logits=2 * values).sample() if number % 3 else int(values.argmax())
+        labels = torch.zeros(8)
+        labels[int(right)] = 1
+        pools.append(fit_score.Pool(f"tools/set{number % 2}", features, labels, torch.zeros(8, 8)))
+    return pools
+
+
+def test_the_fit_has_a_weight_for_everything_that_a_request_knows() -> None:
+    known = set(Evidence.__dataclass_fields__)
+
+    assert set(fit_score.FEATURES) == known
+    assert {"bias", *fit_score.FEATURES} == set(ScoreWeights.__dataclass_fields__)
+
+
+def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
+    scorer = Meanings(VECTORS, has_tokens=True)
+    settings = RetrievalSettings(64, 0.3, token_width=3, coverage_weight=0.7)
+    embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
+    documents = ["send email", "orders", "send orders"]
+    items = ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
+
+    found = items.first_stage("email orders", embedder)
+
+    assert found.cosines is not None
+    assert found.query_coverage is not None
+    assert found.document_coverage is not None
+    parts = (found.cosines, found.shares, found.query_coverage, found.document_coverage)
+    kept = torch.stack([torch.from_numpy(part) for part in parts])
+    assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("feature", ["logit", "cosine", "document_coverage"])
+def test_the_direction_is_along_what_tells_right_from_wrong(feature: str) -> None:
+    torch.manual_seed(2)
+    weights = fit_score.fit_direction(pools_told_by(feature)) / fit_score.UNITS
+
+    told = weights[fit_score.FEATURES.index(feature)]
+    others = [float(abs(w)) for w, name in zip(weights, fit_score.FEATURES, strict=True) if name != feature]
+    assert float(told) > 3 * max(others)
+
+
+def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
+    torch.manual_seed(3)
+    pools = pools_told_by("logit", count=900)
+
+    _, weights = fit_score.fit(pools[:600])
+
+    scored = [fit_score.score_top(pool, torch.tensor(weights)) for pool in pools[600:]]
+    assert fit_score.calibration_error([(score, right) for score, right, _ in scored]) < 0.08
+
+
+def test_columns_are_fitted_by_what_finds_them() -> None:
+    generator = torch.Generator().manual_seed(4)
+    questions = []
+    for _ in range(40):
+        features = torch.randn(12, len(fit_score.COLUMN_FEATURES), generator=generator)
+        labels = (features[:, 3] > 1).float()
+        labels[int(features[:, 3].argmax())] = 1
+        questions.append({"features": features, "labels": labels})
+
+    weights = fit_score.fit_columns(questions)
+
+    assert weights["is_key"] > 3 * max(abs(weights[name]) for name in ("logit", "table_logit", "lexical_match"))

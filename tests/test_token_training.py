@@ -1,0 +1,77 @@
+"""What the encoder is trained on by tokens is what a request later compares by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from shortlist.router.coverage import coverage
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+
+import train_encoder
+
+
+def random_texts(*lengths: int, seed: int) -> list[torch.Tensor]:
+    """Draws tokens `(tokens, 5)`: unit vectors of four and weights that sum to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.cat(
+            [
+                F.normalize(torch.randn(length, 4, generator=generator), dim=-1),
+                torch.softmax(torch.randn(length, 1, generator=generator), 0),
+            ],
+            1,
+        )
+        for length in lengths
+    ]
+
+
+def example(name: str, document: str) -> train_encoder.Example:
+    return train_encoder.Example(name, "q", [((name, document), document)], {document}, is_isolated=False)
+
+
+def test_texts_are_matched_in_training_as_in_a_request() -> None:
+    queries, documents = random_texts(3, 7, seed=1), random_texts(5, 2, 9, seed=2)
+
+    matched = train_encoder.match_tokens(queries, documents)
+
+    kept = [document.half().numpy() for document in documents]
+    expected = np.stack([np.sum(coverage(query.half().numpy(), kept), axis=0) for query in queries])
+    np.testing.assert_allclose(matched.numpy(), expected, atol=3e-3)  # float16
+
+
+def test_a_query_met_by_its_own_document_costs_less() -> None:
+    one, other = random_texts(6, 6, seed=3)
+    examples = [example("s", "a"), example("s", "b")]
+    allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
+
+    right = train_encoder.token_loss([one, other], [one, other], examples, allowed, targets)
+    wrong = train_encoder.token_loss([one, other], [other, one], examples, allowed, targets)
+
+    assert float(right) < float(wrong)
+
+
+def test_documents_of_another_set_cost_nothing() -> None:
+    queries, documents = random_texts(4, 4, seed=4), random_texts(4, 4, seed=5)
+    examples = [example("s", "a"), example("t", "b")]
+    allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
+
+    loss = train_encoder.token_loss(queries, documents, examples, allowed, targets)
+
+    # Alone in its set, each query has but its own document.
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_what_may_not_count_does_not() -> None:
+    queries, documents = random_texts(4, 4, seed=6), random_texts(4, 4, seed=7)
+    examples = [example("s", "a"), example("s", "b")]
+
+    loss = train_encoder.token_loss(queries, documents, examples, torch.eye(2).bool(), torch.tensor([0, 1]))
+
+    assert float(loss) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,81 @@
+r"""Tells what rounding the layers to 8 bits costs: held-out queries ranked by the shipped folder and by the float runs.
+
+    python training/rounding.py --data DATA --first-stage build/train/first_stage.pt --base build/train/base \
+        --cross-encoder build/train/cross --encoder build/train/encoder --model router/models/shortlist-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from base import load_base_encoder
+from export import TOKEN_WIDTH, averaged, load_cross_encoder
+from gather import CANDIDATES, narrowing_scores
+
+from shortlist.router import Router
+from shortlist.router.candidates import ItemSet
+from shortlist.router.dataset import Dataset, load_dataset
+from shortlist.router.evaluation import dataset_item
+from shortlist.router.loading import make_engine
+from shortlist.router.run import Clock, Run
+from shortlist.router.scorer import DirectScorer
+from shortlist.router.selection import Rules
+from shortlist.router.weights import LoadedModel, read_folder
+
+
+def main() -> None:
+    """Compares and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data", "first-stage", "base", "cross-encoder", "encoder", "model"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--queries", type=int, default=8, help="per set")
+    options = parser.parse_args()
+    rounded = read_folder(options.model)
+    encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
+    encoder.load_state_dict(averaged(options.encoder), strict=False)
+    whole = replace(rounded, model=load_cross_encoder(options.base, options.cross_encoder), encoder=encoder)
+    routers = [router_of(rounded), router_of(whole)]
+    evidence: dict[str, Any] = torch.load(options.first_stage, weights_only=True)
+    gaps = []
+    print(f"{'set':<28}{'8 bits: hit@1, recall@5':>26}{'float':>16}")
+    for name, kept in evidence.items():
+        queries = random.Random(name).sample(kept["queries"], min(options.queries, len(kept["queries"])))
+        data = load_dataset(options.data / name, only=set(kept["ids"]))
+        kind = name.partition("/")[0]
+        found = [mean([measure(router, data, kind, query) for query in queries]) for router in routers]
+        gaps.append([mine - other for mine, other in zip(*found, strict=True)])
+        print(f"{name:<28}{found[0][0]:>19.3f}, {found[0][1]:.3f}{found[1][0]:>9.3f}, {found[1][1]:.3f}", flush=True)
+    hit, recall = mean(gaps)
+    print(f"mean difference: hit@1 {hit:+.4f}, recall@5 {recall:+.4f} over {len(gaps)} sets")
+
+
+def router_of(loaded: LoadedModel) -> Router:
+    """Readies a model as a server would."""
+    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
+    return Router(loaded, engine, DirectScorer(engine), info)
+
+
+def measure(router: Router, data: Dataset, kind: str, query: dict[str, Any]) -> list[float]:
+    """Ranks the shipped first stage's best by all the evidence of one router; returns hit@1 and recall@5."""
+    assert router.embedder is not None
+    order = torch.argsort(-narrowing_scores(query["evidence"].float(), router.embedder.settings), stable=True)
+    chosen = order[:CANDIDATES].tolist()
+    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
+    scored, _ = router.score_items(Run(query["query"], Rules(), 0, Clock()), items, frozenset(), kind)
+    best = [chosen[one.place] for one in sorted(scored, key=lambda one: (-one.score, one.place))[:5]]
+    relevant = set(query["relevant"])
+    return [float(best[0] in relevant), len(relevant & set(best)) / len(relevant)]
+
+
+def mean(rows: list[list[float]]) -> list[float]:
+    """Returns the mean of each column."""
+    return [sum(column) / len(column) for column in zip(*rows, strict=True)]
+
+
+if __name__ == "__main__":
+    main()
