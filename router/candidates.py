@@ -165,7 +165,8 @@ class ItemSet:
         found = replace(by_words, cosines=cosines, scores=scores, num_unseen=len(embedded) - len(seen))
         if asked.tokens is not None:
             found = self._cover(found, asked.tokens, embedded, settings.coverage_weight)
-        return self._join(found, settings.join_weight)
+        joined = self.best_joined(found.scores) if settings.join_weight else None
+        return found if joined is None else replace(found, scores=found.scores + settings.join_weight * joined)
 
     def _cover(
         self, found: FirstStage, asked: TokenVectors, embedded: Sequence[Embedded | None], weight: float
@@ -177,18 +178,20 @@ class ItemSet:
         scores = found.scores + np.float32(weight) * (of_query + of_document)
         return replace(found, scores=scores, query_coverage=of_query, document_coverage=of_document)
 
-    def _join(self, found: FirstStage, weight: float) -> FirstStage:
-        """Draws tables up with the best of those they join with; one that joins with none counts as joined with any."""
-        if not weight or not any(item.references for item in self.items):
-            return found
+    def best_joined(self, scores: Values) -> Values | None:
+        """Returns the best score of the tables that each one joins with, `(items,)`; None where none refers to any.
+
+        A table that joins with none is given the mean, as if it joined with just any.
+        """
+        if not any(item.references for item in self.items):
+            return None
         if self._joined is None:
             self._joined = np.array(
                 [(place, other) for place in range(len(self.items)) for other in self.links(place)], np.int64
             ).reshape(-1, 2)
         best = np.full(len(self.items), -np.inf, np.float32)
-        np.maximum.at(best, self._joined[:, 0], found.scores[self._joined[:, 1]])
-        best = np.where(np.isinf(best), found.scores.mean(), best)
-        return replace(found, scores=found.scores + np.float32(weight) * best)
+        np.maximum.at(best, self._joined[:, 0], scores[self._joined[:, 1]])
+        return np.where(np.isinf(best), scores.mean(), best)
 
     def links(self, place: int) -> frozenset[int]:
         """Returns the places of the tables that join with the one at `place`."""

@@ -1,174 +1,125 @@
 r"""Compares forms of a document on held-out queries: prose, compact, JSON, DDL, with and without their parts.
 
-Each query's pool is what answers it and its 40 nearest look-alikes. Forms are ranked by an encoder (give the untrained
-base's folder for an impartial judge: a trained model prefers the form that it was trained on), or with
-`--cross-encoder` by the model's cross-encoder instead.
+Each query's pool is what answers it and its 40 nearest look-alikes. A model prefers the form that it was trained on, so
+the judge is one that knows all of them alike: a cross-encoder trained from the base with `--any-form`, or, without
+`--run`, the encoder of the folder at `--model`, which should be the untrained base's.
 
-    python training/ablate_documents.py --data DATA --groups build/train/fused.jsonl --model MODEL [--cross-encoder]
+    python training/train.py ... --any-form --minutes 15 --out build/train/forms
+    python training/ablate_documents.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
+        --model router/models/shortlist-small --run build/train/forms
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from documents import Group, read_groups
+from export import load_cross_encoder
+from forms import FORMS, Form
 
 from shortlist.router import Router
 from shortlist.router.candidates import Item, ItemSet
 from shortlist.router.dataset import load_dataset
+from shortlist.router.loading import make_engine
 from shortlist.router.run import Clock, Run
+from shortlist.router.scorer import DirectScorer
 from shortlist.router.selection import Rules
+from shortlist.router.weights import read_folder
 from shortlist.schemas.document import Table, Tool
-from shortlist.schemas.serialise import CountTokens, split_name, table_document, tool_document
 
 SETS = (
     "tools/sealtools", "tools/mcp", "tools/openapi", "tools/openapi_zh", "tools/pyfunc", "tools/toolalpaca",
     "tables/spider", "tables/spider_syn", "tables/bird_train", "tables/ehrsql", "tables/archer",
 )  # fmt: skip
-Write = Callable[[CountTokens | None, int | None], str]
+MEASURES = ("hit@1", "recall@5")
+RESAMPLES = 1000
 
 
 def main() -> None:
-    """Ranks every pool in every form and prints a table."""
+    """Ranks every pool in every form and prints a table for tools and one for tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data", "groups", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--base", type=Path, help="with --run: the base's folder")
+    parser.add_argument("--run", type=Path, help="of the cross-encoder that judges")
     parser.add_argument("--queries", type=int, default=40, help="per set")
-    parser.add_argument("--cross-encoder", action="store_true", help="rank by the cross-encoder instead of the encoder")
     options = parser.parse_args()
-    router = Router.load(options.model)
+    loaded = read_folder(options.model)
+    if options.run:
+        loaded = replace(loaded, model=load_cross_encoder(options.base, options.run))
+    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
+    router = Router(loaded, engine, DirectScorer(engine), info)
     groups = read_groups(options.groups, "dev")
-    for kind, forms in (("tools", TOOL_FORMS), ("tables", TABLE_FORMS)):
-        found = {form: {"hit@1": [], "recall@5": []} for form in forms}  # type: dict[str, dict[str, list[float]]]
+    for kind, forms in FORMS.items():
+        found: dict[str, list[np.ndarray]] = {form: [] for form in forms}  # by set, (queries, measures)
         for name in (one for one in SETS if one.startswith(kind)):
             pool = [group for group in groups if group.set == name]
             chosen = random.Random(name).sample(pool, min(options.queries, len(pool)))
             wanted = {one for group in chosen for one in (*group.positives, *group.lookalikes)}
             items = {d.id: d.item for d in load_dataset(options.data / name, only=wanted).documents}
-            for form, write in forms.items():
-                measured = [measure(router, group, items, write, options.cross_encoder) for group in chosen]
-                for place, measure_name in enumerate(("hit@1", "recall@5")):
-                    found[form][measure_name].append(sum(one[place] for one in measured) / len(measured))
-        print(f"\n| {kind} | hit@1 | recall@5 |\n|---|---:|---:|")
-        for form, values in found.items():
-            cells = [f"{sum(values[name]) / len(values[name]):.3f}" for name in ("hit@1", "recall@5")]
-            print(f"| {form} | {cells[0]} | {cells[1]} |", flush=True)
+            for title, form in forms.items():
+                measured = [measure(router, group, items, form, by_encoder=not options.run) for group in chosen]
+                found[title].append(np.array(measured))
+        report(kind, found)
 
 
 def measure(
-    router: Router,
-    group: Group,
-    items: dict[str, Tool | Table],
-    write: Callable[[Tool | Table], Write],
-    cross_encoder: bool,
+    router: Router, group: Group, items: dict[str, Tool | Table], form: Form, *, by_encoder: bool
 ) -> tuple[float, float]:
     """Returns hit@1 and recall@5 of one query."""
     ids = sorted({*group.positives, *group.lookalikes[:40]})
-    documents = [Item(one, place, "", "", "", write(items[one])) for place, one in enumerate(ids)]
-    scores = score(router, group.query, documents, cross_encoder)
+    documents = [Item(one, place, "", "", "", form(items[one])) for place, one in enumerate(ids)]
+    scores = (cosines if by_encoder else logits)(router, group.query, documents)
     order = [ids[place] for place in np.argsort(-np.array(scores), kind="stable")]
     positives = set(group.positives)
     return float(order[0] in positives), len(positives & set(order[:5])) / len(positives)
 
 
-def score(router: Router, query: str, documents: Sequence[Item], cross_encoder: bool) -> list[float]:
-    """Scores documents by one of the two models."""
-    if cross_encoder:
-        run = Run(query, Rules(), 0, Clock())
-        items = ItemSet(documents)
-        _, evidence, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(query, None))
-        return [one.logit for one in evidence]
+def logits(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
+    """Scores documents by the cross-encoder."""
+    items = ItemSet(documents)
+    run = Run(query, Rules(), 0, Clock())
+    _, evidence, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(query, None))
+    return [one.logit for one in evidence]
+
+
+def cosines(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
+    """Scores documents by the encoder."""
     if router.embedder is None:
         raise SystemExit("the model has no encoder")
     vectors = np.stack([one.vector for one in router.embedder.embed_documents(documents) if one is not None])
-    wanted = router.embedder.embed_queries([query])[0].vector
-    scores: list[float] = (vectors @ wanted).tolist()
+    scores: list[float] = (vectors @ router.embedder.embed_queries([query])[0].vector).tolist()
     return scores
 
 
-def tool_prose(change: Callable[[Tool], Tool]) -> Callable[[Tool], Write]:
-    """Our own form of a changed tool."""
-    return lambda tool: lambda count, budget: tool_document(change(tool), count_tokens=count, budget_tokens=budget)
+def report(kind: str, found: dict[str, list[np.ndarray]]) -> None:
+    """Prints each form's mean over sets, and its difference to the first form's over the same queries."""
+    ours = next(iter(found.values()))
+    print(f"\n| {kind} | " + " | ".join(f"{name} | difference" for name in MEASURES) + " |")
+    print("|---|" + "---:|" * 2 * len(MEASURES), flush=True)
+    for title, by_set in found.items():
+        cells = []
+        for place in range(len(MEASURES)):
+            low, high = interval([mine[:, place] - other[:, place] for mine, other in zip(by_set, ours, strict=True)])
+            mean = np.mean([one[:, place].mean() for one in by_set])
+            cells.append(f"{mean:.3f} | " + ("" if by_set is ours else f"[{low:+.3f}, {high:+.3f}]"))
+        print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
 
 
-def table_prose(change: Callable[[Table], Table]) -> Callable[[Table], Write]:
-    """Our own form of a changed table."""
-    return lambda table: lambda count, budget: table_document(change(table), count_tokens=count, budget_tokens=budget)
-
-
-def plain(text: Callable[[Tool | Table], str]) -> Callable[[Tool | Table], Write]:
-    """A form that is cut at the budget, wherever that falls."""
-    return lambda item: lambda _count, _budget: text(item)
-
-
-def tool_json(tool: Tool) -> str:
-    """The schema as an API would get it."""
-    properties = {p.path: {"type": p.type, "description": p.description} for p in tool.parameters}
-    return json.dumps(
-        {"name": tool.name, "description": tool.description, "parameters": {"properties": properties}},
-        ensure_ascii=False,
-    )
-
-
-def tool_signature(tool: Tool) -> str:
-    """A Python signature with the description as its docstring."""
-    arguments = ", ".join(f"{p.path}: {p.type or 'any'}" for p in tool.parameters if p.depth == 0)
-    return f"{tool.name}({arguments})  # {tool.description}"
-
-
-def table_ddl(table: Table) -> str:
-    """A CREATE TABLE statement, comments left out."""
-    lines = [f"{column.name} {column.type}" for column in table.columns]
-    lines += [f"foreign key ({', '.join(k.columns)}) references {k.target_table}" for k in table.foreign_keys]
-    return f"CREATE TABLE {table.full_name} ({', '.join(lines)})"
-
-
-def table_compact(table: Table) -> str:
-    """The form that many text-to-SQL prompts use."""
-    return f"{table.full_name}({', '.join(column.name for column in table.columns)})"
-
-
-def unsplit(name: str) -> str:
-    """Hides from the writer that a name has parts."""
-    return split_name(name).replace(" ", "")
-
-
-TOOL_FORMS = {
-    "prose (ours)": tool_prose(lambda t: t),
-    "prose, no types": tool_prose(lambda t: replace(t, parameters=tuple(replace(p, type="") for p in t.parameters))),
-    "prose, no enums or defaults": tool_prose(
-        lambda t: replace(t, parameters=tuple(replace(p, enum=(), default=None) for p in t.parameters))
-    ),
-    "prose, no parameter descriptions": tool_prose(
-        lambda t: replace(t, parameters=tuple(replace(p, description="") for p in t.parameters))
-    ),
-    "prose, no parameters": tool_prose(lambda t: replace(t, parameters=())),
-    "prose, no description": tool_prose(lambda t: replace(t, description="")),
-    "prose, names not split": tool_prose(lambda t: replace(t, name=unsplit(t.name))),
-    "prose, no namespace": tool_prose(lambda t: replace(t, namespace="")),
-    "signature": plain(tool_signature),
-    "JSON": plain(tool_json),
-}
-TABLE_FORMS = {
-    "prose (ours)": table_prose(lambda t: t),
-    "prose, no types": table_prose(lambda t: replace(t, columns=tuple(replace(c, type="") for c in t.columns))),
-    "prose, no comments": table_prose(
-        lambda t: replace(t, comment="", columns=tuple(replace(c, comment="", enum=()) for c in t.columns))
-    ),
-    "prose, no foreign keys": table_prose(lambda t: replace(t, foreign_keys=())),
-    "prose, no columns": table_prose(lambda t: replace(t, columns=())),
-    "prose, names not split": table_prose(
-        lambda t: replace(t, name=unsplit(t.name), columns=tuple(replace(c, name=unsplit(c.name)) for c in t.columns))
-    ),
-    "compact": plain(table_compact),
-    "DDL": plain(table_ddl),
-}
+def interval(differences: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean over sets, by the bootstrap over each set's queries."""
+    rng = np.random.default_rng(0)
+    means = [
+        np.mean([rng.choice(one, len(one)).mean() for one in differences])  # every set weighs the same
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
 
 
 if __name__ == "__main__":

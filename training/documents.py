@@ -10,6 +10,7 @@ from pathlib import Path
 
 import widen
 from asking import ask
+from forms import Form
 
 from shortlist.router.dataset import load_dataset, load_queries
 from shortlist.router.encoding import Tokenizer
@@ -82,20 +83,21 @@ class Documents:
                 self._groups[name, document.id] = document.group
         self._tables = [item for item in self.items.values() if isinstance(item, Table)]
 
-    def write(self, key: Key, budget: int, rng: random.Random, *, vary: bool = True) -> str:
-        """Writes one document within `budget` tokens."""
+    def write(self, key: Key, budget: int, rng: random.Random, *, form: Form | None = None) -> str:
+        """Writes one document within `budget` tokens, varied at random where no form is asked for."""
         item = self.items[key]
         count = self._tokenizer.count
+        if form and not isinstance(item, TableColumn):
+            return form(item)(count, budget)
         if isinstance(item, TableColumn):
             alone = replace(item.table, columns=(item.column,))
-            table = widen.vary_table(alone, (), rng) if vary else alone
+            table = widen.vary_table(alone, (), rng)
             return column_document(table, table.columns[0])
         if isinstance(item, Tool):
-            tool = widen.vary_tool(item, rng) if vary else item
-            return tool_document(tool, count_tokens=count, budget_tokens=budget)
-        others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40)))) if vary else []
-        table = widen.vary_table(item, others, rng) if vary else item
-        if vary and not table.namespace and rng.random() < DATABASE_NAMED:
+            return tool_document(widen.vary_tool(item, rng), count_tokens=count, budget_tokens=budget)
+        others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40))))
+        table = widen.vary_table(item, others, rng)
+        if not table.namespace and rng.random() < DATABASE_NAMED:
             table = replace(table, namespace=self._groups[key])
         return table_document(table, count_tokens=count, budget_tokens=budget)
 

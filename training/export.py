@@ -18,9 +18,16 @@ import torch
 from base import fill, load_base_encoder, read_base
 
 from shortlist.router.model import CrossEncoder
-from shortlist.router.weights import is_own_folder, read_description, write_description, write_folder, write_layers
+from shortlist.router.weights import (
+    is_own_folder,
+    read_description,
+    read_folder,
+    write_description,
+    write_folder,
+    write_layers,
+)
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 DESCRIPTION: dict[str, Any] = {
     "name": "shortlist-small",
     "version": VERSION,
@@ -75,6 +82,12 @@ def load_cross_encoder(base: Path, run: Path, *, num_layers: int | None = None) 
         raise SystemExit(f"{run} lacks {sorted(missing)}")
     fill(model, {name: tensor for name, tensor in weights.items() if name in model.state_dict()} | trained)
     return model
+
+
+def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
+    """Reads the weights, table aside, of a run or of a model folder, whose layers were rounded."""
+    model = read_folder(start).model if is_own_folder(start) else load_cross_encoder(base, start)
+    return {name: tensor.float() for name, tensor in model.state_dict().items() if not name.startswith("words.")}
 
 
 def averaged(run: Path) -> dict[str, torch.Tensor]:

@@ -80,7 +80,7 @@ def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any],
     """Returns features `(candidates, 6)` as in fit_score.py; labels; which read like an answer; the order."""
     assert router.embedder is not None
     known = query["evidence"].float()
-    chosen = choose_candidates(query, router.embedder.settings)
+    chosen = choose_candidates(query, whole, router.embedder.settings)
     items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
     by_words = items.first_stage(query["query"], None)  # what more there is, the kept evidence knows
     run = Run(query["query"], Rules(), 0, Clock())
@@ -99,9 +99,13 @@ def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any],
     }  # fmt: skip
 
 
-def choose_candidates(query: dict[str, Any], settings: RetrievalSettings) -> list[int]:
+def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: RetrievalSettings) -> list[int]:
     """Returns the places of the first stage's best, and after them of some others."""
-    order = torch.argsort(-narrowing_scores(query["evidence"].float(), settings), stable=True).tolist()
+    scores = narrowing_scores(query["evidence"].float(), settings)
+    joined = whole.best_joined(scores.numpy())
+    if joined is not None:
+        scores += settings.join_weight * torch.from_numpy(joined)
+    order = torch.argsort(-scores, stable=True).tolist()
     rest = order[CANDIDATES + SPARE :]
     return order[: CANDIDATES + SPARE] + random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
 
@@ -114,7 +118,7 @@ def links_of(whole: ItemSet, chosen: Sequence[int]) -> torch.Tensor:
 
 
 def narrowing_scores(known: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
-    """Returns what a request narrows by, of mine.py's `(4, documents)`."""
+    """Returns what a request narrows by, joins aside, of mine.py's `(4, documents)`."""
     cosines, shares, of_query, of_document = known
     return cosines + settings.lexical_weight * shares + settings.coverage_weight * (of_query + of_document)
 

@@ -27,6 +27,11 @@ class MasterOptimizer:
         average_steps: int = 100,
     ) -> None:
         heads = {id(parameter) for module in head for parameter in module.parameters()}
+        self._frozen = {
+            name: parameter.detach().float().clone()
+            for name, parameter in model.named_parameters()
+            if not parameter.requires_grad
+        }
         self._names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         self._working = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.masters = [parameter.detach().float().clone().requires_grad_(True) for parameter in self._working]
@@ -61,8 +66,8 @@ class MasterOptimizer:
         return float(norm)
 
     def averaged(self) -> dict[str, torch.Tensor]:
-        """Returns the averaged trained parameters by name, float32."""
-        return dict(zip(self._names, self.average, strict=True))
+        """Returns all parameters by name, float32, the trained ones averaged."""
+        return self._frozen | dict(zip(self._names, self.average, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what resuming needs."""

@@ -1,36 +1,42 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: about four and a half hours on two cores that multiply in bfloat16.
-# Each step leaves its result in build/train, and a training run resumes from its last checkpoint after a break.
+# Makes the embedded model from the sets in a folder: about five and a half hours on two cores that multiply in bfloat16.
+# Each step leaves its result in its folder, and a training run resumes from its last checkpoint after a break.
+#   SHARE=0.01   trains for that share of the time; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
+#   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
 set -euo pipefail
 data=${1:?usage: training/run.sh DATA}
 python=${PYTHON:-python3}
-work=build/train
-model=router/models/shortlist-small
+work=${WORK:-build/train}
+model=${MODEL:-router/models/shortlist-small}
+share=${SHARE:-1}
+read -ra only <<<"${SETS:+--only $SETS}"
 mkdir -p "$work"
 # torch frees large buffers to the system after every step unless malloc is told to keep them.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 MALLOC_TOP_PAD_=500000000
+of() { awk "BEGIN { value = $1 * $share; print (value < $2 ? $2 : value) }"; } # a share of $1, at least $2
 step() { echo "== $*" >&2; "$python" "$@"; }
 
 step training/fetch_base.py --out "$work/base"
+mine() { step training/mine.py --data "$data" --scale "$(of 1 0)" "${only[@]}" "$@"; }
 encode() { step training/train_encoder.py --data "$data" --base "$work/base" --lr 2e-4 "$@"; }
 # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then against its own.
-[ -s "$work/words.jsonl" ] || step training/mine.py --data "$data" --out "$work/words.jsonl"
-encode --groups "$work/words.jsonl" --out "$work/encoder-1" --minutes 36
-[ -d "$work/model-1" ] || cp -r "$model" "$work/model-1" # an encoder is exported into a folder that has the rest
+[ -s "$work/words.jsonl" ] || mine --out "$work/words.jsonl"
+encode --groups "$work/words.jsonl" --out "$work/encoder-1" --minutes "$(of 36 0.1)"
+[ -d "$work/model-1" ] || cp -r router/models/shortlist-small "$work/model-1" # an encoder is exported into a folder that has the rest
 step training/export.py --base "$work/base" --encoder "$work/encoder-1" --out "$work/model-1"
-[ -s "$work/groups.jsonl" ] || step training/mine.py --data "$data" --out "$work/groups.jsonl" \
+[ -s "$work/groups.jsonl" ] || mine --out "$work/groups.jsonl" \
     --encoder "$work/model-1" --max-corpus 12000
-encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --minutes 52
+encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --minutes "$(of 52 0.1)"
 # 2. The cross-encoder, against what the first stage mistakes.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" \
-    --out "$work/cross" --minutes 113
+    --out "$work/cross" --minutes "$(of 150 0.1)"
 # 3. The six-layer student of the cross-encoder.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" --start "$work/cross" --student \
-    --out "$work/fast" --minutes 14 --lr 3e-4
+    --out "$work/fast" --minutes "$(of 14 0.1)" --lr 3e-4
 # 4. What ships, and how its evidence makes a score.
 step training/export.py --base "$work/base" --cross-encoder "$work/cross" --encoder "$work/encoder" \
     --fast "$work/fast" --out "$model"
-[ -s "$work/first_stage.pt" ] || step training/mine.py --data "$data" --out "$work/held-out.jsonl" --held-out-only \
+[ -s "$work/first_stage.pt" ] || mine --out "$work/held-out.jsonl" --held-out-only \
     --encoder "$model" --max-corpus 4000 --evidence "$work/first_stage.pt"
 step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$model"
 for variant in "" fast; do

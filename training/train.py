@@ -1,8 +1,9 @@
 r"""Trains the cross-encoder on groups mined through the whole first stage, on a CPU, resumable.
 
-Per query, every relevant document is set against the same negatives (listwise cross-entropy), plus a share of binary
-cross-entropy that keeps logits comparable between queries. Columns of a database are groups of their own. Embeddings
-and the lowest layers stay frozen, so the table re-packs to its 4 bits without loss.
+Per query, every relevant document is set against the same negatives and against "nothing fits", whose logit is 0
+(listwise cross-entropy); the negatives alone must lose to it. A share of binary cross-entropy keeps logits comparable
+between queries too. Columns of a database are groups of their own. Embeddings and the lowest layers stay frozen, so the
+table re-packs to its 4 bits without loss.
 
     python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
         --out build/train/cross
@@ -21,7 +22,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import fill, load_tokenizer, read_base
 from documents import Documents, Group, column_groups, draw_query, read_groups
-from export import FAST_LAYERS, averaged, load_cross_encoder
+from export import FAST_LAYERS, cross_encoder_state
+from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
@@ -29,9 +31,10 @@ from shortlist.router.attention import BucketedAttention
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import CrossEncoder
 from shortlist.router.packing import PackedBatch, pack
-from shortlist.router.weights import is_own_folder, read_folder
 
 BINARY_SHARE = 0.3
+# Of the loss of negatives that do not lose to "nothing fits"; false negatives are among them.
+NOTHING_SHARE = 0.3
 DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
 MAX_POSITIVES = 4
@@ -57,18 +60,23 @@ def main() -> None:
     """Trains, logging a line a minute and saving a checkpoint every five."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--start", type=Path, help="a run's folder, or a model folder, to begin with instead of the base"
+        "--start", type=Path, nargs="+", help="runs' or model folders to begin with, averaged, instead of the base"
     )
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--queries-per-step", type=int, default=8)
+    parser.add_argument(
+        "--any-form", action="store_true", help="write each query's documents in a form drawn at random"
+    )
     train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:
     """Trains until the time is up."""
     tokenizer = load_tokenizer(options.base)
-    teacher = load_cross_encoder(options.base, options.start) if options.student else None
-    model = make_student(teacher) if teacher else make_model(options.base, options.start)
+    model = make_model(options.base, options.start or ())
+    teacher = model if options.student else None
+    if teacher:
+        model = make_student(teacher)
     frozen = 0 if teacher else options.frozen_layers
     for module in (model.words, model.positions, model.token_types, model.embedding_norm, *list(model.layers)[:frozen]):
         module.requires_grad_(False)
@@ -104,13 +112,15 @@ def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Seque
 
 
 def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
-    """Sets each relevant document against all negatives, and each pair against its own label."""
-    negatives = logits[num_positives:]
-    lists = torch.stack([torch.cat([logits[i : i + 1], negatives]) for i in range(num_positives)])
+    """Sets relevant documents and nothing against all negatives, and each pair against its own label."""
+    others = torch.cat([logits.new_zeros(1), logits[num_positives:]])
+    lists = torch.stack([torch.cat([logits[i : i + 1], others]) for i in range(num_positives)])
     listwise = F.cross_entropy(lists, torch.zeros(num_positives, dtype=torch.long))
+    nothing = torch.logsumexp(others, 0)  # less its own logit, 0
     labels = torch.zeros_like(logits)
     labels[:num_positives] = 1
-    return listwise + BINARY_SHARE * F.binary_cross_entropy_with_logits(logits, labels)
+    binary = F.binary_cross_entropy_with_logits(logits, labels)
+    return listwise + NOTHING_SHARE * nothing + BINARY_SHARE * binary
 
 
 def distillation_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -130,24 +140,25 @@ def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
     return torch.empty_like(values).index_copy(0, torch.tensor(order), values)
 
 
-def make_model(base: Path, start: Path | None) -> CrossEncoder:
-    """Builds the model to train: from a run, from a model folder, or from the base under a head near the identity."""
+def make_model(base: Path, starts: Sequence[Path]) -> CrossEncoder:
+    """Builds what to begin with: the mean of runs and model folders, or the base under a head near the identity."""
     config, words, weights = read_base(base)
-    if start and is_own_folder(start):
-        model = read_folder(start).model
-        model.requires_grad_(True)
-        model.words = words
-        return model
     model = CrossEncoder(config, words)
+    if starts:
+        fill(model, mean_state([cross_encoder_state(base, start) for start in starts]))
+        return model
     fill(model, weights, absent="head_")
     with torch.no_grad():
         model.head_dense.weight.copy_(torch.eye(config.hidden_size))
         model.head_dense.bias.zero_()
         model.head_out.weight.normal_(std=0.02)
         model.head_out.bias.zero_()
-    if start:
-        model.load_state_dict(averaged(start), strict=False)
     return model
+
+
+def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Returns the mean of the weights of models that were trained from one another (Wortsman et al. 2022)."""
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 
 def make_student(teacher: CrossEncoder) -> CrossEncoder:
@@ -175,6 +186,7 @@ class Examples:
         groups = read_groups(options.groups, "train")
         self._tokenizer = tokenizer
         self._documents = Documents(options.data, groups, tokenizer)
+        self._any_form = options.any_form
         groups += column_groups(options.data, options.groups, self._documents)
         self._sets: dict[str, list[Group]] = {}
         for group in groups:
@@ -194,10 +206,15 @@ class Examples:
         positives = rng.sample(answers, min(len(answers), MAX_POSITIVES))
         budget = rng.choice(DOCUMENT_BUDGETS)
         ids = [*positives, *draw_negatives(group, answers, rng)]
-        texts = [self._documents.write((group.set, one), budget, rng) for one in ids]
+        form = self._draw_form(group, rng)
+        texts = [self._documents.write((group.set, one), budget, rng, form=form) for one in ids]
         query, *documents = self._tokenizer.encode([text, *texts])
         pairs = [self._tokenizer.make_pair(query[:MAX_QUERY_TOKENS], d[: budget + 16]) for d in documents]
         return Example(pairs, len(positives))
+
+    def _draw_form(self, group: Group, rng: random.Random) -> Form | None:
+        forms = FORMS.get(group.set.split("/")[0]) if self._any_form and not group.set.endswith("/columns") else None
+        return rng.choice(list(forms.values())) if forms else None
 
 
 def draw_negatives(group: Group, answers: Sequence[str], rng: random.Random) -> list[str]:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import load_base_encoder, load_tokenizer, read_base
 from documents import Documents, Group, draw_query, read_groups
-from export import TOKEN_WIDTH
+from export import TOKEN_WIDTH, cross_encoder_state
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
@@ -65,12 +65,17 @@ def main() -> None:
     parser.add_argument("--queries-per-set", type=int, default=32)
     parser.add_argument("--sets-per-step", type=int, default=2)
     parser.add_argument("--start", type=Path, help="a model folder whose encoder to begin with instead of the base")
+    parser.add_argument(
+        "--shared", type=Path, help="a cross-encoder's run or model folder whose lowest layers to have, frozen"
+    )
     train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:
     """Trains until the time is up."""
     model, tokenizer = make_encoder(options.base, options.start), load_tokenizer(options.base)
+    if options.shared:
+        share_layers(model, options)
     for module in (model.words, model.positions, model.token_types, model.embedding_norm):
         module.requires_grad_(False)
     for layer in list(model.layers)[: options.frozen_layers]:
@@ -108,6 +113,14 @@ def make_encoder(base: Path, start: Path | None) -> TextEncoder:
             raise SystemExit(f"{start} lacks {missing}")
         model.words = read_base(base)[1]
     return model
+
+
+def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
+    """Gives the encoder the cross-encoder's lowest layers, as many as stay frozen."""
+    state = cross_encoder_state(options.base, options.shared)
+    for number, layer in enumerate(list(model.layers)[: options.frozen_layers]):
+        prefix = f"layers.{number}."
+        layer.load_state_dict({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
 
 
 def encode(

@@ -1,0 +1,78 @@
+"""What the cross-encoder is trained on: its losses, its beginnings, and the forms of its documents."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from shortlist.router.model import CrossEncoder
+from shortlist.schemas.document import Column, Parameter, Table, Tool
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+
+from checkpoints import random_model
+from forms import FORMS
+from precision import MasterOptimizer
+from train import group_loss, mean_state
+
+TOOL = Tool("send_mail", "Sends a letter.", namespace="post", parameters=(Parameter("to", "to", type="string"),))
+TABLE = Table("orders", columns=(Column("order_id", type="int"),))
+
+
+def test_a_relevant_document_below_its_rivals_costs_more() -> None:
+    assert group_loss(torch.tensor([-1.0, 2.0, 0.0]), 1) > group_loss(torch.tensor([2.0, -1.0, 0.0]), 1)
+
+
+def test_irrelevant_documents_that_look_as_if_they_fitted_cost_even_where_the_relevant_one_wins() -> None:
+    assert group_loss(torch.tensor([9.0, 3.0, 3.0]), 1) > group_loss(torch.tensor([9.0, -3.0, -3.0]), 1) + 1
+
+
+def test_all_relevant_documents_count() -> None:
+    assert group_loss(torch.tensor([3.0, -3.0, -1.0]), 2) > group_loss(torch.tensor([3.0, 3.0, -1.0]), 2)
+
+
+def test_the_order_of_relevant_documents_is_no_matter() -> None:
+    one, other = torch.tensor([1.0, 4.0, -2.0, -1.0]), torch.tensor([4.0, 1.0, -1.0, -2.0])
+    assert float(group_loss(one, 2)) == pytest.approx(float(group_loss(other, 2)))
+
+
+def test_a_run_may_begin_with_the_mean_of_others() -> None:
+    torch.manual_seed(1)
+    states = [{"a": torch.randn(3), "b": torch.randn(2, 2)} for _ in range(3)]
+    mean = mean_state(states)
+    assert mean["a"].tolist() == pytest.approx(((states[0]["a"] + states[1]["a"] + states[2]["a"]) / 3).tolist())
+    assert mean["b"].shape == (2, 2)
+
+
+def test_a_checkpoint_holds_the_frozen_weights_as_they_were_too() -> None:
+    model: CrossEncoder = random_model()
+    model.layers[0].requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+
+    kept = MasterOptimizer(model, lr=1e-3).averaged()
+
+    assert kept.keys() == before.keys()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("title", FORMS["tools"])
+def test_every_form_of_a_tool_says_which_it_is(title: str) -> None:
+    text = FORMS["tools"][title](TOOL)(None, None)
+    assert "mail" in text
+    assert ("Sends a letter" in text) == ("no description" not in title)
+
+
+@pytest.mark.parametrize("title", FORMS["tables"])
+def test_every_form_of_a_table_says_which_it_is(title: str) -> None:
+    text = FORMS["tables"][title](TABLE)(None, None)
+    assert "orders" in text
+    assert ("id" in text.lower()) == ("no columns" not in title)
+
+
+@pytest.mark.parametrize(("kind", "item"), [("tools", TOOL), ("tables", TABLE)])
+def test_no_two_whole_forms_are_the_same(kind: str, item: Tool | Table) -> None:
+    whole = [form(item)(None, None) for title, form in FORMS[kind].items() if not title.startswith("prose, no")]
+    assert len(set(whole)) == len(whole)
