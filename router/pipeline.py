@@ -222,7 +222,7 @@ class Router:
         if weights and weights.neighbour:
             at = {place: index for index, place in enumerate(places)}
             links = [[at[other] for other in items.links(place) if other in at] for place in places]
-            evidence = with_neighbours(evidence, links, weights)
+            evidence = with_neighbours(evidence, links)
         scored = [
             Scored(place, final_score(one, weights), place in pinned)
             for place, one in zip(places, evidence, strict=True)

@@ -26,7 +26,8 @@ class Evidence:
 
     `lexical_share` is BM25's score as a share (0..1) of the best candidate's, `lexical_match` as one of a full match;
     `query_coverage` is how much of the query's tokens the candidate meets, `document_coverage` the reverse (-1..1);
-    `neighbour` is the best score, before this term, of the candidates that it joins with (0 where there are none).
+    `neighbour` is how far the best logit of the candidates that it joins with lies above the mean of all candidates' (0
+    where it joins with none).
     """
 
     logit: float
@@ -116,13 +117,11 @@ def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
     )
 
 
-def with_neighbours(
-    evidence: Sequence[Evidence], links: Sequence[Iterable[int]], weights: ScoreWeights
-) -> list[Evidence]:
-    """Adds to each candidate the best score of those it joins with; `links` are indices into `evidence`."""
-    alone = [final_score(one, weights) for one in evidence]
+def with_neighbours(evidence: Sequence[Evidence], links: Sequence[Iterable[int]]) -> list[Evidence]:
+    """Adds to each candidate what those are worth that it joins with; `links` are indices into `evidence`."""
+    mean = sum(one.logit for one in evidence) / max(len(evidence), 1)
     return [
-        replace(one, neighbour=max((alone[other] for other in linked), default=0.0))
+        replace(one, neighbour=max((evidence[other].logit - mean for other in linked), default=0.0))
         for one, linked in zip(evidence, links, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from meanings import Meanings
 
 from shortlist.router.candidates import ItemSet, item_of_tool
 from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.selection import Evidence, ScoreWeights
+from shortlist.router.selection import Evidence, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
@@ -30,12 +30,11 @@ def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
     for number in range(count):
         values = torch.randn(8, generator=generator)
         features = torch.randn(8, NUM, generator=generator) / fit_score.UNITS
-        features[:, fit_score.NEIGHBOUR] = 0
         features[:, fit_score.FEATURES.index(feature)] = values / fit_score.UNITS[fit_score.FEATURES.index(feature)]
         right = torch.distributions.Categorical(logits=2 * values).sample() if number % 3 else int(values.argmax())
         labels = torch.zeros(8)
         labels[int(right)] = 1
-        pools.append(fit_score.Pool(f"tools/set{number % 2}", features, labels, torch.zeros(8, 8)))
+        pools.append(fit_score.Pool(f"tools/set{number % 2}", features, labels))
     return pools
 
 
@@ -63,7 +62,18 @@ def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
     assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("feature", ["logit", "cosine", "document_coverage"])
+def test_a_neighbour_is_worth_in_the_fit_what_it_is_in_a_request() -> None:
+    logits, links = torch.tensor([3.0, 0.0, 1.0, -2.0]), [[1], [0, 2], [1], []]
+    joins = torch.zeros(4, 4)
+    for place, others in enumerate(links):
+        joins[place, others] = 1
+
+    known = with_neighbours([Evidence(float(logit)) for logit in logits], links)
+
+    assert fit_score.neighbours(logits, joins).tolist() == [one.neighbour for one in known]
+
+
+@pytest.mark.parametrize("feature", ["logit", "cosine", "document_coverage", "neighbour"])
 def test_the_direction_is_along_what_tells_right_from_wrong(feature: str) -> None:
     torch.manual_seed(2)
     weights = fit_score.fit_direction(pools_told_by(feature)) / fit_score.UNITS
@@ -77,7 +87,7 @@ def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
     torch.manual_seed(3)
     pools = pools_told_by("logit", count=900)
 
-    _, weights = fit_score.fit(pools[:600])
+    weights = fit_score.fit(pools[:600])
 
     scored = [fit_score.score_top(pool, torch.tensor(weights)) for pool in pools[600:]]
     assert fit_score.calibration_error([(score, right) for score, right, _ in scored]) < 0.08

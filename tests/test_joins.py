@@ -4,10 +4,10 @@ import pytest
 
 from shortlist.router.candidates import ItemSet, item_of_table
 from shortlist.router.joins import find_links
-from shortlist.router.selection import Evidence, ScoreWeights, final_score, sigmoid, with_neighbours
+from shortlist.router.selection import Evidence, ScoreWeights, final_score, with_neighbours
 from shortlist.schemas.table import parse_tables
 
-WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=2.0)
+WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=0.5)
 
 
 def test_a_link_holds_in_both_directions() -> None:
@@ -46,13 +46,19 @@ def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
     assert [items.links(place) for place in range(3)] == [{1}, {0}, frozenset()]
 
 
-def test_a_neighbours_score_is_the_best_of_those_it_joins_with_by_their_own_evidence() -> None:
+def test_a_neighbour_is_worth_how_far_the_best_that_a_table_joins_with_lies_above_the_mean() -> None:
     evidence = [Evidence(3.0), Evidence(0.0), Evidence(1.0), Evidence(-2.0)]
-    known = with_neighbours(evidence, [[1], [0, 2], [1], []], WEIGHTS)
-    assert [one.neighbour for one in known] == pytest.approx([sigmoid(-1), sigmoid(2), sigmoid(-1), 0.0])
+    known = with_neighbours(evidence, [[1], [0, 2], [1], []])
+    assert [one.neighbour for one in known] == [-0.5, 2.5, -0.5, 0.0]
+
+
+def test_without_joins_nothing_changes() -> None:
+    evidence = [Evidence(3.0), Evidence(0.0)]
+    assert with_neighbours(evidence, [[], []]) == evidence
+    assert with_neighbours([], []) == []
 
 
 def test_a_table_that_joins_with_a_good_one_rises_above_an_equal_one_that_does_not() -> None:
     evidence = [Evidence(3.0), Evidence(0.0), Evidence(0.0)]
-    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(evidence, [[1], [0], []], WEIGHTS))
+    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(evidence, [[1], [0], []]))
     assert good > joined > alone

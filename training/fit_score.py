@@ -27,8 +27,8 @@ FEATURES = (
     "logit", "cosine", "lexical_share", "lexical_match", "query_coverage", "document_coverage", "neighbour",
 )  # fmt: skip
 # In these units all features spread alike, or a penalty would weigh on the cosine alone.
-UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 2.0])
-SHARE, NEIGHBOUR = FEATURES.index("lexical_share"), FEATURES.index("neighbour")
+UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0])
+LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
 COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
 CANDIDATES = 50
 ANSWERABLE = 0.95
@@ -37,15 +37,11 @@ KEEP_RATE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 7)`, labels `(candidates,)`, all 0 where nothing answers.
-
-    `joins` is `(candidates, candidates)`, whether two tables join.
-    """
+    """One catalog for one query: features `(candidates, 7)`, labels `(candidates,)`, all 0 where nothing answers."""
 
     set: str
     features: torch.Tensor
     labels: torch.Tensor
-    joins: torch.Tensor
 
     @property
     def is_answerable(self) -> bool:
@@ -67,32 +63,16 @@ def main() -> None:
     for kind in ("tools", "tables"):
         queries = [query for query in evidence["candidates"] if query["set"].startswith(kind)]
         pools = [pool for query in queries for pool in make_pools(query)]
-        pools, weights = fit(pools)
-        target["score_weights"][kind] = dict(zip(("bias", *FEATURES), weights, strict=True))
+        target["score_weights"][kind] = dict(zip(("bias", *FEATURES), fit(pools), strict=True))
         report(kind, pools)
     target["column_weights"] = fit_columns(evidence["columns"])
     write_description(options.model, described)
     print(json.dumps({"score_weights": target["score_weights"], "column_weights": target["column_weights"]}, indent=1))
 
 
-def fit(pools: Sequence[Pool]) -> tuple[list[Pool], list[float]]:
-    """Fits bias and weights `(8,)`; returns them, and the pools with the neighbours' scores by the weights alone."""
-    weights = calibrate(pools, fit_direction(pools))
-    known = list(pools)
-    if any(bool(pool.joins.any()) for pool in pools):
-        # A neighbour's score depends on the weights and they on it: a few rounds settle both.
-        for _ in range(4):
-            known = [with_neighbours(pool, torch.tensor(weights)) for pool in pools]
-            weights = calibrate(known, fit_direction(known))
-    return known, weights
-
-
-def with_neighbours(pool: Pool, weights: torch.Tensor) -> Pool:
-    """Fills in the best score of the tables that each one joins with."""
-    alone = torch.sigmoid(weights[0] + pool.features[:, :NEIGHBOUR] @ weights[1:-1])
-    features = pool.features.clone()
-    features[:, NEIGHBOUR] = (pool.joins * alone).amax(1)
-    return Pool(pool.set, features, pool.labels, pool.joins)
+def fit(pools: Sequence[Pool]) -> list[float]:
+    """Fits bias and weights `(8,)`."""
+    return calibrate(pools, fit_direction(pools))
 
 
 def make_pools(query: dict[str, Any]) -> list[Pool]:
@@ -118,9 +98,15 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
 
 
 def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
-    features = torch.cat([features, torch.zeros(len(features), 1)], 1)
+    features = torch.cat([features, neighbours(features[:, LOGIT], joins).unsqueeze(1)], 1)
     features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # the share is of the best in this catalog
-    return Pool(name, features, labels, joins)
+    return Pool(name, features, labels)
+
+
+def neighbours(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
+    """Returns how far the best logit of those that each one joins with lies above the mean, as a request does."""
+    best = torch.where(joins > 0, logits, -torch.inf).amax(1)
+    return torch.where(best > -torch.inf, best - logits.mean(), 0.0)
 
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
