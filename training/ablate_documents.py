@@ -21,13 +21,12 @@ import numpy as np
 from documents import Group, read_groups
 from export import load_cross_encoder
 from forms import FORMS, Form
+from gather import router_of
 
 from shortlist.router import Router
 from shortlist.router.candidates import Item, ItemSet
 from shortlist.router.dataset import load_dataset
-from shortlist.router.loading import make_engine
 from shortlist.router.run import Clock, Run
-from shortlist.router.scorer import DirectScorer
 from shortlist.router.selection import Rules
 from shortlist.router.weights import read_folder
 from shortlist.schemas.document import Table, Tool
@@ -52,8 +51,7 @@ def main() -> None:
     loaded = read_folder(options.model)
     if options.run:
         loaded = replace(loaded, model=load_cross_encoder(options.base, options.run))
-    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
-    router = Router(loaded, engine, DirectScorer(engine), info)
+    router = router_of(loaded)
     groups = read_groups(options.groups, "dev")
     for kind, forms in FORMS.items():
         found: dict[str, list[np.ndarray]] = {form: [] for form in forms}  # by set, (queries, measures)

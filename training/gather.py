@@ -31,7 +31,7 @@ from shortlist.router.loading import make_engine
 from shortlist.router.run import Clock, Run
 from shortlist.router.scorer import DirectScorer
 from shortlist.router.selection import Rules
-from shortlist.router.weights import read_folder
+from shortlist.router.weights import LoadedModel, read_folder
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import split_name
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20, help="per set")
     parser.add_argument("--column-queries", type=int, default=40, help="per set")
     options = parser.parse_args()
-    router = load_router(options.model, options.variant)
+    router = router_of(read_folder(options.model, variant=options.variant))
     first_stage: dict[str, Any] = {}
     for path in options.first_stage:
         first_stage |= torch.load(path, weights_only=True)
@@ -69,9 +69,8 @@ def main() -> None:
     torch.save({"candidates": gathered, "columns": columns}, options.out)
 
 
-def load_router(folder: Path, variant: str | None) -> Router:
-    """Loads a model folder, or a variant of it."""
-    loaded = read_folder(folder, variant=variant)
+def router_of(loaded: LoadedModel) -> Router:
+    """Readies a model as a server would."""
     engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
     return Router(loaded, engine, DirectScorer(engine), info)
 

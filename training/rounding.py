@@ -15,17 +15,15 @@ from typing import Any
 import torch
 from base import load_base_encoder
 from export import TOKEN_WIDTH, averaged, load_cross_encoder
-from gather import CANDIDATES, narrowing_scores
+from gather import CANDIDATES, narrowing_scores, router_of
 
 from shortlist.router import Router
 from shortlist.router.candidates import ItemSet
 from shortlist.router.dataset import Dataset, load_dataset
 from shortlist.router.evaluation import dataset_item
-from shortlist.router.loading import make_engine
 from shortlist.router.run import Clock, Run
-from shortlist.router.scorer import DirectScorer
 from shortlist.router.selection import Rules
-from shortlist.router.weights import LoadedModel, read_folder
+from shortlist.router.weights import read_folder
 
 
 def main() -> None:
@@ -52,12 +50,6 @@ def main() -> None:
         print(f"{name:<28}{found[0][0]:>19.3f}, {found[0][1]:.3f}{found[1][0]:>9.3f}, {found[1][1]:.3f}", flush=True)
     hit, recall = mean(gaps)
     print(f"mean difference: hit@1 {hit:+.4f}, recall@5 {recall:+.4f} over {len(gaps)} sets")
-
-
-def router_of(loaded: LoadedModel) -> Router:
-    """Readies a model as a server would."""
-    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
-    return Router(loaded, engine, DirectScorer(engine), info)
 
 
 def measure(router: Router, data: Dataset, kind: str, query: dict[str, Any]) -> list[float]:

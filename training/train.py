@@ -112,7 +112,7 @@ def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Seque
 
 
 def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
-    """Sets relevant documents and nothing against all negatives, and each pair against its own label."""
+    """Sets each relevant document against nothing and the negatives, nothing against these, each pair by itself."""
     others = torch.cat([logits.new_zeros(1), logits[num_positives:]])
     lists = torch.stack([torch.cat([logits[i : i + 1], others]) for i in range(num_positives)])
     listwise = F.cross_entropy(lists, torch.zeros(num_positives, dtype=torch.long))
