@@ -9,7 +9,8 @@ import torch
 
 from shortlist.schemas.errors import InvalidInput
 
-from .attention import AttentionBackend, BucketedAttention, PaddedAttention, SdpaAttention
+from .attention import AttentionBackend, PaddedAttention, SdpaAttention
+from .attention_cpu import BucketedAttention
 from .attention_cuda import FlashAttention, VarlenAttention
 
 __all__ = ["ATTENTION_NAMES", "choose_attention"]
@@ -31,7 +32,7 @@ _MAX_HEAD_DIM = 256
 
 
 def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
-    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and sdpa on a CPU.
+    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and bucketed on a CPU.
 
     Raises:
         InvalidInput: there is no backend of that name, or it cannot run here.
@@ -56,7 +57,8 @@ def _first_that_runs(device: torch.device, dtype: torch.dtype, head_dim: int) ->
             return _make(name, device, dtype, head_dim)
         except _CannotRunError:
             continue
-    return SdpaAttention()
+    # The range of float16 is too small for weights without their maximum.
+    return BucketedAttention() if device.type == "cpu" and dtype != torch.float16 else SdpaAttention()
 
 
 def _make(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:

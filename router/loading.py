@@ -13,6 +13,7 @@ from shortlist.schemas.errors import ModelNotFound
 
 from .attention_choice import choose_attention
 from .devices import resolve_device, resolve_dtype
+from .linear import can_pack, pack_linears
 from .model import CrossEncoder, QuantizedEmbedding, TextEncoder
 from .results import ModelInfo
 from .scorer import Engine, default_batch_tokens
@@ -57,8 +58,8 @@ def make_engine(
     config = loaded.model.config
     backend = choose_attention(attention, target, precision, config.hidden_size // config.num_heads)
     budget = max_batch_tokens or default_batch_tokens(target)
-    model = _cast(loaded.model, target, precision)
-    encoder = _cast(loaded.encoder, target, precision) if loaded.encoder is not None else None
+    model = _ready(loaded.model, target, precision)
+    encoder = _ready(loaded.encoder, target, precision) if loaded.encoder is not None else None
     info = ModelInfo(
         name=loaded.name,
         version=loaded.version,
@@ -76,7 +77,14 @@ def make_engine(
     return Engine(model, backend, target, max_batch_tokens=budget, encoder=encoder), info
 
 
-def _cast(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+def _ready(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+    model = _move(model, device, dtype)
+    if can_pack(device, dtype):
+        pack_linears(model)
+    return model
+
+
+def _move(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
     words = model.words
     if isinstance(words, QuantizedEmbedding):
         # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits. Both models

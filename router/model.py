@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from torch import nn
 
 from .attention import Attend, AttentionBackend
+from .linear import Linear
 from .packing import PackedBatch
 
 __all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding", "TextEncoder"]
@@ -64,11 +65,11 @@ class _Layer(nn.Module):
         super().__init__()
         hidden, eps = config.hidden_size, config.layer_norm_eps
         self.num_heads = config.num_heads
-        self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.attention_out = nn.Linear(hidden, hidden)
+        self.qkv = Linear(hidden, 3 * hidden)
+        self.attention_out = Linear(hidden, hidden)
         self.attention_norm = nn.LayerNorm(hidden, eps)
-        self.up = nn.Linear(hidden, config.intermediate_size)
-        self.down = nn.Linear(config.intermediate_size, hidden)
+        self.up = Linear(hidden, config.intermediate_size)
+        self.down = Linear(config.intermediate_size, hidden)
         self.output_norm = nn.LayerNorm(hidden, eps)
 
     def forward(self, hidden: torch.Tensor, attend: Attend, kept: torch.Tensor | None = None) -> torch.Tensor:
@@ -77,8 +78,8 @@ class _Layer(nn.Module):
         mixed = attend(self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads))
         if kept is not None:
             hidden, mixed = hidden.index_select(0, kept), mixed.index_select(0, kept)
-        hidden = self.attention_norm(hidden + self.attention_out(mixed))
-        return self.output_norm(hidden + self.down(F.gelu(self.up(hidden))))  # type: ignore[no-any-return]
+        hidden = self.attention_norm(self.attention_out.add_to(hidden, mixed))
+        return self.output_norm(self.down.add_to(hidden, self.up.gelu(hidden)))  # type: ignore[no-any-return]
 
 
 class _Trunk(nn.Module):

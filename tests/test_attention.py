@@ -4,13 +4,14 @@ import pytest
 import torch
 from checkpoints import random_model, random_pairs
 
-from shortlist.router.attention import AttentionBackend, BucketedAttention, PaddedAttention, SdpaAttention
+from shortlist.router.attention import AttentionBackend, PaddedAttention, SdpaAttention, TrainableAttention
+from shortlist.router.attention_cpu import BucketedAttention
 from shortlist.router.packing import pack
 from shortlist.router.scorer import Engine
 
 BACKENDS = [
     pytest.param(BucketedAttention(), id="bucketed"),
-    pytest.param(BucketedAttention(trainable=True), id="bucketed, trainable"),
+    pytest.param(TrainableAttention(), id="trainable"),
     pytest.param(BucketedAttention(max_waste=0.5), id="bucketed, wide buckets"),
     pytest.param(SdpaAttention(), id="sdpa"),
 ]
@@ -63,7 +64,7 @@ def test_trainable_attention_passes_gradients_to_every_token() -> None:
     batch = pack(random_pairs([9, 5]))
     qkv = torch.randn(14, 3, 2, 8, requires_grad=True)
 
-    BucketedAttention(trainable=True, max_waste=1).plan(batch, torch.float32)(qkv).square().sum().backward()
+    TrainableAttention(max_waste=1).plan(batch, torch.float32)(qkv).square().sum().backward()
 
     assert qkv.grad is not None
     assert (qkv.grad.abs().sum((1, 2, 3)) > 0).all()
@@ -88,3 +89,37 @@ def _attention_by_definition(qkv: torch.Tensor) -> torch.Tensor:
     query, key, value = qkv.permute(1, 2, 0, 3)
     weights = torch.softmax(query @ key.transpose(1, 2) / query.shape[-1] ** 0.5, -1)
     return (weights @ value).transpose(0, 1).flatten(1)
+
+
+@pytest.mark.parametrize("size", [1.0, 60.0, 3_000.0], ids=["ordinary", "large", "beyond the range of a weight"])
+@pytest.mark.parametrize("lengths", SHAPES)
+def test_bucketed_attention_holds_for_scores_of_any_size(lengths: list[int], size: float) -> None:
+    batch = pack(random_pairs(lengths))
+    qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(4))
+    qkv[:, :2] *= size**0.5
+
+    mixed = BucketedAttention(max_waste=0.5).plan(batch, torch.float32)(qkv)
+
+    torch.testing.assert_close(mixed, PaddedAttention().plan(batch, torch.float32)(qkv), atol=2e-4 * size**0.5, rtol=0)
+
+
+def test_bucketed_attention_of_a_nan_is_a_nan_in_its_pair_alone() -> None:
+    batch = pack(random_pairs([9, 9]))
+    qkv = torch.randn(18, 3, 2, 8, generator=torch.Generator().manual_seed(5))
+    qkv[4, 1] = torch.nan
+
+    mixed = BucketedAttention().plan(batch, torch.float32)(qkv)
+
+    assert mixed[:9].isnan().all()
+    assert mixed[9:].isfinite().all()
+
+
+def test_bucketed_attention_uses_its_memory_again_without_mixing_batches() -> None:
+    backend, generator = BucketedAttention(max_waste=0.5), torch.Generator().manual_seed(6)
+    batches = [pack(random_pairs(lengths)) for lengths in ([60, 59], [5, 4, 3], [60, 31, 30])]
+    inputs = [torch.randn(sum(batch.lengths), 3, 4, 8, generator=generator) for batch in batches]
+
+    mixed = [backend.plan(batch, torch.float32)(qkv) for batch, qkv in zip(batches, inputs, strict=True)]
+
+    expected = [PaddedAttention().plan(batch, torch.float32)(qkv) for batch, qkv in zip(batches, inputs, strict=True)]
+    torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=0)

@@ -139,8 +139,13 @@ def test_auto_passes_over_kernels_that_an_older_card_cannot_run(monkeypatch: pyt
     assert choose_attention("auto", CUDA, torch.float16, 64).name == "sdpa"
 
 
-def test_auto_is_sdpa_on_a_cpu() -> None:
-    assert choose_attention("auto", torch.device("cpu"), torch.float32, 64).name == "sdpa"
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_auto_is_bucketed_on_a_cpu(dtype: torch.dtype) -> None:
+    assert choose_attention("auto", torch.device("cpu"), dtype, 64).name == "bucketed"
+
+
+def test_auto_on_a_cpu_leaves_float16_and_its_small_range_to_sdpa() -> None:
+    assert choose_attention("auto", torch.device("cpu"), torch.float16, 64).name == "sdpa"
 
 
 @pytest.mark.parametrize("name", ["sdpa", "bucketed", "padded"])

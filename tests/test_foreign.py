@@ -11,7 +11,7 @@ import torch
 from checkpoints import Tiny, write_bert, write_jina, write_xlm_roberta
 from safetensors.torch import load_file, save_file
 
-from shortlist.router.attention import BucketedAttention
+from shortlist.router.attention_cpu import BucketedAttention
 from shortlist.router.foreign import ForeignModel, load_foreign
 from shortlist.router.packing import pack
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording import Recorder
 
-from shortlist.router.attention import BucketedAttention
+from shortlist.router.attention_cpu import BucketedAttention
 from shortlist.router.encoding import Tokenizer
 from shortlist.router.foreign import load_foreign
 from shortlist.router.reference import Ranked, Reranker, longest_first

@@ -8,7 +8,7 @@ import pytest
 import torch
 from checkpoints import HIDDEN, random_encoder, random_model, random_pairs, random_texts
 
-from shortlist.router.attention import BucketedAttention
+from shortlist.router.attention_cpu import BucketedAttention
 from shortlist.router.encoding import Pair
 from shortlist.router.packing import pack
 from shortlist.router.scorer import DirectScorer, Engine

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from checkpoints import random_encoder, random_texts
 
-from shortlist.router.attention import AttentionBackend, BucketedAttention, PaddedAttention
+from shortlist.router.attention import AttentionBackend, PaddedAttention
+from shortlist.router.attention_cpu import BucketedAttention
 from shortlist.router.encoding import Pair
 from shortlist.router.model import TextEncoder
 from shortlist.router.packing import pack

@@ -27,7 +27,7 @@ from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
-from shortlist.router.attention import BucketedAttention
+from shortlist.router.attention import TrainableAttention
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import CrossEncoder
 from shortlist.router.packing import PackedBatch, pack
@@ -85,7 +85,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.head_dense, model.head_out))
     progress = Progress(options.out, options.minutes, optimizer)
     examples = Examples(options, tokenizer)
-    attention = BucketedAttention(trainable=True)
+    attention = TrainableAttention()
     while not progress.is_over:
         chosen = examples.draw(random.Random(f"{options.seed} {progress.step}"), options.queries_per_step)
         pairs = [pair for example in chosen for pair in example.pairs]
@@ -129,7 +129,7 @@ def distillation_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tenso
     return order + 0.05 * F.mse_loss(logits, wanted)
 
 
-def score(model: CrossEncoder, batch: PackedBatch, attention: BucketedAttention) -> torch.Tensor:
+def score(model: CrossEncoder, batch: PackedBatch, attention: TrainableAttention) -> torch.Tensor:
     """Scores without keeping what a backward pass needs."""
     with torch.no_grad():
         return model(batch, attention)  # type: ignore[no-any-return]

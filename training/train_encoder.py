@@ -24,7 +24,7 @@ from export import TOKEN_WIDTH, cross_encoder_state
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
-from shortlist.router.attention import BucketedAttention
+from shortlist.router.attention import TrainableAttention
 from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import TextEncoder
@@ -84,7 +84,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.token_out,))
     progress = Progress(options.out, options.minutes, optimizer)
     batches = Batches(options, tokenizer)
-    attention = BucketedAttention(trainable=True)
+    attention = TrainableAttention()
     while not progress.is_over:
         examples = batches.draw(random.Random(f"{options.seed} {progress.step}"))
         query_texts = [QUERY_PREFIX + example.query for example in examples]
@@ -124,7 +124,7 @@ def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
 
 
 def encode(
-    model: TextEncoder, texts: Sequence[Pair], attention: BucketedAttention
+    model: TextEncoder, texts: Sequence[Pair], attention: TrainableAttention
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Returns the texts' vectors `(texts, hidden)`, and of each its tokens `(tokens, width + 1)`, in order."""
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
