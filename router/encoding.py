@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.processors import TemplateProcessing
 
 __all__ = ["Pair", "TokenIds", "Tokenizer"]
 
 TokenIds = npt.NDArray[np.int32]
 
 _UNKNOWN = ("<unk>", "[UNK]")
+_PADDING = ("<pad>", "[PAD]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,33 @@ class Tokenizer:
     def decode(self, ids: TokenIds) -> str:
         """Writes token ids as text again, special tokens left out."""
         return str(self._fast.decode(ids.tolist(), skip_special_tokens=True))
+
+    def special_tokens(self) -> dict[str, str]:
+        """Gives the pieces with a part of their own by the names that transformers has for the parts."""
+        bos, eos = (str(self._fast.id_to_token(int(ids[0]))) for ids in (self._prefix, self._suffix))
+        found = {"bos_token": bos, "cls_token": bos, "eos_token": eos, "sep_token": eos}
+        for name, pieces in (("pad_token", _PADDING), ("unk_token", _UNKNOWN)):
+            found.update((name, piece) for piece in pieces if self._fast.token_to_id(piece) is not None)
+        return found
+
+    def id_of(self, piece: str) -> int:
+        """Gives the id of a piece of the vocabulary."""
+        index = self._fast.token_to_id(piece)
+        assert index is not None, piece
+        return index
+
+    def save(self, path: Path, *, num_token_types: int) -> None:
+        """Writes a tokenizer.json that frames a text or a pair as `make_single` and `make_pair` do."""
+        names = self.special_tokens()
+        bos, eos, second = names["bos_token"], names["eos_token"], num_token_types - 1
+        separators = f" {eos}" * (len(self._separator) - 1)
+        saved = FastTokenizer.from_str(self._fast.to_str())
+        saved.post_processor = TemplateProcessing(
+            single=f"{bos} $A {eos}",
+            pair=f"{bos} $A {eos}{separators} $B:{second} {eos}:{second}",
+            special_tokens=[(bos, int(self._prefix[0])), (eos, int(self._suffix[0]))],
+        )
+        saved.save(str(path), pretty=False)
 
     def make_pair(self, query_ids: TokenIds, chunk_ids: TokenIds) -> Pair:
         """Joins a query and a chunk with the model's special tokens."""

@@ -13,7 +13,7 @@ from shortlist.schemas.errors import ModelError, UnsupportedModel
 
 from .model import ModelConfig
 
-__all__ = ["Form", "detect_form", "rename"]
+__all__ = ["Form", "detect_form", "publish", "rename"]
 
 _MAX_LISTED = 5
 # Left in some files by old releases of transformers, and used by no logit.
@@ -91,6 +91,20 @@ def rename(
     weights["positions.weight"] = weights["positions.weight"][config.position_offset :]
     weights["token_types.weight"] = weights["token_types.weight"][: config.num_token_types]
     return weights
+
+
+def publish(weights: Mapping[str, torch.Tensor], form: Form, config: ModelConfig) -> dict[str, torch.Tensor]:
+    """Gives a cross-encoder's tensors the names of a published form: the inverse of `rename`.
+
+    The position rows before the first token's, which no pair uses, are zero.
+    """
+    offset = weights["positions.weight"].new_zeros(config.position_offset, config.hidden_size)
+    positions = torch.cat([offset, weights["positions.weight"]])
+    published: dict[str, torch.Tensor] = {}
+    for ours, group in _names(form, config.num_layers):
+        whole = positions if ours == "positions.weight" else weights[ours]
+        published |= zip(group, whole.chunk(len(group)), strict=True)
+    return {name: tensor.contiguous() for name, tensor in published.items()}
 
 
 def _names(form: Form, num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:

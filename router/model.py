@@ -50,8 +50,16 @@ class QuantizedEmbedding(nn.Module):
         self.codes: torch.Tensor
         self.scales: torch.Tensor
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Looks up `(tokens,)` ids and returns float32 `(tokens, width)`."""
+    def forward(self, input_ids: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Looks up `(tokens,)` ids and returns `(tokens, width)` in `dtype`."""
+        if input_ids.device.type != "cpu":
+            return self._decode(input_ids).to(dtype)
+        # Documents share most of their words, and decoding a row costs much more than copying it. On a card finding
+        # the distinct ones would make the host wait for it.
+        distinct, places = torch.unique(input_ids, return_inverse=True)
+        return self._decode(distinct).to(dtype).index_select(0, places)
+
+    def _decode(self, input_ids: torch.Tensor) -> torch.Tensor:
         codes = F.embedding(input_ids, self.codes).view(len(input_ids), -1, self.block // 2)
         scales = F.embedding(input_ids, self.scales).float().unsqueeze(-1)
         values = torch.cat([codes & 15, codes >> 4], -1).float().sub_(8).mul_(scales)
@@ -98,9 +106,13 @@ class _Trunk(nn.Module):
     def embed(self, batch: PackedBatch) -> torch.Tensor:
         """Returns the states before the first layer, `(total_tokens, hidden)`."""
         dtype = self.embedding_norm.weight.dtype
-        types = batch.token_types.clamp(max=self.config.num_token_types - 1)
-        words = self.words(batch.input_ids).to(dtype)
-        summed = words + self.positions(batch.positions) + self.token_types(types)
+        if isinstance(self.words, QuantizedEmbedding):
+            words = self.words(batch.input_ids, dtype)
+        else:
+            words = self.words(batch.input_ids).to(dtype)
+        has_types = self.config.num_token_types > 1
+        types = self.token_types(batch.token_types) if has_types else self.token_types.weight[0]
+        summed = words + self.positions(batch.positions) + types
         return self.embedding_norm(summed)  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from shortlist.schemas.errors import ShortlistError
-from shortlist.server import cli_eval, cli_select, cli_serve
+from shortlist.server import cli_eval, cli_export, cli_select, cli_serve
 
 __all__ = ["build_parser", "main"]
 
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_serve.add_parser(subparsers)
     cli_select.add_parsers(subparsers)
     cli_eval.add_parser(subparsers)
+    cli_export.add_parser(subparsers)
     return parser
 
 

@@ -21,8 +21,15 @@ ALLOWED = {
 }
 # Modules whose import costs seconds or whose presence is optional, and the only files that may name them.
 OWNERS = {
-    "transformers": {"router/foreign.py", "router/foreign_names.py", "router/foreign_tokenizer.py", "router/hub.py"},
+    "transformers": {
+        "router/export.py",
+        "router/foreign.py",
+        "router/foreign_names.py",
+        "router/foreign_tokenizer.py",
+        "router/hub.py",
+    },
     "huggingface_hub": {"router/hub.py"},
+    "openvino": {"router/export.py"},
     "flash_attn": {"router/attention_cuda.py"},
     "sqlglot": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
     "jsonschema": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
