@@ -18,9 +18,23 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from .buckets import MAX_WASTE, Bucket, make_bucket, plan_buckets
 from .packing import PackedBatch
 
-__all__ = ["Attend", "AttentionBackend", "PaddedAttention", "SdpaAttention", "TrainableAttention", "plain_attention"]
+__all__ = [
+    "Attend",
+    "AttentionBackend",
+    "PaddedAttention",
+    "SdpaAttention",
+    "TrainableAttention",
+    "attend_to_all",
+    "plain_attention",
+]
 
-Attend = Callable[[torch.Tensor], torch.Tensor]
+
+class Attend(Protocol):
+    """Computes attention of one batch's qkv."""
+
+    def __call__(self, qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
+        """Returns `(total_tokens, heads * head_dim)`, or, of each pair's first token alone, `(pairs, …)`."""
+        ...
 
 
 class AttentionBackend(Protocol):
@@ -47,7 +61,7 @@ class TrainableAttention:
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
         """Groups neighbours so that at most `max_waste` of a block is padding."""
         buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
-        return _attend_in_buckets(buckets, plain_attention)
+        return attend_to_all(batch, _attend_in_buckets(buckets, plain_attention))
 
 
 class SdpaAttention:
@@ -61,7 +75,7 @@ class SdpaAttention:
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
         """Groups neighbours so that at most `max_waste` of a block is padding."""
         buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
-        return _attend_in_buckets(buckets, F.scaled_dot_product_attention)
+        return attend_to_all(batch, _attend_in_buckets(buckets, F.scaled_dot_product_attention))
 
 
 class PaddedAttention:
@@ -72,10 +86,23 @@ class PaddedAttention:
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
         """Makes one block of the whole batch."""
         bucket = make_bucket(batch.lengths, 0, dtype, batch.input_ids.device)
-        return lambda qkv: _attend_bucket(qkv, bucket, plain_attention)
+        return attend_to_all(batch, lambda qkv: _attend_bucket(qkv, bucket, plain_attention))
 
 
-def _attend_in_buckets(buckets: Sequence[Bucket], kernel: Callable[..., torch.Tensor]) -> Attend:
+def attend_to_all(batch: PackedBatch, kernel: Callable[[torch.Tensor], torch.Tensor]) -> Attend:
+    """Makes an `Attend` of a kernel that always computes all tokens."""
+    firsts = batch.cu_seqlens[:-1]
+
+    def attend(qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
+        mixed = kernel(qkv)
+        return mixed.index_select(0, firsts) if first_only else mixed
+
+    return attend
+
+
+def _attend_in_buckets(
+    buckets: Sequence[Bucket], kernel: Callable[..., torch.Tensor]
+) -> Callable[[torch.Tensor], torch.Tensor]:
     def attend(qkv: torch.Tensor) -> torch.Tensor:
         parts = [_attend_bucket(qkv[b.first : b.last], b, kernel) for b in buckets]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

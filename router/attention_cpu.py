@@ -38,12 +38,9 @@ class BucketedAttention:
         """Groups neighbours so that at most `max_waste` of a block is padding."""
         buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
 
-        def attend(qkv: torch.Tensor) -> torch.Tensor:
-            tokens, _, heads, head_dim = qkv.shape
-            mixed = qkv.new_empty(tokens, heads * head_dim)
-            for bucket in buckets:
-                _attend_bucket(qkv[bucket.first : bucket.last], bucket, self._memory, mixed[bucket.first : bucket.last])
-            return mixed
+        def attend(qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
+            parts = [_attend_bucket(qkv[b.first : b.last], b, self._memory, first_only) for b in buckets]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         return attend
 
@@ -63,44 +60,44 @@ class _Memory:
         return block[:size].view(shape)
 
 
-def _attend_bucket(qkv: torch.Tensor, bucket: Bucket, memory: _Memory, mixed: torch.Tensor) -> None:
-    """Writes the attention of a bucket's tokens to `mixed (tokens, heads * head_dim)`."""
+def _attend_bucket(qkv: torch.Tensor, bucket: Bucket, memory: _Memory, first_only: bool) -> torch.Tensor:
+    """Returns the attention of a bucket's tokens, or of its pairs' first ones, `(tokens, heads * head_dim)`."""
     _, _, heads, head_dim = qkv.shape
     rows = qkv if bucket.gather is None else qkv.index_select(0, bucket.gather)
     block = rows.view(bucket.num_pairs, bucket.width, 3, heads, head_dim).permute(2, 0, 3, 1, 4)
-    summed = _weighted_sums(block, bucket, memory)
+    num_queries = 1 if first_only else bucket.width
+    summed = _weighted_sums(block, bucket, memory, num_queries)
     sums = summed[..., head_dim : head_dim + 1]
     lowest, highest = torch.aminmax(sums)
     if lowest.item() > _SMALLEST_SUM and highest.item() < _LARGEST_SUM:
         blockwise = torch.div(summed[..., :head_dim], sums)
     else:
-        blockwise = plain_attention(*block.unbind(0), attn_mask=bucket.bias)
-    flat = blockwise.transpose(1, 2).reshape(bucket.num_pairs * bucket.width, heads * head_dim)
-    if bucket.scatter is None:
-        mixed.copy_(flat)
-    else:
-        torch.index_select(flat, 0, bucket.scatter, out=mixed)
+        blockwise = plain_attention(*block.unbind(0), attn_mask=bucket.bias)[:, :, :num_queries]
+    flat = blockwise.transpose(1, 2).reshape(bucket.num_pairs * num_queries, heads * head_dim)
+    return flat if bucket.scatter is None or first_only else flat.index_select(0, bucket.scatter)
 
 
-def _weighted_sums(block: torch.Tensor, bucket: Bucket, memory: _Memory) -> torch.Tensor:
-    """Returns `(pairs, heads, width, head_dim + padding)`: sums of weighted values, then of the weights themselves."""
+def _weighted_sums(block: torch.Tensor, bucket: Bucket, memory: _Memory, num_queries: int) -> torch.Tensor:
+    """Returns `(pairs, heads, num_queries, head_dim + padding)`: sums of weighted values, then of the weights alone."""
     _, pairs, heads, width, _ = block.shape
-    query, key, value = _lay_out(block, bucket, memory)
-    summed = memory.take("summed", block, *value.shape)
-    step = max(1, _WEIGHTS_BYTES // (width * width * block.element_size()))
+    query, key, value = _lay_out(block, bucket, memory, num_queries)
+    summed = memory.take("summed", block, pairs * heads, num_queries, value.shape[-1])
+    step = max(1, _WEIGHTS_BYTES // (num_queries * width * block.element_size()))
     for first in range(0, pairs * heads, step):
         part = slice(first, min(first + step, pairs * heads))
-        weights = memory.take("weights", block, part.stop - first, width, width)
+        weights = memory.take("weights", block, part.stop - first, num_queries, width)
         torch.bmm(query[part], key[part].transpose(1, 2), out=weights)
         torch.bmm(weights.exp2_(), value[part], out=summed[part])
-    return summed.view(pairs, heads, width, -1)
+    return summed.view(pairs, heads, num_queries, -1)
 
 
-def _lay_out(block: torch.Tensor, bucket: Bucket, memory: _Memory) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _lay_out(
+    block: torch.Tensor, bucket: Bucket, memory: _Memory, num_queries: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Copies `(3, pairs, heads, width, head_dim)` to scaled queries, keys, and values with a column of ones."""
     _, pairs, heads, width, head_dim = block.shape
-    query = memory.take("query", block, pairs, heads, width, head_dim)
-    torch.mul(block[0], math.log2(math.e) / math.sqrt(head_dim), out=query)
+    query = memory.take("query", block, pairs, heads, num_queries, head_dim)
+    torch.mul(block[0, :, :, :num_queries], math.log2(math.e) / math.sqrt(head_dim), out=query)
     key = memory.take("key", block, pairs, heads, width, head_dim)
     # Softmax does not see what all keys have in common; without it scores stay small (SageAttention, arXiv 2410.02367).
     torch.sub(block[1], block[1].mean(2, keepdim=True), out=key)

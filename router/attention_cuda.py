@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from .attention import Attend
+from .attention import Attend, attend_to_all
 from .packing import PackedBatch
 
 __all__ = ["FlashAttention", "VarlenAttention"]
@@ -48,7 +48,7 @@ class FlashAttention:
             )
             return mixed.reshape(len(qkv), -1)
 
-        return attend
+        return attend_to_all(batch, attend)
 
 
 class VarlenAttention:
@@ -73,4 +73,4 @@ class VarlenAttention:
             mixed = kernel(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
             return mixed.reshape(len(qkv), -1)
 
-        return attend
+        return attend_to_all(batch, attend)

@@ -80,12 +80,13 @@ class _Layer(nn.Module):
         self.down = Linear(config.intermediate_size, hidden)
         self.output_norm = nn.LayerNorm(hidden, eps)
 
-    def forward(self, hidden: torch.Tensor, attend: Attend, kept: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns the states of all tokens, or only of those at the indices `kept`."""
+    def forward(self, hidden: torch.Tensor, attend: Attend, firsts: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns the states of all tokens, or only of each pair's first, at the indices `firsts`."""
         tokens, width = hidden.shape
-        mixed = attend(self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads))
-        if kept is not None:
-            hidden, mixed = hidden.index_select(0, kept), mixed.index_select(0, kept)
+        qkv = self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads)
+        mixed = attend(qkv, first_only=firsts is not None)
+        if firsts is not None:
+            hidden = hidden.index_select(0, firsts)
         hidden = self.attention_norm(self.attention_out.add_to(hidden, mixed))
         return self.output_norm(self.down.add_to(hidden, self.up.gelu(hidden)))  # type: ignore[no-any-return]
 
@@ -133,8 +134,8 @@ class CrossEncoder(_Trunk):
         hidden = self.embed(batch)
         for layer in self.layers[:-1]:
             hidden = layer(hidden, attend)
-        # Only first tokens reach the head, so the last layer's output and feed-forward run for them alone:
-        # three quarters of that layer's products fall away.
+        # Only first tokens reach the head, so what follows the last layer's keys and values runs for them alone: three
+        # quarters of that layer's products fall away.
         first = self.layers[-1](hidden, attend, batch.cu_seqlens[:-1])
         logits: torch.Tensor = self.head_out(torch.tanh(self.head_dense(first)))
         return logits.float().squeeze(-1)

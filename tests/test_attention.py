@@ -40,6 +40,18 @@ def test_a_backend_mixes_as_the_padded_reference(backend: AttentionBackend, leng
 
 
 @pytest.mark.parametrize("lengths", SHAPES)
+@pytest.mark.parametrize("backend", [*BACKENDS, pytest.param(PaddedAttention(), id="padded")])
+def test_first_tokens_alone_are_mixed_as_among_all(backend: AttentionBackend, lengths: list[int]) -> None:
+    batch = pack(random_pairs(lengths))
+    qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(9))
+    attend = backend.plan(batch, torch.float32)
+
+    mixed = attend(qkv, first_only=True)
+
+    torch.testing.assert_close(mixed, attend(qkv)[batch.cu_seqlens[:-1]], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", SHAPES)
 def test_the_padded_reference_is_attention_of_each_pair_by_itself(lengths: list[int]) -> None:
     batch = pack(random_pairs(lengths))
     qkv = torch.randn(sum(lengths), 3, 2, 8, generator=torch.Generator().manual_seed(2))
