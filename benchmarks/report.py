@@ -13,7 +13,7 @@ from summary import CaseSummary, Mean, Row
 
 ABSENT = "–"
 Calibrations = Mapping[str, Calibration]
-_CARD_METHODS = ("rerank", "fused", "bm25", "base")
+_CARD_METHODS = ("rerank", "fused", "encoder", "bm25", "base")
 
 
 def main_table(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iterator[str]:
@@ -22,7 +22,8 @@ def main_table(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iter
     yield from _head(headings, left=("set", "measure", "goal", "reached"))
     for summary in summaries:
         for row in summary.rows:
-            cells = [_row_cell(row, method, with_interval=method == row.shown.method) for method in methods]
+            ours = row.shown.method
+            cells = [_row_cell(row, one, with_interval=one == ours, is_ours=one == ours) for one in methods]
             yield _line([*_facts(summary), _label(row.shown), *cells, _goal(row.shown), _reached(row)])
 
 
@@ -43,7 +44,10 @@ def language_tables(summaries: Sequence[CaseSummary], methods: Sequence[str]) ->
                 [
                     lang,
                     str(queries),
-                    *(_cell(mean, with_interval=one == "rerank") for one, mean in zip(methods, means, strict=True)),
+                    *(
+                        _cell(mean, with_interval=one == "rerank", is_ours=one == "rerank")
+                        for one, mean in zip(methods, means, strict=True)
+                    ),
                 ]
             )
 
@@ -67,7 +71,7 @@ def card(
     yield from _head(["set", "queries", "measure", *(HEADINGS[one] for one in shown)], left=("set", "measure"))
     for summary in summaries:
         for row in summary.rows:
-            cells = [_row_cell(row, method, with_interval=True) for method in shown]
+            cells = [_row_cell(row, method, with_interval=True, is_ours=method == row.shown.method) for method in shown]
             yield _line([summary.case.short_name, f"{summary.num_queries:,}", _label(row.shown), *cells])
     if calibrations:
         yield ""
@@ -145,16 +149,16 @@ def _label(shown: Shown) -> str:
     return shown.measure + lowest
 
 
-def _row_cell(row: Row, method: str, *, with_interval: bool) -> str:
+def _row_cell(row: Row, method: str, *, with_interval: bool, is_ours: bool) -> str:
     mean = row.means.get(method)
-    return _cell(mean, with_interval=with_interval) + (f" ({mean.lang})" if mean and mean.lang else "")
+    return _cell(mean, with_interval=with_interval, is_ours=is_ours) + (f" ({mean.lang})" if mean and mean.lang else "")
 
 
-def _cell(mean: Mean | None, *, with_interval: bool) -> str:
+def _cell(mean: Mean | None, *, with_interval: bool, is_ours: bool) -> str:
     if mean is None:
         return ABSENT
-    value = f"{mean.value:.3f}"
-    return f"**{value}** [{mean.low:.3f}, {mean.high:.3f}]" if with_interval else value
+    value = f"**{mean.value:.3f}**" if is_ours else f"{mean.value:.3f}"
+    return f"{value} [{mean.low:.3f}, {mean.high:.3f}]" if with_interval else value
 
 
 def _goal(shown: Shown) -> str:

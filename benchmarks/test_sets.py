@@ -3,7 +3,7 @@
     python benchmarks/test_sets.py --data DATA [--limit 500 | --full] [--sets toole,spider] [--methods rerank,bm25]
 
 Each finished set and method is kept as JSON under --out and not measured again while the set, the model and its version
-stay the same. Prints Markdown tables; the plots need the extra [bench].
+stay the same. Prints Markdown tables; the plots need the extra [plots].
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     """Measures, summarises, writes."""
     cases, methods = choose_cases(options.sets), choose_methods(options.methods)
     if options.plots and not find_spec("matplotlib"):
-        raise InvalidInput("matplotlib is not installed; install the extra [bench]", field="plots")
+        raise InvalidInput("matplotlib is not installed; install the extra [plots]", field="plots")
     subjects = Subjects(options.model, lambda: make_base_folder(options.base, options.base_embedder))
     if not options.methods:
         methods = possible(methods, subjects)
