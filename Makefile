@@ -7,12 +7,14 @@ TORCH_INDEX_URL ?=
 PORT ?= 50051
 HOST ?= 127.0.0.1
 DATA ?=
+ROUNDS ?= 5
+TOOLS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test serve check format proto ns bench eval train clean
+.PHONY: help setup demo test serve check format proto ns bench bench-quick peers eval train clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.ready ## make a virtual environment with everything for running, testing and developing
 
@@ -53,14 +55,27 @@ proto: ## regenerate the stubs from proto/
 	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.65.5' 'setuptools<80'; }
 	@build/protoc/bin/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto proto/shortlist/v1/router.proto
 
-bench: setup ## time the stages on the example catalog
+bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=)
+	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS)
+	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --shape base
+	@$(BIN)/python benchmarks/serving.py $(if $(TOOLS),--tools "$(TOOLS)")
 	@$(BIN)/python benchmarks/stages.py
+
+bench-quick: peers ## the same in a minute, once the models are exported: RATIO and PEAK_SHARE lines
+	@$(BIN)/python benchmarks/throughput.py --quick
+
+peers: $(VENV)/.peers
+
+$(VENV)/.peers: $(VENV)/.ready
+	@echo "installing what is compared with (extra [bench])"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub,dev,bench]'
+	@touch $@
 
 eval: setup ## print the quality table of the test sets under DATA= (LIMIT=, FULL=1, SETS=, METHODS=, MODEL=, PLOTS=, CARD=)
 	@test -n "$(DATA)" || { echo "say where the sets are: make eval DATA=path/to/data"; exit 2; }
 	@for module in $(if $(or $(findstring base,$(METHODS)),$(if $(strip $(METHODS)),,all)),sentencepiece) $(if $(PLOTS),matplotlib); do \
 		$(BIN)/python -c "import $$module" 2>/dev/null || \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train,bench]' || exit 1; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train,plots]' || exit 1; \
 	done
 	@$(BIN)/python benchmarks/test_sets.py --data "$(DATA)" --sets "$(SETS)" --methods "$(METHODS)" \
 		$(if $(FULL),--full,$(if $(LIMIT),--limit $(LIMIT))) $(if $(MODEL),--model "$(MODEL)") \

@@ -28,8 +28,8 @@ _EXAMPLE_SHAPE = (2, 16)  # pairs, tokens: both are free in what is written
 def export(loaded: LoadedModel, form: str, folder: Path) -> list[Path]:
     """Writes the cross-encoder of `loaded`, in float32, to an empty or new folder; returns the files.
 
-    `form` is one of `FORMATS`: ``hf`` is config.json, model.safetensors and a tokenizer, as transformers reads them;
-    ``onnx`` is model.onnx and a tokenizer, ``openvino`` model.xml, model.bin and a tokenizer. The latter two take
+    `form` is one of `FORMATS`: ``hf`` adds model.safetensors to a config and a tokenizer, as transformers reads them;
+    ``onnx`` adds model.onnx, ``openvino`` model.xml and model.bin. The latter two take
     int64 `input_ids` and `attention_mask` of `(pairs, tokens)`, and `token_type_ids` where the model has several types,
     and give `logits` of `(pairs, 1)`.
 
@@ -44,6 +44,8 @@ def export(loaded: LoadedModel, form: str, folder: Path) -> list[Path]:
         raise InvalidInput(f"{folder} is not an empty folder; name a new one", field="out")
     folder.mkdir(parents=True, exist_ok=True)
     FORMATS[form](loaded, folder)
+    _write_json(folder / "config.json", _config(loaded.model.config, _form(loaded), loaded))
+    _write_tokenizer(loaded, folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -58,8 +60,6 @@ def _export_huggingface(loaded: LoadedModel, folder: Path) -> None:
     form = _form(loaded)
     tensors = publish(_weights(loaded), form, config)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    _write_json(folder / "config.json", _config(config, form, loaded))
-    _write_tokenizer(loaded, folder)
 
 
 def _export_onnx(loaded: LoadedModel, folder: Path) -> None:
@@ -76,7 +76,6 @@ def _export_onnx(loaded: LoadedModel, folder: Path) -> None:
             external_data=False,
             verbose=False,
         )
-    _write_tokenizer(loaded, folder)
 
 
 def _export_openvino(loaded: LoadedModel, folder: Path) -> None:
@@ -90,7 +89,6 @@ def _export_openvino(loaded: LoadedModel, folder: Path) -> None:
         port.get_tensor().set_names({name})
     converted.outputs[0].get_tensor().set_names({"logits"})
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    _write_tokenizer(loaded, folder)
 
 
 FORMATS: Mapping[str, Callable[[LoadedModel, Path], None]] = MappingProxyType(
@@ -197,6 +195,7 @@ def _write_tokenizer(loaded: LoadedModel, folder: Path) -> None:
         **loaded.tokenizer.special_tokens(),
     }
     _write_json(folder / "tokenizer_config.json", fields)
+    _write_json(folder / "special_tokens_map.json", loaded.tokenizer.special_tokens())
 
 
 def _write_json(path: Path, fields: Mapping[str, Any]) -> None:

@@ -146,6 +146,7 @@ def test_the_command_lists_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureF
     assert [Path(name).name for name in names] == [
         "config.json",
         "model.safetensors",
+        "special_tokens_map.json",
         "tokenizer.json",
         "tokenizer_config.json",
     ]

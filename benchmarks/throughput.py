@@ -1,0 +1,197 @@
+"""Times this program beside what users run today: the same weights, texts and threads, by turns in one process.
+
+    python benchmarks/throughput.py [--shape embedded|base] [--documents 64] [--rounds 5] [--quick] [--json]
+
+Prints how many times as long each peer takes as this program in the same round (median, least, greatest), and what
+share of the machine's own bfloat16 peak this program reaches from texts to scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peers import PEERS, Exports, Peer, Score, installed, ours
+from rounds import PEAK_OPERATIONS, Spread, compare, measure_peak, run_rounds, spread
+from workload import Workload, make_workload, multiplications
+
+from shortlist.router.loading import load_model
+from shortlist.router.model import CrossEncoder, ModelConfig
+from shortlist.router.weights import LoadedModel
+from shortlist.schemas.errors import ShortlistError
+
+OURS, OURS_FP32, PEAK = "shortlist", "shortlist fp32", "peak"
+# XLM-R base: the shape of jina-reranker-v2-base-multilingual and of bge-reranker-base.
+BASE_SHAPE = {"num_layers": 12, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3_072}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit status."""
+    options = parse(arguments)
+    try:
+        print_found(measure(options), options)
+    except ShortlistError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", default="embedded", choices=("embedded", "base"), help="embedded, or XLM-R base")
+    parser.add_argument("--documents", type=int, default=64, help="of log-normal length, median 110 tokens")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="16 documents, 3 rounds, RATIO and PEAK_SHARE lines")
+    parser.add_argument("--peers", default="", help="only these, separated by commas")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where exported models are kept")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.documents, options.rounds = 16, 3
+    return options
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Makes the subjects, agrees on their scores, and times them by turns."""
+    notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
+    loaded = load_model("embedded") if options.shape == "embedded" else random_model()
+    exports = Exports(loaded, options.out / options.shape)
+    workload = make_workload(loaded.tokenizer, options.documents, max_tokens=loaded.model.config.max_pair_tokens - 40)
+    scorers: dict[str, Callable[[], Sequence[float]]] = {
+        OURS: bind(ours("auto")(exports), workload, 0),
+        OURS_FP32: bind(ours("float32")(exports), workload, 0),
+    }
+    batch_sizes = {}
+    for peer in chosen(options.peers):
+        notice(f"making {peer.name} ready")
+        batch_sizes[peer.name], scorers[peer.name] = at_its_best(peer, exports, workload)
+    seconds = run_rounds(scorers | {PEAK: measure_peak(torch.bfloat16)}, options.rounds, notice=notice)
+    return summarise(seconds, {name: score() for name, score in scorers.items()}, batch_sizes, workload, loaded)
+
+
+def chosen(names: str) -> list[Peer]:
+    """Gives the installed peers, or those of the names."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    return [peer for peer in installed(PEERS) if not wanted or peer.name in wanted]
+
+
+def at_its_best(peer: Peer, exports: Exports, workload: Workload) -> tuple[int, Callable[[], Sequence[float]]]:
+    """Chooses the batch size that is fastest in one run each, after one to warm up."""
+    score = peer.make(exports)
+    bound = {size: bind(score, workload, size) for size in peer.batch_sizes}
+    if len(bound) == 1:
+        return next(iter(bound.items()))
+    best = min(bound, key=lambda size: seconds_of(bound[size]))
+    return best, bound[best]
+
+
+def bind(score: Score, workload: Workload, batch_size: int) -> Callable[[], Sequence[float]]:
+    """Makes one run of the workload of a scorer."""
+    return lambda: score(workload.query, workload.documents, batch_size)
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Times the second of two runs."""
+    run()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def summarise(
+    seconds: Mapping[str, Sequence[float]],
+    scores: Mapping[str, Sequence[float]],
+    batch_sizes: Mapping[str, int],
+    workload: Workload,
+    loaded: LoadedModel,
+) -> dict[str, Any]:
+    """Gathers ratios, rates, the share of the peak, and how each one's order agrees with float32's."""
+    operations = multiplications(loaded.model.config, workload.pair_tokens)
+    shares = [
+        operations / own / (PEAK_OPERATIONS / peak) for own, peak in zip(seconds[OURS], seconds[PEAK], strict=True)
+    ]
+    ratios = compare({name: values for name, values in seconds.items() if name != PEAK}, OURS)
+    return {
+        "model": f"{loaded.name} {loaded.version}",
+        "documents": len(workload.documents),
+        "tokens": sum(workload.pair_tokens),
+        "threads": torch.get_num_threads(),
+        "rounds": len(seconds[OURS]),
+        "pairs_per_second": {n: len(workload.documents) / spread(v).median for n, v in seconds.items() if n != PEAK},
+        "ratios": {name: as_dict(found) for name, found in ratios.items()},
+        "peak_share": as_dict(spread(shares)),
+        "peak_gflops": PEAK_OPERATIONS / spread(seconds[PEAK]).median / 1e9,
+        "batch_sizes": dict(batch_sizes),
+        "agreement": {name: rank_correlation(found, scores[OURS_FP32]) for name, found in scores.items()},
+    }
+
+
+def as_dict(found: Spread) -> dict[str, float]:
+    """Names the parts of a spread."""
+    return {"least": found.least, "median": found.median, "greatest": found.greatest}
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Computes Spearman's rank correlation of scores without ties."""
+    ranks = [np.argsort(np.argsort(np.asarray(scores))) for scores in (one, other)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def print_found(found: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Prints JSON, the lines of the quick form, or a Markdown table."""
+    if options.json:
+        print(json.dumps(found))
+        return
+    share = found["peak_share"]
+    if options.quick:
+        for name, ratio in found["ratios"].items():
+            print(f"RATIO {name.replace(' ', '-')} {ratio['median']:.2f}")
+        print(f"PEAK_SHARE {share['median']:.2f}")
+        return
+    print(f"{found['model']}: {found['documents']} documents, {found['tokens']:,} tokens, {found['threads']} threads, ")
+    print(f"{found['rounds']} rounds; bfloat16 peak {found['peak_gflops']:,.0f} GFLOP/s; share of it ", end="")
+    print(f"{share['median']:.2f} [{share['least']:.2f}, {share['greatest']:.2f}]\n")
+    print("| | batch | pairs/s | times as long as shortlist: median [least, greatest] | order as in float32 |")
+    print("|---|---:|---:|---:|---:|")
+    for name, rate in found["pairs_per_second"].items():
+        ratio = found["ratios"].get(name)
+        times = f"{ratio['median']:.2f} [{ratio['least']:.2f}, {ratio['greatest']:.2f}]" if ratio else ""
+        batch = found["batch_sizes"].get(name) or ""
+        print(f"| {name} | {batch} | {rate:.1f} | {times} | {found['agreement'][name]:.4f} |")
+
+
+def random_model() -> LoadedModel:
+    """Makes a model of XLM-R base's shape with random weights and the embedded model's tokenizer."""
+    embedded = load_model("embedded")
+    torch.manual_seed(0)
+    config = ModelConfig(
+        **BASE_SHAPE, vocabulary_size=250_037, max_pair_tokens=1_024, position_offset=2, num_token_types=1,
+        layer_norm_eps=1e-5,
+    )  # fmt: skip
+    model = CrossEncoder(config).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if "norm" not in name:
+            parameter.normal_(0.0, 0.02)  # as XLM-R is initialised
+    return LoadedModel(
+        model=model,
+        tokenizer=embedded.tokenizer,
+        name="xlm-r-base-random",
+        version="0",
+        license="none",
+        default_query_tokens=512,
+        default_pair_tokens=1_024,
+        document_tokens=512,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
