@@ -26,8 +26,8 @@ class Linear(nn.Linear):
 class PackedLinear(nn.Module):
     """The same by oneDNN, for inference on a CPU: weights re-laid once instead of at every call, passes fused.
 
-    In bfloat16 what follows is computed before the output is rounded. `router/linear.py` in `docs/benchmarks.md` has
-    what each part gains; the operators are those that torch.compile generates calls to.
+    In bfloat16 what follows is computed before the output is rounded. docs/log.md has what it gains; the operators are
+    those that torch.compile generates calls to.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
