@@ -126,18 +126,22 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
 
     def ask(number: int) -> None:
         client = clients.get()
-        time.sleep(max(0.0, began + due(number) - time.perf_counter()))
-        sent = began + due(number) if due(number) else time.perf_counter()
-        query, tools = requests[number]
-        response = client.select_tools(query, tools, top_n=5)
-        with lock:
-            answers.seconds.append(time.perf_counter() - sent)
-            answers.infer_ms.append(response.report.timings.infer_ms)
-        clients.put(client)
+        try:
+            time.sleep(max(0.0, began + due(number) - time.perf_counter()))
+            sent = began + due(number) if due(number) else time.perf_counter()
+            query, tools = requests[number]
+            response = client.select_tools(query, tools, top_n=5)
+            with lock:
+                answers.seconds.append(time.perf_counter() - sent)
+                answers.infer_ms.append(response.report.timings.infer_ms)
+        finally:
+            clients.put(client)  # a failure ends the run instead of leaving the others to wait
 
     with ThreadPoolExecutor(num_clients) as pool:
         list(pool.map(ask, range(len(requests))))
     answers.wall = time.perf_counter() - began
+    for _ in range(num_clients):
+        clients.get().close()
     return answers
 
 

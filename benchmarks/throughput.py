@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Makes the subjects, agrees on their scores, and times them by turns."""
     notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
     loaded = load_model("embedded") if options.shape == "embedded" else random_model()
-    exports = Exports(loaded, options.out / options.shape)
+    exports = Exports(loaded, options.out / f"{loaded.name}-{loaded.version}")
     workload = make_workload(loaded.tokenizer, options.documents, max_tokens=loaded.model.config.max_pair_tokens - 40)
     scorers: dict[str, Callable[[], Sequence[float]]] = {
         OURS: bind(ours("auto")(exports), workload, 0),
@@ -131,17 +132,12 @@ def summarise(
         "threads": torch.get_num_threads(),
         "rounds": len(seconds[OURS]),
         "pairs_per_second": {n: len(workload.documents) / spread(v).median for n, v in seconds.items() if n != PEAK},
-        "ratios": {name: as_dict(found) for name, found in ratios.items()},
-        "peak_share": as_dict(spread(shares)),
+        "ratios": {name: asdict(found) for name, found in ratios.items()},
+        "peak_share": asdict(spread(shares)),
         "peak_gflops": PEAK_OPERATIONS / spread(seconds[PEAK]).median / 1e9,
         "batch_sizes": dict(batch_sizes),
         "agreement": {name: rank_correlation(found, scores[OURS_FP32]) for name, found in scores.items()},
     }
-
-
-def as_dict(found: Spread) -> dict[str, float]:
-    """Names the parts of a spread."""
-    return {"least": found.least, "median": found.median, "greatest": found.greatest}
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
@@ -163,12 +159,12 @@ def print_found(found: Mapping[str, Any], options: argparse.Namespace) -> None:
         return
     print(f"{found['model']}: {found['documents']} documents, {found['tokens']:,} tokens, {found['threads']} threads, ")
     print(f"{found['rounds']} rounds; bfloat16 peak {found['peak_gflops']:,.0f} GFLOP/s; share of it ", end="")
-    print(f"{share['median']:.2f} [{share['least']:.2f}, {share['greatest']:.2f}]\n")
+    print(f"{Spread(**share)}\n")
     print("| | batch | pairs/s | times as long as shortlist: median [least, greatest] | order as in float32 |")
     print("|---|---:|---:|---:|---:|")
     for name, rate in found["pairs_per_second"].items():
         ratio = found["ratios"].get(name)
-        times = f"{ratio['median']:.2f} [{ratio['least']:.2f}, {ratio['greatest']:.2f}]" if ratio else ""
+        times = Spread(**ratio) if ratio else ""
         batch = found["batch_sizes"].get(name) or ""
         print(f"| {name} | {batch} | {rate:.1f} | {times} | {found['agreement'][name]:.4f} |")
 

@@ -32,7 +32,8 @@ _MAX_HEAD_DIM = 256
 
 
 def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
-    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and bucketed on a CPU.
+    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and bucketed on a CPU
+    (sdpa in float16).
 
     Raises:
         InvalidInput: there is no backend of that name, or it cannot run here.

@@ -11,6 +11,7 @@ from shortlist.server.cli_model import slow_notice
 
 __all__ = ["add_parser", "run"]
 
+# As in router/export.py, which costs the import of torch.
 _FORMS = ("hf", "onnx", "openvino")
 
 

@@ -13,12 +13,13 @@ from checkpoints import Tiny, random_model, write_bert, write_jina, write_xlm_ro
 from own_folders import write, write_whole
 
 from shortlist.router.attention import PaddedAttention
-from shortlist.router.export import export
+from shortlist.router.export import FORMATS, export
 from shortlist.router.loading import load_model
 from shortlist.router.model import CrossEncoder
 from shortlist.router.packing import pack
 from shortlist.router.weights import LoadedModel
 from shortlist.schemas.errors import InvalidInput
+from shortlist.server import cli_export
 from shortlist.server.cli import main
 
 TEXTS = [("open orders", "list the open orders of a customer by date"), ("capital", "Paris"), ("send", "send an email")]
@@ -135,6 +136,10 @@ def test_a_missing_package_is_named_before_anything_is_written(
         export(own, "openvino", tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_offers_every_format() -> None:
+    assert tuple(FORMATS) == cli_export._FORMS
 
 
 def test_the_command_lists_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
