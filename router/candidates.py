@@ -29,6 +29,8 @@ Values = npt.NDArray[np.float32]
 
 # Comparing the tokens of a document takes hundreds of times the products of comparing its vector.
 _MAX_COVERED = 512
+# A set keeps its encoded documents for so many budgets.
+_MAX_BUDGETS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +119,19 @@ class FirstStage:
 class ItemSet:
     """Items that are ranked together, with what is made of them once: BM25's index, vectors and encoded documents.
 
-    `encoded` may be shared between sets over the same items; it is keyed by `Item.index`.
+    Threads may share it: at worst two make the same thing. `encoded` may be shared between sets over the same items; it
+    is keyed by `Item.index` and the budget.
     """
 
-    def __init__(self, items: Sequence[Item], encoded: dict[int, Encoded] | None = None) -> None:
+    def __init__(self, items: Sequence[Item], encoded: dict[tuple[int, int], Encoded] | None = None) -> None:
         self.items = items
         self._bm25: Bm25 | None = None
         self._embedded: list[Embedded | None] | None = None
         self._vectors: Values | None = None
         self._links: list[frozenset[int]] | None = None
         self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the same as pairs of places
-        self._encoded: dict[int, Encoded] = {} if encoded is None else encoded
+        self._encoded: dict[tuple[int, int], Encoded] = {} if encoded is None else encoded
+        self._budgets: set[int] = set()
 
     def first_stage(
         self,
@@ -215,10 +219,18 @@ class ItemSet:
 
     def encode(self, places: Sequence[int], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
         """Gives the encoded documents at `places`, each within the budget."""
-        missing = [self.items[place] for place in places if self.items[place].index not in self._encoded]
-        made = _encode_items(missing, tokenizer, budget_tokens)
-        self._encoded.update((item.index, encoded) for item, encoded in zip(missing, made, strict=True))
-        return [self._encoded[self.items[place].index] for place in places]
+        keys = [(self.items[place].index, budget_tokens) for place in places]
+        found = {key: one for key in keys if (one := self._encoded.get(key))}
+        missing = [(key, self.items[place]) for key, place in zip(keys, places, strict=True) if key not in found]
+        encoded = _encode_items([item for _, item in missing], tokenizer, budget_tokens)
+        made = {key: one for (key, _), one in zip(missing, encoded, strict=True)}
+        self._budgets.add(budget_tokens)
+        if len(self._budgets) > _MAX_BUDGETS:  # each longer query leaves a model of short pairs another one
+            self._encoded.clear()
+            self._budgets = {budget_tokens}
+        self._encoded.update(made)
+        found |= made
+        return [found[key] for key in keys]
 
 
 def narrow(scores: Values, max_candidates: int, kept_always: Sequence[int] = ()) -> list[int]:

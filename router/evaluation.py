@@ -160,7 +160,7 @@ class Pools:
         self._groups = [document.group for document in data.documents]
         self._scope = scope
         self._used_groups = {query.group for query in queries}
-        self._encoded: dict[int, Encoded] = {}
+        self._encoded: dict[tuple[int, int], Encoded] = {}
         self._sets: dict[str, ItemSet] = {}
         self.largest = 0
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shortlist.schemas.document import ParsedTables, ParsedTools
+from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
 
-from .candidates import FirstStage, Item, ItemSet, item_of_table, item_of_tool, narrow
+from .candidates import FirstStage, Item, ItemSet, narrow
+from .catalogs import Catalog, CatalogCache
 from .dense import Embedder, VectorCache
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
@@ -52,9 +51,10 @@ class Router:
         scorer: PairScorer,
         info: ModelInfo,
         vectors: VectorCache | None = None,
+        catalogs: CatalogCache | None = None,
     ) -> None:
         self._loaded, self._scorer = loaded, scorer
-        self._vectors = vectors or VectorCache()
+        self._vectors, self._catalogs = vectors or VectorCache(), catalogs or CatalogCache()
         self.engine, self.info = engine, info
         self.embedder = (
             Embedder(
@@ -94,7 +94,7 @@ class Router:
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router of the same model whose pairs go through `scorer`."""
-        return Router(self._loaded, self.engine, scorer, self.info, self._vectors)
+        return Router(self._loaded, self.engine, scorer, self.info, self._vectors, self._catalogs)
 
     def as_reference(self) -> Reranker:
         """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""
@@ -131,9 +131,8 @@ class Router:
         """
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         with run.clock.stage("parse"):
-            parsed = parse_tools(_tool_texts(tools), namespaces=namespaces)
-            items = [item_of_tool(tool) for tool in parsed.tools]
-        return self._select(run, items, parsed, always_include)
+            catalog = self._catalogs.tools(_tool_texts(tools), namespaces)
+        return self._select(run, catalog, always_include)
 
     def select_tables(
         self,
@@ -155,9 +154,8 @@ class Router:
         """
         run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         with run.clock.stage("parse"):
-            parsed = parse_tables(ddl, dialect=dialect)
-            items = [item_of_table(table) for table in parsed.tables]
-        return self._select(run, items, parsed, always_include)
+            catalog = self._catalogs.tables(ddl, dialect)
+        return self._select(run, catalog, always_include)
 
     def rerank(
         self,
@@ -200,15 +198,13 @@ class Router:
         ]
         return self._answer(run, items, scored, scores, keep_sources=return_documents)
 
-    def _select(
-        self, run: Run, items: Sequence[Item], parsed: ParsedTools | ParsedTables, always_include: Sequence[str]
-    ) -> Selection:
+    def _select(self, run: Run, catalog: Catalog, always_include: Sequence[str]) -> Selection:
         """Selects among tools or tables with all the evidence there is."""
-        run.warnings += parsed.warnings
+        run.warnings += catalog.parsed.warnings
+        items = catalog.items.items
         pinned = pinned_places(items, always_include, run.warnings)
-        kind = "tools" if isinstance(parsed, ParsedTools) else "tables"
-        scored, scores = self.score_items(run, ItemSet(items), pinned, kind)
-        return self._answer(run, items, scored, scores, parsed=parsed)
+        scored, scores = self.score_items(run, catalog.items, pinned, catalog.kind)
+        return self._answer(run, items, scored, scores, unparsed=catalog.parsed.unparsed)
 
     def score_items(
         self, run: Run, items: ItemSet, pinned: Set[int], kind: str, found: FirstStage | None = None
@@ -320,7 +316,7 @@ class Router:
         scored: Sequence[Scored],
         scores: DocumentScores,
         *,
-        parsed: ParsedTools | ParsedTables | None = None,
+        unparsed: tuple[Unparsed, ...] = (),
         keep_sources: bool = True,
     ) -> Selection:
         chosen = choose(scored, run.rules)
@@ -329,7 +325,7 @@ class Router:
             num_candidates=len(items),
             num_scored=len(scored),
             num_dropped=len(items) - len(scored),
-            unparsed=parsed.unparsed if parsed else (),
+            unparsed=unparsed,
             warnings=tuple(run.warnings),
             truncated=tuple(run.truncated),
             model_name=self.info.name,

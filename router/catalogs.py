@@ -1,0 +1,95 @@
+"""Keeps what was made of the catalogs seen last: agents send the same tools, services the same schema, each time."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+
+from shortlist.schemas.document import ParsedTables, ParsedTools
+from shortlist.schemas.table import parse_tables
+from shortlist.schemas.tool import parse_tools
+
+from .candidates import ItemSet, item_of_table, item_of_tool
+
+__all__ = ["Catalog", "CatalogCache"]
+
+# Of all catalogs kept together; parsed, indexed and encoded, a character takes about fifteen bytes.
+_MAX_CHARS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tools or tables of a request as they were read, and the set they are ranked in."""
+
+    parsed: ParsedTools | ParsedTables
+    items: ItemSet
+
+    @property
+    def kind(self) -> str:
+        """Which these are, ``tools`` or ``tables``."""
+        return "tools" if isinstance(self.parsed, ParsedTools) else "tables"
+
+
+class CatalogCache:
+    """Reads catalogs, and keeps those used last by their exact text, `max_chars` in all; safe to share between threads.
+
+    Two requests that bring a new catalog at once may both read it. One that is larger than `max_chars` is not kept.
+    """
+
+    def __init__(self, max_chars: int = _MAX_CHARS) -> None:
+        self._kept: OrderedDict[bytes, tuple[Catalog, int]] = OrderedDict()
+        self._max_chars, self._num_chars = max_chars, 0
+        self._lock = threading.Lock()
+
+    def tools(self, texts: Sequence[str], namespaces: Sequence[str]) -> Catalog:
+        """Reads tools; raises as `parse_tools`."""
+
+        def read() -> Catalog:
+            parsed = parse_tools(texts, namespaces=namespaces)
+            return Catalog(parsed, ItemSet([item_of_tool(tool) for tool in parsed.tools]))
+
+        return self._get(chain([f"tools {len(texts)}"], texts, namespaces), read)
+
+    def tables(self, ddl: str, dialect: str | None) -> Catalog:
+        """Reads a script; raises as `parse_tables`."""
+
+        def read() -> Catalog:
+            parsed = parse_tables(ddl, dialect=dialect)
+            return Catalog(parsed, ItemSet([item_of_table(table) for table in parsed.tables]))
+
+        return self._get(["tables", dialect or "", ddl], read)
+
+    def _get(self, texts: Iterable[str], read: Callable[[], Catalog]) -> Catalog:
+        key, num_chars = _digest(texts)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        catalog = read()
+        with self._lock:
+            self._put(key, catalog, num_chars)
+        return catalog
+
+    def _put(self, key: bytes, catalog: Catalog, num_chars: int) -> None:
+        if key in self._kept or num_chars > self._max_chars:
+            return
+        self._kept[key] = (catalog, num_chars)
+        self._num_chars += num_chars
+        while self._num_chars > self._max_chars:
+            _, (_, forgotten) = self._kept.popitem(last=False)
+            self._num_chars -= forgotten
+
+
+def _digest(texts: Iterable[str]) -> tuple[bytes, int]:
+    """Returns a key that only the same texts in the same order have, and how many characters they have."""
+    made, num_chars = blake2b(digest_size=16), 0
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        made.update(len(encoded).to_bytes(8, "little"))
+        made.update(encoded)
+        num_chars += len(text)
+    return made.digest(), num_chars
