@@ -83,6 +83,13 @@ class Documents:
                 self._groups[name, document.id] = document.group
         self._tables = [item for item in self.items.values() if isinstance(item, Table)]
 
+    def write_plain(self, key: Key, budget: int) -> str:
+        """Writes one tool or table within `budget` tokens, as a request would."""
+        item = self.items[key]
+        assert not isinstance(item, TableColumn)
+        write = tool_document if isinstance(item, Tool) else table_document
+        return write(item, count_tokens=self._tokenizer.count, budget_tokens=budget)  # type: ignore[arg-type]
+
     def write(self, key: Key, budget: int, rng: random.Random, *, form: Form | None = None) -> str:
         """Writes one document within `budget` tokens, varied at random where no form is asked for."""
         item = self.items[key]
@@ -95,7 +102,7 @@ class Documents:
             return column_document(table, table.columns[0])
         if isinstance(item, Tool):
             return tool_document(widen.vary_tool(item, rng), count_tokens=count, budget_tokens=budget)
-        others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40))))
+        others = rng.sample(self._tables, min(len(self._tables), rng.choice((3, 10, 40, 64))))
         table = widen.vary_table(item, others, rng)
         if not table.namespace and rng.random() < DATABASE_NAMED:
             table = replace(table, namespace=self._groups[key])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: about five and a half hours on two cores that multiply in bfloat16.
+# Makes the embedded model from the sets in a folder: about six hours on two cores that multiply in bfloat16.
 # Each step leaves its result in its folder, and a training run resumes from its last checkpoint after a break.
 #   SHARE=0.01   trains for that share of the time; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
 #   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
@@ -27,9 +27,15 @@ step training/export.py --base "$work/base" --encoder "$work/encoder-1" --out "$
 [ -s "$work/groups.jsonl" ] || mine --out "$work/groups.jsonl" \
     --encoder "$work/model-1" --max-corpus 12000
 encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --minutes "$(of 52 0.1)"
-# 2. The cross-encoder, against what the first stage mistakes.
+# 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" \
-    --out "$work/cross" --minutes "$(of 150 0.1)"
+    --out "$work/cross-1" --minutes "$(of 110 0.1)"
+[ -d "$work/model-2" ] || cp -r "$work/model-1" "$work/model-2"
+step training/export.py --base "$work/base" --cross-encoder "$work/cross-1" --out "$work/model-2"
+[ -s "$work/hard.jsonl" ] || step training/harden.py --data "$data" --groups "$work/groups.jsonl" \
+    --model "$work/model-2" --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
+step training/train.py --data "$data" --groups "$work/hard.jsonl" --base "$work/base" --start "$work/cross-1" \
+    --out "$work/cross" --minutes "$(of 45 0.1)" --lr 1.2e-4
 # 3. The six-layer student of the cross-encoder.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" --start "$work/cross" --student \
     --out "$work/fast" --minutes "$(of 14 0.1)" --lr 3e-4

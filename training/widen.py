@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lengthen import lengthen
+
 from shortlist.schemas.document import Column, Table, Tool
 from shortlist.schemas.serialise import split_name
 
@@ -91,7 +93,7 @@ def misspell(query: str, rng: random.Random) -> str:
 
 
 def vary_tool(tool: Tool, rng: random.Random) -> Tool:
-    """Takes something away from a tool, or leaves it as it is: seven in ten times the latter."""
+    """Takes something away from a tool, makes it long, or leaves it as it is: two in three times the latter."""
     draw = rng.random()
     if draw < 0.07 and (tool.parameters or len(split_name(tool.name).split()) > 1):
         return replace(tool, description="")
@@ -108,6 +110,8 @@ def vary_tool(tool: Tool, rng: random.Random) -> Tool:
     if draw < 0.30 and len(tool.description) > 80:
         first = re.split(r"(?<=[.!?])\s", tool.description, maxsplit=1)[0]
         return replace(tool, description=first)
+    if draw > 0.94:
+        return lengthen(tool, rng)
     return tool
 
 

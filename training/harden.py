@@ -1,0 +1,163 @@
+"""Puts the look-alikes of training groups in the order of the current cross-encoder: what it mistakes comes first.
+
+`mine.py` gathers what the first stage confuses; of a query's nearest, this keeps those that the model to be trained on
+finds hardest. A look-alike far above everything relevant is left out: on the training sets it is more often an answer
+that nobody marked than a mistake. Sets are drawn from by a power of their size, since each pair costs a forward pass.
+
+    python training/harden.py --data DATA --groups build/train/groups.jsonl --model router/models/shortlist-small \
+        --out build/train/hard.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from documents import Documents, Group, read_groups
+
+from shortlist.router.encoding import Pair, TokenIds, Tokenizer
+from shortlist.router.loading import make_engine
+from shortlist.router.scorer import DirectScorer
+from shortlist.router.weights import read_folder
+
+NEAREST = 24
+DOCUMENT_TOKENS, QUERY_TOKENS = 64, 64
+# Above the best relevant document by so much a look-alike is taken for one that answers as well.
+ANSWERS_AS_WELL = 1.0
+SET_POWER = 0.6
+AT_ONCE = 64  # queries
+
+Score = Callable[[Sequence[Pair]], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardened:
+    """One group's new look-alikes, hardest first, and what was seen on the way."""
+
+    lookalikes: list[str]
+    num_left_out: int
+    is_mistaken: bool  # whether one that stays is above everything relevant
+
+
+def main() -> None:
+    """Writes the drawn groups, hardened, and the held-out ones as they are."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data", "groups", "model", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--queries", type=int, default=8_000, help="of all sets together")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    groups = draw(read_groups(options.groups, "train"), options.queries, random.Random(options.seed))
+    loaded = read_folder(options.model)
+    engine, _ = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
+    scorer = DirectScorer(engine)
+    writer = PairWriter(loaded.tokenizer, Documents(options.data, groups, loaded.tokenizer))
+    part = options.out.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as out:
+        for name, members in by_set(groups).items():
+            started = time.monotonic()
+            done = [
+                one
+                for batch in batches(members)
+                for one in harden(batch, writer, lambda pairs: scorer.score(pairs).logits)
+            ]
+            for group, hardened in zip(members, done, strict=True):
+                out.write(json.dumps(as_json(group, hardened.lookalikes), ensure_ascii=False) + "\n")
+            print(
+                f"{name}: {len(members)} groups in {time.monotonic() - started:.0f} s,"
+                f" {sum(one.is_mistaken for one in done) / len(done):.0%} mistaken,"
+                f" {sum(one.num_left_out for one in done) / len(done):.2f} look-alikes left out of each",
+                flush=True,
+            )
+        out.writelines(held_out_lines(options.groups))
+    part.rename(options.out)
+
+
+def draw(groups: Sequence[Group], count: int, rng: random.Random) -> list[Group]:
+    """Draws about `count` groups, of each set in proportion to a power of its size."""
+    sets = by_set(groups)
+    total = sum(len(members) ** SET_POWER for members in sets.values())
+    return [
+        group
+        for members in sets.values()
+        for group in rng.sample(members, min(len(members), round(count * len(members) ** SET_POWER / total)))
+    ]
+
+
+def by_set(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Parts groups by their set."""
+    sets: dict[str, list[Group]] = {}
+    for group in groups:
+        sets.setdefault(group.set, []).append(group)
+    return sets
+
+
+def batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
+    """Parts groups into what is scored at once."""
+    for start in range(0, len(groups), AT_ONCE):
+        yield groups[start : start + AT_ONCE]
+
+
+class PairWriter:
+    """Writes a group's documents as pairs for the model, each document once."""
+
+    def __init__(self, tokenizer: Tokenizer, documents: Documents) -> None:
+        self._tokenizer, self._documents = tokenizer, documents
+        self._ids: dict[tuple[str, str], TokenIds] = {}
+
+    def pairs(self, group: Group, identifiers: Sequence[str]) -> list[Pair]:
+        """Returns one pair of the group's query with each document."""
+        (query,) = self._tokenizer.encode([group.query])
+        return [self._tokenizer.make_pair(query[:QUERY_TOKENS], self._document(group.set, one)) for one in identifiers]
+
+    def _document(self, name: str, identifier: str) -> TokenIds:
+        key = (name, identifier)
+        if key not in self._ids:
+            (ids,) = self._tokenizer.encode([self._documents.write_plain(key, DOCUMENT_TOKENS)])
+            self._ids[key] = ids[: DOCUMENT_TOKENS + 16]
+        return self._ids[key]
+
+
+def harden(groups: Sequence[Group], writer: PairWriter, score: Score) -> list[Hardened]:
+    """Scores the nearest look-alikes of some groups in one go, and orders them."""
+    asked = [[*group.positives, *group.lookalikes[:NEAREST]] for group in groups]
+    pairs = [pair for group, ids in zip(groups, asked, strict=True) for pair in writer.pairs(group, ids)]
+    logits = iter(score(pairs))
+    return [reorder(group, [next(logits) for _ in ids]) for group, ids in zip(groups, asked, strict=True)]
+
+
+def reorder(group: Group, logits: Sequence[float]) -> Hardened:
+    """Orders a group's look-alikes by `logits`, those of its relevant documents first, then of its nearest."""
+    best = max(logits[: len(group.positives)])
+    scored = sorted(
+        zip(logits[len(group.positives) :], group.lookalikes[:NEAREST], strict=True), key=lambda one: -one[0]
+    )
+    kept = [(logit, one) for logit, one in scored if logit < best + ANSWERS_AS_WELL]
+    return Hardened(
+        [*(one for _, one in kept), *group.lookalikes[NEAREST:]],
+        len(scored) - len(kept),
+        bool(kept) and kept[0][0] > best,
+    )
+
+
+def as_json(group: Group, lookalikes: Sequence[str]) -> dict[str, object]:
+    """Lays a group out as `mine.py` does."""
+    return {
+        "set": group.set, "split": group.split, "query": group.query, "group": group.cluster,
+        "positives": list(group.positives), "lookalikes": list(lookalikes), "given": list(group.given),
+    }  # fmt: skip
+
+
+def held_out_lines(path: Path) -> list[str]:
+    """Reads the lines of groups that are not trained on."""
+    with path.open(encoding="utf-8") as lines:
+        return [line for line in lines if json.loads(line)["split"] != "train"]
+
+
+if __name__ == "__main__":
+    main()
