@@ -11,6 +11,8 @@ import torch
 __all__ = ["MAX_WASTE", "Bucket", "make_bucket", "plan_buckets"]
 
 MAX_WASTE = 0.12  # of a block may be padding: fewer blocks cost less than the padding up to about there
+# Widths are multiples of these, narrow ones of the smaller.
+_NARROW_STEP, _WIDE_STEP, _WIDE = 16, 32, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,15 @@ def _bucket_end(lengths: Sequence[int], start: int, max_waste: float) -> int:
     return len(lengths)
 
 
+def _recurring_width(longest: int) -> int:
+    """Rounds up so that few distinct shapes occur: the reason is that of `packing.round_up`."""
+    step = _WIDE_STEP if longest > _WIDE else _NARROW_STEP
+    return -(-longest // step) * step
+
+
 def make_bucket(lengths: Sequence[int], first: int, dtype: torch.dtype, device: torch.device) -> Bucket:
     """Makes one block of pairs that begin at token `first` of the batch."""
-    width, total = max(lengths), sum(lengths)
+    width, total = _recurring_width(max(lengths)), sum(lengths)
     if width * len(lengths) == total:
         return Bucket(first, first + total, len(lengths), width, None, None, None, None)
     sizes = torch.tensor(lengths, device=device)

@@ -14,7 +14,7 @@ from shortlist.schemas.errors import LimitExceeded
 from .attention import AttentionBackend
 from .encoding import Pair
 from .model import CrossEncoder, TextEncoder
-from .packing import PackedBatch, pack, plan_batches
+from .packing import PackedBatch, filler, pack, plan_batches
 from .scoring import CancelToken, Embedded, PairScores, TextVectors
 
 __all__ = ["DirectScorer", "Engine", "default_batch_tokens"]
@@ -77,6 +77,12 @@ class Engine:
     def _in_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:
         if not pairs:
             return []
+        extra = filler(pairs, self.model.config.max_pair_tokens) if self.device.type == "cpu" else None
+        if extra is not None:
+            return self._in_sorted_order([*pairs, extra], compute)[:-1]
+        return self._in_sorted_order(pairs, compute)
+
+    def _in_sorted_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:
         # Longest first: attention that groups neighbours of like length then pads next to nothing.
         order = sorted(range(len(pairs)), key=lambda index: (-len(pairs[index]), index))
         self._check_length(len(pairs[order[0]]))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortlist.router.encoding import Pair
-from shortlist.router.packing import pack, plan_batches
+from shortlist.router.packing import filler, pack, plan_batches, round_up
 
 LENGTHS = st.lists(st.integers(1, 90), max_size=60)
 BUDGETS = st.integers(1, 200)
@@ -53,3 +53,33 @@ def test_batches_run_from_long_to_short_and_ties_keep_their_order(lengths: list[
     planned = [index for batch in plan_batches(lengths, budget) for index in batch]
 
     assert planned == sorted(planned, key=lambda index: (-lengths[index], index))
+
+
+@given(count=st.integers(1, 20_000))
+def test_sizes_are_rounded_up_a_little(count: int) -> None:
+    rounded = round_up(count)
+
+    assert count <= rounded < count + 128
+    assert rounded <= count * 9 / 8 or count < 128
+    assert rounded % 16 == 0
+    assert round_up(rounded) == rounded
+
+
+def test_few_sizes_occur() -> None:
+    assert len({round_up(count) for count in range(1, 4_097)}) < 60
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40))
+def test_a_filler_brings_a_batch_to_a_size_that_recurs(lengths: list[int]) -> None:
+    pairs = [Pair(np.arange(length, dtype=np.int32), 1) for length in lengths]
+
+    extra = filler(pairs, max_pair_tokens=200)
+
+    assert sum(lengths) + (len(extra) if extra else 0) == round_up(sum(lengths))
+
+
+def test_a_filler_is_no_longer_than_the_model_reads() -> None:
+    extra = filler([Pair(np.arange(1_025, dtype=np.int32), 1)], max_pair_tokens=30)
+
+    assert extra is not None
+    assert len(extra) == 30
