@@ -106,6 +106,32 @@ def test_a_huge_request_delays_a_small_one_by_one_batch(
     assert max(place for place, queries in enumerate(engine.queries) if "small" in queries) == 1
 
 
+def test_a_request_whose_time_is_nearly_up_goes_before_those_that_came_first(
+    submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shortlist.server.batching._URGENT_SECONDS", 100.0)
+    futures = [submit(pairs_of(f"patient{place}", [90])) for place in range(3)]
+    futures.append(submit(pairs_of("hurried", [90]), CancelToken(timeout_seconds=60)))
+    engine.gate.set()
+    for future in futures:
+        future.result(60)
+
+    assert engine.queries.index({"hurried"}) <= 2
+
+
+def test_many_in_a_hurry_do_not_starve_one_with_time(
+    submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shortlist.server.batching._URGENT_SECONDS", 100.0)
+    patient = submit(pairs_of("patient", [90]))
+    hurried = [submit(pairs_of(f"hurried{place}", [90]), CancelToken(timeout_seconds=60)) for place in range(4)]
+    engine.gate.set()
+    for future in (patient, *hurried):
+        future.result(60)
+
+    assert engine.queries.index({"patient"}) <= 2
+
+
 def test_the_rest_of_a_batch_goes_to_whoever_has_pairs(
     submit: Submit, engine: FakeEngine, busy: Future[object]
 ) -> None:
