@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from shortlist.schemas.document import Tool
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
+import compare
 import fit_score
 import gather
 
@@ -105,3 +107,35 @@ def test_columns_are_fitted_by_what_finds_them() -> None:
     weights = fit_score.fit_columns(questions)
 
     assert weights["is_key"] > 3 * max(abs(weights[name]) for name in ("logit", "table_logit", "lexical_match"))
+
+
+def evidence(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
+    """Draws what `gather.py` keeps of two sets, whose logits tell what is right the better the greater `skill` is."""
+    generator = torch.Generator().manual_seed(2)
+    kept = []
+    for number in range(count):
+        labels = torch.zeros(12)
+        labels[number % 12] = 1
+        features = torch.randn(12, NUM - 1, generator=generator) / fit_score.UNITS[: NUM - 1]
+        features[:, 0] = torch.randn(12, generator=generator) + skill * labels
+        kept.append({
+            "set": f"tools/set{number % 2}", "query": f"q{number}", "features": features, "labels": labels,
+            "alike": labels > 0, "links": torch.zeros(0, 2, dtype=torch.long), "num_ranked": 12,
+        })  # fmt: skip
+    return kept
+
+
+def test_a_model_that_tells_better_is_found_to() -> None:
+    (before, _), (after, _) = (compare.measure(evidence(skill), "tools") for skill in (0.5, 4.0))
+
+    low, high = compare.interval({name: after[name] - before[name] for name in before})
+
+    assert compare.mean(after)[0] > compare.mean(before)[0] + 0.2
+    assert 0 < low[0] < high[0]
+
+
+def test_a_model_is_no_better_than_itself() -> None:
+    (rows, empty), (same, as_empty) = (compare.measure(evidence(2.0), "tools") for _ in range(2))
+
+    assert compare.interval({name: same[name] - rows[name] for name in rows}) == ([0.0] * 3, [0.0] * 3)
+    assert empty == as_empty

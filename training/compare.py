@@ -1,0 +1,94 @@
+"""Compares two models on the same held-out queries: the evidence of both, as `gather.py` keeps it.
+
+Each set is scored by weights fitted on the other sets. Differences come with the interval that holds 95 % of 2,000
+resamplings of the queries, set by set.
+
+    python training/compare.py build/train/evidence-old.pt build/train/evidence-new.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fit_score import ANSWERABLE, Pool, calibrate, fit_direction, make_pools
+
+MEASURES = ("hit@1", "recall@3", "recall@5")
+RESAMPLINGS = 2_000
+Rows = dict[str, torch.Tensor]  # set → (queries, measures)
+
+
+def main() -> None:
+    """Prints the means over sets, and the differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    options = parser.parse_args()
+    old, new = (torch.load(path, weights_only=True)["candidates"] for path in (options.old, options.new))
+    if [query["query"] for query in old] != [query["query"] for query in new]:
+        raise SystemExit("the two are of other queries; give both the same --first-stage and --queries")
+    for kind in ("tools", "tables"):
+        (before, empty_before), (after, empty_after) = (measure(evidence, kind) for evidence in (old, new))
+        print(f"{kind}, {sum(map(len, before.values()))} queries of {len(before)} sets")
+        low, high = interval({name: after[name] - before[name] for name in before})
+        for place, name in enumerate(MEASURES):
+            was, now = (float(mean(rows)[place]) for rows in (before, after))
+            print(f"  {name:<10} {was:.3f} -> {now:.3f}  [{low[place]:+.3f}, {high[place]:+.3f}]")
+        print(f"  nothing fits, below the threshold {empty_before:.2f} -> {empty_after:.2f}")
+        for name in before:
+            pairs = zip(before[name].mean(0).tolist(), after[name].mean(0).tolist(), strict=True)
+            print(f"    {name:<30} " + "  ".join(f"{was:.2f} -> {now:.2f}" for was, now in pairs))
+
+
+def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, float]:
+    """Measures every set by weights of the others, and how often an empty catalog's best is under the threshold."""
+    pools = {
+        number: [pool for pool in make_pools(query) if len(pool.labels) > 1]
+        for number, query in enumerate(evidence)
+        if query["set"].startswith(kind)
+    }
+    rows: Rows = {}
+    answerable: list[float] = []
+    empty: list[float] = []
+    for name in dict.fromkeys(own[0].set for own in pools.values()):
+        others = [pool for own in pools.values() for pool in own if pool.set != name]
+        weights = torch.tensor(calibrate(others, fit_direction(others)))
+        mine = [own for own in pools.values() if own[0].set == name]
+        rows[name] = torch.tensor([values(own[0], weights) for own in mine if own[0].is_answerable])
+        for pool in (pool for own in mine for pool in own):
+            best = float(torch.sigmoid((pool.features @ weights[1:]).max() + weights[0]))
+            (answerable if pool.is_answerable else empty).append(best)
+    threshold = sorted(answerable)[int((1 - ANSWERABLE) * len(answerable))]
+    return rows, sum(score < threshold for score in empty) / max(len(empty), 1)
+
+
+def values(pool: Pool, weights: torch.Tensor) -> list[float]:
+    """Measures one query's whole catalog; recalls are of what the first stage kept."""
+    order = torch.argsort(-(pool.features @ weights[1:]), stable=True)
+    labels = pool.labels[order]
+    return [float(labels[0]), *(float(labels[:k].sum() / labels.sum()) for k in (3, 5))]
+
+
+def mean(rows: Rows) -> torch.Tensor:
+    """Returns the mean over sets of the means over queries."""
+    return torch.stack([one.mean(0) for one in rows.values()]).mean(0)
+
+
+def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]]:
+    """Returns the bounds of the middle 95 % of the mean over sets, queries drawn anew within each set."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for _ in range(RESAMPLINGS):
+        again = {
+            name: one[torch.randint(len(one), (len(one),), generator=generator)] for name, one in differences.items()
+        }
+        drawn.append(mean(again))
+    bounds = torch.quantile(torch.stack(drawn), torch.tensor([0.025, 0.975]), dim=0)
+    return bounds[0].tolist(), bounds[1].tolist()
+
+
+if __name__ == "__main__":
+    main()
