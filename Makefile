@@ -8,10 +8,12 @@ PORT ?= 50051
 HOST ?= 127.0.0.1
 DATA ?=
 ROUNDS ?= 5
+# Where the benchmarks of speed keep what they find.
+BENCHED ?= build/bench/found
 TOOLS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test serve check format proto ns bench bench-quick peers eval train clean
+.PHONY: help setup demo test serve check format proto ns bench bench-gpu bench-quick peers eval train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,11 +57,20 @@ proto: ## regenerate the stubs from proto/
 	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.65.5' 'setuptools<80'; }
 	@build/protoc/bin/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto proto/shortlist/v1/router.proto
 
-bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=)
-	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS)
-	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --shape base
-	@$(BIN)/python benchmarks/serving.py $(if $(TOOLS),--tools "$(TOOLS)")
+bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=, PLOTS=)
+	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED)
+	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED) --shape base
+	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED) --shape large
+	@$(BIN)/python benchmarks/serving.py --curves --save $(BENCHED) $(if $(TOOLS),--tools "$(TOOLS)")
+	@$(BIN)/python benchmarks/curves.py --save $(BENCHED) $(if $(TOOLS),--tools "$(TOOLS)")
+	@$(BIN)/python benchmarks/long_document.py --save $(BENCHED)
 	@$(BIN)/python benchmarks/stages.py
+	@$(BIN)/python benchmarks/speed_plots.py $(BENCHED) --out $(or $(PLOTS),$(BENCHED))
+
+bench-gpu: peers ## the first part of it on a CUDA card, for the embedded model and both XLM-R shapes (ROUNDS=)
+	@for shape in embedded base large; do \
+		$(BIN)/python benchmarks/throughput.py --device cuda --shape $$shape --rounds $(ROUNDS) --save $(BENCHED)/cuda || exit 1; \
+	done
 
 bench-quick: peers ## the same in a minute, once the models are exported: RATIO and PEAK_SHARE lines
 	@$(BIN)/python benchmarks/throughput.py --quick

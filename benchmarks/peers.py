@@ -38,11 +38,12 @@ class Peer:
 
 
 class Exports:
-    """The folders of one model for each library, written under `folder` when they are first asked for."""
+    """The folders of one model for each library, written under `folder` when first asked for, and its device."""
 
-    def __init__(self, loaded: LoadedModel, folder: Path) -> None:
+    def __init__(self, loaded: LoadedModel, folder: Path, *, device: str = "cpu") -> None:
         self._loaded = loaded
         self._folder = folder
+        self.device = device
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -117,7 +118,7 @@ def ours(dtype: str) -> Callable[[Exports], Score]:
     """This program, from texts to logits, in a dtype."""
 
     def make(exports: Exports) -> Score:
-        router = Router.load(exports.folder("hf"), device="cpu", dtype=dtype)
+        router = Router.load(exports.folder("hf"), device=exports.device, dtype=dtype)
         return lambda query, documents, _: router.as_reference().compute_score([(query, one) for one in documents])
 
     return make
@@ -129,7 +130,7 @@ def sentence_transformers(dtype: str) -> Callable[[Exports], Score]:
     def make(exports: Exports) -> Score:
         from sentence_transformers import CrossEncoder
 
-        model = CrossEncoder(str(exports.folder("hf")), device="cpu", model_kwargs={"dtype": dtype})
+        model = CrossEncoder(str(exports.folder("hf")), device=exports.device, model_kwargs={"dtype": dtype})
         return lambda query, documents, batch_size: model.predict(
             [(query, one) for one in documents], batch_size=batch_size, show_progress_bar=False
         ).tolist()

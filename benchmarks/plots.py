@@ -1,4 +1,4 @@
-"""Draws recall against depth, and how well scores are calibrated; the only file that needs matplotlib."""
+"""Draws recall against depth, and how well scores are calibrated; with `speed_plots.py` all that needs matplotlib."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _STYLES = {
     "bm25": ("#000000", "x", ":", 1.5),
 }
 _COLUMNS = 4
-_SETTINGS = {"font.size": 13, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 14}
+SETTINGS = {"font.size": 13, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 14}
 
 
 def draw_recall(summaries: Sequence[CaseSummary], methods: Sequence[str], path: Path) -> None:
     """Draws a panel for each set: recall in the first k by each method; the legend stands in a panel of its own."""
     num_columns = min(_COLUMNS, len(summaries) + 1)
     num_rows = math.ceil((len(summaries) + 1) / num_columns)
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure, grid = pyplot.subplots(
             num_rows, num_columns, figsize=(3.1 * num_columns, 2.7 * num_rows), sharey=True, squeeze=False
         )
@@ -47,12 +47,12 @@ def draw_recall(summaries: Sequence[CaseSummary], methods: Sequence[str], path: 
         panels[len(summaries)].legend(
             handles[::-1], labels[::-1], loc="center", frameon=False, title="Recall in the first k"
         )
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def draw_calibration(calibrations: Mapping[str, Calibration], path: Path) -> None:
     """Draws a reliability diagram for each kind; the dashed line is where scores are shares."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure, grid = pyplot.subplots(1, len(calibrations), figsize=(4.2 * len(calibrations), 4.2), squeeze=False)
         for panel, (kind, found) in zip(grid.flat, calibrations.items(), strict=True):
             panel.plot([0, 1], [0, 1], color="#999999", linestyle="--", linewidth=1)
@@ -61,7 +61,7 @@ def draw_calibration(calibrations: Mapping[str, Calibration], path: Path) -> Non
             panel.set(xlabel="score of the first place", ylabel="share right", aspect="equal")
             panel.set_xticks([0, 0.5, 1])
             panel.set_yticks([0, 0.5, 1])
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _draw_case(panel: Axes, summary: CaseSummary, methods: Sequence[str]) -> None:
@@ -81,7 +81,14 @@ def _draw_case(panel: Axes, summary: CaseSummary, methods: Sequence[str]) -> Non
     panel.grid(axis="y", color="#DDDDDD", linewidth=0.8)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def new_panels(number: int, *, width: float = 3.8, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    """Makes a row of panels, each so many inches wide and high."""
+    figure, grid = pyplot.subplots(1, number, figsize=(width * number, height), squeeze=False)
+    return figure, list(grid.flat)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure and lets go of it."""
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

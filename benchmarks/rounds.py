@@ -61,12 +61,14 @@ def compare(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Spre
     }
 
 
-def measure_peak(dtype: torch.dtype) -> Callable[[], None]:
-    """Makes a subject that multiplies two square matrices of 4,096; `peak_operations` of it are done per run."""
-    left, right = (torch.randn(_PEAK_SIZE, _PEAK_SIZE).to(dtype) for _ in range(2))
+def measure_peak(dtype: torch.dtype, device: str = "cpu") -> Callable[[], None]:
+    """Makes a subject that multiplies two square matrices of 4,096; `PEAK_OPERATIONS` are done per run."""
+    left, right = (torch.randn(_PEAK_SIZE, _PEAK_SIZE).to(device, dtype) for _ in range(2))
 
     def run() -> None:
         torch.mm(left, right)
+        if left.is_cuda:
+            torch.cuda.synchronize()
 
     return run
 

@@ -1,6 +1,6 @@
 """Times a real server through gRPC: one client's latency and where it goes, many clients' rate, and latency under load.
 
-    python benchmarks/serving.py [--tools CORPUS.jsonl] [--requests 60] [--clients 32] [--json]
+    python benchmarks/serving.py [--tools CORPUS.jsonl] [--requests 60] [--clients 32] [--curves] [--save FOLDER]
 
 `--tools` is a corpus of tools, one `{"tool": …}` a line; without it the example catalog is used. Each request brings
 20 of them, drawn with seed 0. The engine's own rate is measured in this process before the server starts.
@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from saving import add_saving, save
 
 from shortlist.router import Router
+from shortlist.schemas.tool import parse_tools
 from shortlist.server.client import Client
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
@@ -32,7 +34,10 @@ SERVER = (sys.executable, "-m", "shortlist.server.cli", "serve", "--port", "0")
 ADDRESS_PREFIX = "listening on grpc://"
 TOOLS_PER_REQUEST = 20
 QUERIES = ("refund a card payment", "who is on call this weekend", "open a pull request", "translate this to French")
+STAGES = ("queue", "parse", "retrieve", "tokenize", "infer")
 LOAD = 0.8
+LOADS = (0.2, 0.4, 0.6, 0.8, 0.9)
+CLIENT_NUMBERS = (1, 2, 4, 8, 16, 32)
 Tools = list[str]
 
 
@@ -42,11 +47,11 @@ def main() -> None:
     parser.add_argument("--tools", type=Path, metavar="FILE")
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--curves", action="store_true", help="also by number of clients and by load")
+    add_saving(parser)
     options = parser.parse_args()
     requests = draw_requests(read_tools(options.tools), options.requests)
-    found = measure(requests, options.clients)
-    print(json.dumps(found) if options.json else "\n".join(lines(found)))
+    save(measure(requests, options.clients, has_curves=options.curves), "serving", lines, options)
 
 
 def read_tools(path: Path | None) -> Tools:
@@ -60,49 +65,77 @@ def read_tools(path: Path | None) -> Tools:
 def draw_requests(tools: Tools, number: int) -> list[tuple[str, Tools]]:
     """Draws a query and 20 tools for each request, always the same ones."""
     rng = random.Random(0)
-    pool = [one for text in tools for one in _single_tools(text)]
+    pool = [one for text in tools for one in single_tools(text)]
     return [(rng.choice(QUERIES), rng.sample(pool, TOOLS_PER_REQUEST)) for _ in range(number)]
 
 
-def _single_tools(text: str) -> list[str]:
-    value = json.loads(text)
-    return [json.dumps(one) for one in value] if isinstance(value, list) else [text]
+def single_tools(text: str) -> list[str]:
+    """Parts a container of tools into texts of one each."""
+    return [tool.source for tool in parse_tools([text]).tools]
 
 
-def measure(requests: Sequence[tuple[str, Tools]], num_clients: int) -> dict[str, Any]:
+def measure(requests: Sequence[tuple[str, Tools]], num_clients: int, *, has_curves: bool = False) -> dict[str, Any]:
     """Measures the engine alone, then the server: one client, many at once, and many at 80 % of that rate."""
     engine = engine_rate(requests)
     with running_server() as (address, start_seconds, process):
-        ask_all(address, requests, 1)  # every document's vector is known from here on
         idle = resident_mib(process)
+        new = ask_all(address, requests, 1)  # every catalog and every document's vector is known from here on
         alone = ask_all(address, requests, 1)
         together = ask_all(address, requests * 2, num_clients)
-        loaded = ask_at(address, requests, LOAD * len(together.seconds) / together.wall, num_clients)
-    overhead = [total - inside for total, inside in zip(alone.milliseconds, alone.infer_ms, strict=True)]
+        most = len(together.seconds) / together.wall  # requests a second
+        loaded = ask_at(address, requests, LOAD * most, num_clients)
+        curves = take_curves(address, requests, most, num_clients) if has_curves else {}
+        used = resident_mib(process)
     return {
         "start_seconds": start_seconds,
-        "resident_mib": idle,
+        "idle_mib": idle,
+        "used_mib": used,
+        "new_catalog_ms": percentiles(new.milliseconds),
         "one_client_ms": percentiles(alone.milliseconds),
-        "outside_inference_ms": percentiles(overhead),
+        "stages_ms": alone.stages(),
         "clients": num_clients,
-        "server_pairs_per_second": TOOLS_PER_REQUEST * len(together.seconds) / together.wall,
+        "server_pairs_per_second": TOOLS_PER_REQUEST * most,
         "engine_pairs_per_second": engine,
         "at_80_percent_ms": percentiles(loaded.milliseconds),
+        **curves,
     }
 
 
+def take_curves(
+    address: str, requests: Sequence[tuple[str, Tools]], most: float, num_clients: int
+) -> dict[str, list[dict[str, float]]]:
+    """Measures the rate by number of clients, and latency by load; `most` requests a second are served at best."""
+    clients = []
+    for number in CLIENT_NUMBERS:
+        found = ask_all(address, requests, number)
+        rate = TOOLS_PER_REQUEST * len(found.seconds) / found.wall
+        clients.append({"at": number, "pairs_per_second": rate, **percentiles(found.milliseconds)})
+    loads = []
+    for share in LOADS:
+        found = ask_at(address, requests, share * most, num_clients)
+        loads.append({"at": share, **percentiles(found.milliseconds)})
+    return {"by_clients": clients, "by_load": loads}
+
+
 class Answers:
-    """What came of a run: seconds and inference of each request, and how long all took."""
+    """What came of a run: seconds and the server's own timings of each request, and how long all took."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.infer_ms: list[float] = []
+        self.timings: list[Any] = []
         self.wall = 0.0
 
     @property
     def milliseconds(self) -> list[float]:
         """The requests' times."""
         return [1_000 * one for one in self.seconds]
+
+    def stages(self) -> dict[str, float]:
+        """Gives each stage's median; `grpc` is all that the server's clock does not see."""
+        stages = {name: [getattr(one, f"{name}_ms") for one in self.timings] for name in STAGES}
+        whole = zip(self.milliseconds, self.timings, strict=True)
+        stages["grpc"] = [total - one.total_ms for total, one in whole]
+        return {name: float(np.median(values)) for name, values in stages.items()}
 
 
 def ask_all(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int) -> Answers:
@@ -133,7 +166,7 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
             response = client.select_tools(query, tools, top_n=5)
             with lock:
                 answers.seconds.append(time.perf_counter() - sent)
-                answers.infer_ms.append(response.report.timings.infer_ms)
+                answers.timings.append(response.report.timings)
         finally:
             clients.put(client)  # a failure ends the run instead of leaving the others to wait
 
@@ -158,22 +191,21 @@ def engine_rate(requests: Sequence[tuple[str, Tools]]) -> float:
 def running_server() -> Iterator[tuple[str, float, subprocess.Popen[str]]]:
     """Starts a server on a free port; yields its address, the seconds until it served, and its process."""
     began = time.perf_counter()
-    process = subprocess.Popen(SERVER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith(ADDRESS_PREFIX):
-            raise SystemExit("the server did not start; `shortlist serve` says why")
-        yield line.removeprefix(ADDRESS_PREFIX).strip(), time.perf_counter() - began, process
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(SERVER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith(ADDRESS_PREFIX):
+                raise SystemExit("the server did not start; `shortlist serve` says why")
+            yield line.removeprefix(ADDRESS_PREFIX).strip(), time.perf_counter() - began, process
+        finally:
+            process.terminate()
 
 
-def resident_mib(process: subprocess.Popen[str]) -> float:
-    """Reads the resident memory of a process."""
+def resident_mib(process: subprocess.Popen[str], field: str = "VmRSS") -> float:
+    """Reads the resident memory of a process, or, by the field `VmHWM`, the most it was."""
     status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1_024
+    return int(status.split(f"{field}:")[1].split()[0]) / 1_024
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -187,12 +219,21 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     def show(name: str) -> str:
         return ", ".join(f"{key} {value:.1f}" for key, value in found[name].items())
 
-    yield f"start to serving {found['start_seconds']:.2f} s, {found['resident_mib']:.0f} MiB resident"
-    yield f"one client, {TOOLS_PER_REQUEST} tools: {show('one_client_ms')} ms"
-    yield f"of it outside inference: {show('outside_inference_ms')} ms"
+    yield f"start to serving {found['start_seconds']:.2f} s"
+    yield f"resident: idle {found['idle_mib']:.0f} MiB, in the end {found['used_mib']:.0f} MiB"
+    yield f"one client, {TOOLS_PER_REQUEST} tools never seen: {show('new_catalog_ms')} ms"
+    yield f"one client, the same again: {show('one_client_ms')} ms"
+    yield f"of it, medians: {show('stages_ms')} ms"
     share = found["server_pairs_per_second"] / found["engine_pairs_per_second"]
     yield f"{found['clients']} clients: {found['server_pairs_per_second']:.0f} pairs/s, {share:.2f} of the engine's own"
     yield f"at 80 % of that rate: {show('at_80_percent_ms')} ms"
+    if "by_clients" in found:
+        yield from ("", "| clients | pairs/s | p50 ms | p99 ms |", "|---:|---:|---:|---:|")
+        for p in found["by_clients"]:
+            yield f"| {p['at']} | {p['pairs_per_second']:.0f} | {p['p50']:.0f} | {p['p99']:.0f} |"
+        yield from ("", "| load | p50 ms | p90 ms | p99 ms |", "|---:|---:|---:|---:|")
+        for p in found["by_load"]:
+            yield f"| {p['at']:.0%} | {p['p50']:.0f} | {p['p90']:.0f} | {p['p99']:.0f} |"
 
 
 if __name__ == "__main__":

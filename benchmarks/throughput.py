@@ -1,18 +1,18 @@
 """Times this program beside what users run today: the same weights, texts and threads, by turns in one process.
 
-    python benchmarks/throughput.py [--shape embedded|base] [--documents 64] [--rounds 5] [--quick] [--json]
+    python benchmarks/throughput.py [--shape embedded|base|large] [--documents 64] [--rounds 5] [--quick] [--device D]
 
 Prints how many times as long each peer takes as this program in the same round (median, least, greatest), and what
-share of the machine's own bfloat16 peak this program reaches from texts to scores.
+share of the machine's own bfloat16 peak this program reaches from texts to scores. With `--shape large` the peers run
+the shape of bge-reranker-v2-m3 (24 layers of 1,024) while this program runs XLM-R base: a user's choice between both.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from peers import PEERS, Exports, Peer, Score, installed, ours
 from rounds import PEAK_OPERATIONS, Spread, compare, measure_peak, run_rounds, spread
+from saving import add_saving, save
 from workload import Workload, make_workload, multiplications
 
 from shortlist.router.loading import load_model
@@ -31,15 +32,21 @@ from shortlist.schemas.errors import ShortlistError
 
 OURS, OURS_FP32, PEAK = "shortlist", "shortlist fp32", "peak"
 _MOSTLY_BEST = 4  # pairs a batch, of workloads like this one (docs/benchmarks.md)
-# XLM-R base: the shape of jina-reranker-v2-base-multilingual and of bge-reranker-base.
-BASE_SHAPE = {"num_layers": 12, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3_072}
+SHAPES = {
+    # XLM-R base: the shape of jina-reranker-v2-base-multilingual and of bge-reranker-base.
+    "base": {"num_layers": 12, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3_072},
+    # XLM-R large: the shape of bge-reranker-v2-m3.
+    "large": {"num_layers": 24, "hidden_size": 1_024, "num_heads": 16, "intermediate_size": 4_096},
+}
+# Those that take a folder as on the hub, on any device.
+PLAIN_PEERS = ("sentence-transformers", "sentence-transformers bf16")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints; returns the exit status."""
     options = parse(arguments)
     try:
-        print_found(measure(options), options)
+        save(measure(options), f"throughput-{options.shape}", quick_lines if options.quick else table, options)
     except ShortlistError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -49,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", default="embedded", choices=("embedded", "base"), help="embedded, or XLM-R base")
+    parser.add_argument("--shape", default="embedded", choices=("embedded", *SHAPES))
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda, where only sentence-transformers is a peer")
     parser.add_argument("--documents", type=int, default=64, help="of log-normal length, median 110 tokens")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="16 documents, 3 rounds, RATIO and PEAK_SHARE lines")
     parser.add_argument("--peers", default="", help="only these, separated by commas")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_saving(parser)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where exported models are kept")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -65,24 +73,32 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Makes the subjects, agrees on their scores, and times them by turns."""
     notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
-    loaded = load_model("embedded") if options.shape == "embedded" else random_model()
-    exports = Exports(loaded, options.out / f"{loaded.name}-{loaded.version}")
+    loaded = load_model("embedded") if options.shape == "embedded" else random_model("base")
+    theirs = random_model("large") if options.shape == "large" else loaded
+    exports, their_exports = (
+        Exports(model, options.out / f"{model.name}-{model.version}", device=options.device)
+        for model in (loaded, theirs)
+    )
     workload = make_workload(loaded.tokenizer, options.documents, max_tokens=loaded.model.config.max_pair_tokens - 40)
     scorers: dict[str, Callable[[], Sequence[float]]] = {
         OURS: bind(ours("auto")(exports), workload, 0),
         OURS_FP32: bind(ours("float32")(exports), workload, 0),
     }
     batch_sizes = {}
-    for peer in chosen(options.peers):
+    for peer in chosen(options):
         notice(f"making {peer.name} ready")
-        batch_sizes[peer.name], scorers[peer.name] = at_its_best(peer, exports, workload, options.quick)
-    seconds = run_rounds(scorers | {PEAK: measure_peak(torch.bfloat16)}, options.rounds, notice=notice)
-    return summarise(seconds, {name: score() for name, score in scorers.items()}, batch_sizes, workload, loaded)
+        batch_sizes[peer.name], scorers[peer.name] = at_its_best(peer, their_exports, workload, options.quick)
+    peak = measure_peak(torch.bfloat16, options.device)
+    seconds = run_rounds(scorers | {PEAK: peak}, options.rounds, notice=notice)
+    found = summarise(seconds, {name: score() for name, score in scorers.items()}, batch_sizes, workload, loaded)
+    return found | {"device": options.device, "peers_model": theirs.name}
 
 
-def chosen(names: str) -> list[Peer]:
-    """Gives the installed peers, or those of the names."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+def chosen(options: argparse.Namespace) -> list[Peer]:
+    """Gives the installed peers that run such a model there, or those of them that were named."""
+    wanted = [name.strip() for name in options.peers.split(",") if name.strip()]
+    if not wanted and (options.shape == "large" or options.device != "cpu"):
+        wanted = [*PLAIN_PEERS]
     return [peer for peer in installed(PEERS) if not wanted or peer.name in wanted]
 
 
@@ -146,35 +162,38 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def print_found(found: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Prints JSON, the lines of the quick form, or a Markdown table."""
-    if options.json:
-        print(json.dumps(found))
-        return
-    share = found["peak_share"]
-    if options.quick:
-        for name, ratio in found["ratios"].items():
-            print(f"RATIO {name.replace(' ', '-')} {ratio['median']:.2f}")
-        print(f"PEAK_SHARE {share['median']:.2f}")
-        return
-    print(f"{found['model']}: {found['documents']} documents, {found['tokens']:,} tokens, {found['threads']} threads, ")
-    print(f"{found['rounds']} rounds; bfloat16 peak {found['peak_gflops']:,.0f} GFLOP/s; share of it ", end="")
-    print(f"{Spread(**share)}\n")
-    print("| | batch | pairs/s | times as long as shortlist: median [least, greatest] | order as in float32 |")
-    print("|---|---:|---:|---:|---:|")
+def quick_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Writes the lines of the quick form, for machines."""
+    for name, ratio in found["ratios"].items():
+        yield f"RATIO {name.replace(' ', '-')} {ratio['median']:.2f}"
+    yield f"PEAK_SHARE {found['peak_share']['median']:.2f}"
+
+
+def table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Writes a Markdown table under a line that says what was timed."""
+    yield (
+        f"{found['model']} on {found['device']}: {found['documents']} documents, {found['tokens']:,} tokens, "
+        f"{found['threads']} threads, {found['rounds']} rounds; bfloat16 peak {found['peak_gflops']:,.0f} GFLOP/s; "
+        f"share of it {Spread(**found['peak_share'])}"
+    )
+    if found["peers_model"] != found["model"].split()[0]:
+        yield f"Peers run {found['peers_model']}, so that their order is another one."
+    yield ""
+    yield "| | batch | pairs/s | times as long as shortlist: median [least, greatest] | order as in float32 |"
+    yield "|---|---:|---:|---:|---:|"
     for name, rate in found["pairs_per_second"].items():
         ratio = found["ratios"].get(name)
         times = Spread(**ratio) if ratio else ""
         batch = found["batch_sizes"].get(name) or ""
-        print(f"| {name} | {batch} | {rate:.1f} | {times} | {found['agreement'][name]:.4f} |")
+        yield f"| {name} | {batch} | {rate:.1f} | {times} | {found['agreement'][name]:.4f} |"
 
 
-def random_model() -> LoadedModel:
-    """Makes a model of XLM-R base's shape with random weights and the embedded model's tokenizer."""
+def random_model(shape: str) -> LoadedModel:
+    """Makes a model of a shape with random weights and the embedded model's tokenizer."""
     embedded = load_model("embedded")
     torch.manual_seed(0)
     config = ModelConfig(
-        **BASE_SHAPE, vocabulary_size=250_037, max_pair_tokens=1_024, position_offset=2, num_token_types=1,
+        **SHAPES[shape], vocabulary_size=250_037, max_pair_tokens=1_024, position_offset=2, num_token_types=1,
         layer_norm_eps=1e-5,
     )  # fmt: skip
     model = CrossEncoder(config).eval().requires_grad_(False)
@@ -184,7 +203,7 @@ def random_model() -> LoadedModel:
     return LoadedModel(
         model=model,
         tokenizer=embedded.tokenizer,
-        name="xlm-r-base-random",
+        name=f"xlm-r-{shape}-random",
         version="0",
         license="none",
         default_query_tokens=512,

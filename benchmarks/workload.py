@@ -33,16 +33,23 @@ class Workload:
         return [(self.query, document) for document in self.documents]
 
 
-def make_workload(tokenizer: Tokenizer, num_documents: int, *, seed: int = 0, max_tokens: int = _LONGEST) -> Workload:
-    """Draws documents of log-normal length, median 110 tokens, 24 to `max_tokens`, and a query of 16 tokens."""
+def make_workload(
+    tokenizer: Tokenizer, num_documents: int, *, seed: int = 0, median: int = _MEDIAN, max_tokens: int = _LONGEST
+) -> Workload:
+    """Draws documents of log-normal length, 24 to `max_tokens` tokens, and a query of 16 tokens."""
     rng = np.random.default_rng(seed)
-    drawn = np.exp(rng.normal(math.log(_MEDIAN), _SIGMA, num_documents))
+    drawn = np.exp(rng.normal(math.log(median), _SIGMA, num_documents))
     lengths = np.clip(drawn, _SHORTEST, max_tokens).astype(int)
     words = _words()
     documents = tuple(_text(tokenizer, rng, words, int(length)) for length in lengths)
     query = _text(tokenizer, rng, words, _QUERY_TOKENS)
     sizes = [tokenizer.count(text) + tokenizer.num_special_tokens + _QUERY_TOKENS for text in documents]
     return Workload(query, documents, tuple(sizes))
+
+
+def make_text(tokenizer: Tokenizer, num_tokens: int, *, seed: int = 0) -> str:
+    """Draws one text of about `num_tokens` tokens."""
+    return _text(tokenizer, np.random.default_rng(seed), _words(), num_tokens)
 
 
 def multiplications(config: ModelConfig, pair_tokens: Sequence[int]) -> float:

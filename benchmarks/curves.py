@@ -1,0 +1,111 @@
+"""Times this program alone, in this process, as one thing grows: documents, their length, the catalog.
+
+    python benchmarks/curves.py [--tools CORPUS.jsonl] [--rounds 3] [--json] [--save FOLDER]
+
+`--tools` is a corpus of tools, one `{"tool": …}` a line; without it the example catalog is used. Points of one curve
+are taken by turns, so that a slow moment of the machine is no kink in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rounds import run_rounds, spread
+from saving import add_saving, save
+from serving import QUERIES, Tools, read_tools, single_tools
+from workload import Workload, make_workload
+
+from shortlist.router import Router
+from shortlist.router.loading import load_model
+
+DOCUMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+MEDIANS = (30, 60, 110, 200, 350)
+CATALOG_SIZES = (10, 30, 100, 300, 1_000, 3_000)
+NUM_SELECTED = 5
+
+
+def main() -> None:
+    """Measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tools", type=Path, metavar="FILE")
+    parser.add_argument("--rounds", type=int, default=3)
+    add_saving(parser)
+    options = parser.parse_args()
+    notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
+    catalog = [one for text in read_tools(options.tools) for one in single_tools(text)]
+    save(measure(catalog, options.rounds, notice), "curves", table, options)
+
+
+def measure(catalog: Tools, num_rounds: int, notice: Callable[[str], None]) -> dict[str, Any]:
+    """Takes every curve."""
+    router = Router.load()
+    tokenizer = load_model("embedded").tokenizer
+    longest = router.info.max_pair_tokens - 40
+    by_number = {size: make_workload(tokenizer, size, max_tokens=longest) for size in DOCUMENTS}
+    by_length = {median: make_workload(tokenizer, 48, median=median, max_tokens=longest) for median in MEDIANS}
+    return {
+        "model": f"{router.info.name} {router.info.version}",
+        "documents": time_workloads(router, by_number, num_rounds, notice),
+        "lengths": time_workloads(router, by_length, num_rounds, notice),
+        "catalogs": [time_catalog(catalog, size) for size in CATALOG_SIZES if size <= len(catalog)],
+    }
+
+
+def time_workloads(
+    router: Router, workloads: dict[int, Workload], num_rounds: int, notice: Callable[[str], None]
+) -> list[dict[str, float]]:
+    """Times texts to scores; one point for each workload."""
+    rank = router.as_reference().compute_score
+    seconds = run_rounds(
+        {str(at): partial(rank, one.pairs) for at, one in workloads.items()}, num_rounds, notice=notice
+    )
+    return [
+        {
+            "at": at,
+            "pairs_per_second": len(one.documents) / spread(seconds[str(at)]).median,
+            "tokens_per_second": sum(one.pair_tokens) / spread(seconds[str(at)]).median,
+        }
+        for at, one in workloads.items()
+    ]
+
+
+def time_catalog(catalog: Tools, size: int) -> dict[str, float]:
+    """Times the first request on a catalog, and the next ones; counts what a language model would read."""
+    tools = random.Random(size).sample(catalog, size)
+    fresh = Router.load()  # that has seen no tool yet
+    first = fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)
+    again = [fresh.select_tools(query, tools, top_n=NUM_SELECTED) for query in QUERIES]
+    count = load_model("embedded").tokenizer.count
+    return {
+        "at": size,
+        "first_ms": first.timings.total_ms,
+        "again_ms": spread([one.timings.total_ms for one in again]).median,
+        "tokens_of_all": sum(map(count, tools)),
+        "tokens_of_selected": spread([sum(count(item.source) for item in one.items) for one in again]).median,
+    }
+
+
+def table(found: dict[str, Any]) -> Sequence[str]:
+    """Writes the curves as Markdown."""
+    rows = ["| documents | pairs/s | tokens/s |", "|---:|---:|---:|"]
+    rows += [f"| {p['at']} | {p['pairs_per_second']:.1f} | {p['tokens_per_second']:,.0f} |" for p in found["documents"]]
+    rows += ["", "| median tokens of a document | pairs/s | tokens/s |", "|---:|---:|---:|"]
+    rows += [f"| {p['at']} | {p['pairs_per_second']:.1f} | {p['tokens_per_second']:,.0f} |" for p in found["lengths"]]
+    rows += ["", "| tools | first request, ms | the next ones, ms | tokens of all | of the five selected |"]
+    rows += ["|---:|---:|---:|---:|---:|"]
+    rows += [
+        f"| {p['at']:,} | {p['first_ms']:,.0f} | {p['again_ms']:,.0f} | {p['tokens_of_all']:,} "
+        f"| {p['tokens_of_selected']:,.0f} |"
+        for p in found["catalogs"]
+    ]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
