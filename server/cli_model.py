@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from shortlist.server.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
@@ -41,7 +44,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     group.add_argument("--attention", default="auto", help="the attention backend (default: auto)")
     group.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads of the model (default: torch's choice)"
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="CPU threads of the model (default: OMP_NUM_THREADS, or as many as may run)",
     )
     group.add_argument(
         "--max-batch-tokens", type=positive, metavar="N", help="tokens of one batch at most (default: by device)"
@@ -62,10 +68,7 @@ def load_router(args: argparse.Namespace) -> Router:
     """
     from shortlist.router.pipeline import Router  # torch: only the commands that need it pay for it
 
-    if args.threads is not None:
-        import torch
-
-        torch.set_num_threads(args.threads)
+    _set_threads(args.threads)
     return Router.load(
         args.model,
         device=args.device,
@@ -75,6 +78,15 @@ def load_router(args: argparse.Namespace) -> Router:
         revision=args.revision,
         max_batch_tokens=args.max_batch_tokens,
     )
+
+
+def _set_threads(number: int | None) -> None:
+    """Holds torch to the threads asked for, or, where neither that nor OMP_NUM_THREADS says, to the usable CPUs."""
+    import torch
+
+    if number is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    torch.set_num_threads(number or min(torch.get_num_threads(), usable_cpus()))
 
 
 @contextmanager
