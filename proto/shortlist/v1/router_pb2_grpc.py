@@ -31,7 +31,8 @@ if _version_not_supported:
 
 
 class RouterServiceStub(object):
-    """RouterService ranks what a request carries; it keeps nothing between two requests.
+    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
+    and serves the next request that brings the same one.
     """
 
     def __init__(self, channel):
@@ -63,7 +64,8 @@ class RouterServiceStub(object):
 
 
 class RouterServiceServicer(object):
-    """RouterService ranks what a request carries; it keeps nothing between two requests.
+    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
+    and serves the next request that brings the same one.
     """
 
     def SelectTools(self, request, context):
@@ -126,7 +128,8 @@ def add_RouterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RouterService(object):
-    """RouterService ranks what a request carries; it keeps nothing between two requests.
+    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
+    and serves the next request that brings the same one.
     """
 
     @staticmethod
