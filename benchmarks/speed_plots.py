@@ -88,7 +88,14 @@ def draw_serving(found: dict[str, Any], path: Path) -> None:
     figure, panels = new_panels(2, width=4.6)
     plot(panels[0], found["by_clients"], "pairs_per_second", "server")
     panels[0].axhline(found["engine_pairs_per_second"], color=_GREY, linestyle="--", linewidth=1)
-    panels[0].annotate("the engine alone", (1, 0.97 * found["engine_pairs_per_second"]), color=_GREY, va="top")
+    panels[0].annotate(
+        "one request after another",
+        (1.0, found["engine_pairs_per_second"]),
+        xycoords=("axes fraction", "data"),
+        color=_GREY,
+        ha="right",
+        va="top",
+    )
     panels[0].set(xlabel="clients at once", ylabel="pairs/s", title="Rate by clients", ylim=(0, None))
     tick_at(panels[0], found["by_clients"])
     for name, color, marker in (("p50", _OURS, "o"), ("p90", _THIRD, "s"), ("p99", _SECOND, "^")):
@@ -126,10 +133,10 @@ def plot(
 
 
 def tick_at(panel: Axes, points: Points) -> None:
-    """Draws sizes by their logarithm, and writes at most six of them out."""
+    """Draws sizes by their logarithm, and writes at most five of them out."""
     sizes = [one["at"] for one in points]
     panel.set_xscale("log")
-    shown = sizes[:: -(-len(sizes) // 6)]
+    shown = sizes[:: -(-len(sizes) // 5)]
     panel.set_xticks(shown, [f"{size:,}" for size in shown])
     panel.xaxis.set_minor_locator(NullLocator())
 
