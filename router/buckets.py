@@ -60,7 +60,8 @@ def _recurring_width(longest: int) -> int:
 
 def make_bucket(lengths: Sequence[int], first: int, dtype: torch.dtype, device: torch.device) -> Bucket:
     """Makes one block of pairs that begin at token `first` of the batch."""
-    width, total = _recurring_width(max(lengths)), sum(lengths)
+    longest, total = max(lengths), sum(lengths)
+    width = _recurring_width(longest) if device.type == "cpu" else longest
     if width * len(lengths) == total:
         return Bucket(first, first + total, len(lengths), width, None, None, None, None)
     sizes = torch.tensor(lengths, device=device)

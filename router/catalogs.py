@@ -17,7 +17,7 @@ from .candidates import ItemSet, item_of_table, item_of_tool
 
 __all__ = ["Catalog", "CatalogCache"]
 
-# Of all catalogs kept together; parsed, indexed and encoded, a character takes about fifteen bytes.
+# Of all catalogs kept together; parsed and indexed, a character takes about ten bytes (docs/log.md).
 _MAX_CHARS = 8_000_000
 
 

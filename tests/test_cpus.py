@@ -59,6 +59,10 @@ def test_what_cannot_be_read_limits_nothing(root: Path, text: str) -> None:
     assert usable(root, "0::/\n") == 64
 
 
+def test_a_line_of_another_form_limits_nothing(root: Path) -> None:
+    assert usable(root, "no colons\n\n1:cpu\n") == 64
+
+
 def test_without_groups_all_cores_count(root: Path) -> None:
     assert cpus.usable_cpus(root / "absent", root) == 64
 

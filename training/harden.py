@@ -59,7 +59,9 @@ def main() -> None:
     writer = PairWriter(loaded.tokenizer, Documents(options.data, groups, loaded.tokenizer))
     part = options.out.with_suffix(".part")
     with part.open("w", encoding="utf-8") as out:
-        for name, members in by_set(groups).items():
+        # Training sets these against their own candidates alone, so their look-alikes need no order.
+        out.writelines(line_of(group, group.lookalikes) for group in groups if group.given)
+        for name, members in by_set([group for group in groups if not group.given]).items():
             started = time.monotonic()
             done = [
                 one
@@ -67,7 +69,7 @@ def main() -> None:
                 for one in harden(batch, writer, lambda pairs: scorer.score(pairs).logits)
             ]
             for group, hardened in zip(members, done, strict=True):
-                out.write(json.dumps(as_json(group, hardened.lookalikes), ensure_ascii=False) + "\n")
+                out.write(line_of(group, hardened.lookalikes))
             print(
                 f"{name}: {len(members)} groups in {time.monotonic() - started:.0f} s,"
                 f" {sum(one.is_mistaken for one in done) / len(done):.0%} mistaken,"
@@ -145,12 +147,13 @@ def reorder(group: Group, logits: Sequence[float]) -> Hardened:
     )
 
 
-def as_json(group: Group, lookalikes: Sequence[str]) -> dict[str, object]:
-    """Lays a group out as `mine.py` does."""
-    return {
+def line_of(group: Group, lookalikes: Sequence[str]) -> str:
+    """Writes a group as `mine.py` does."""
+    fields = {
         "set": group.set, "split": group.split, "query": group.query, "group": group.cluster,
         "positives": list(group.positives), "lookalikes": list(lookalikes), "given": list(group.given),
     }  # fmt: skip
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def held_out_lines(path: Path) -> list[str]:
