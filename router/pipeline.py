@@ -14,6 +14,7 @@ from shortlist.schemas.errors import InvalidInput, ModelMismatch
 
 from .candidates import FirstStage, Item, ItemSet, narrow
 from .catalogs import Catalog, CatalogCache
+from .degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
 from .dense import Embedder, VectorCache
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
@@ -119,10 +120,12 @@ class Router:
         expected_model: str | None = None,
         expected_version: str | None = None,
         cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         """Selects the tools a query needs, from JSON texts or mappings, each one tool or a container of many.
 
-        `top_n` and `max_candidates` 0 mean all; names in `always_include` are returned on top of `top_n`.
+        `top_n` and `max_candidates` 0 mean all; names in `always_include` are returned on top of `top_n`. With
+        `allow_degraded` a request whose time runs out is answered with the first stage's order.
 
         Raises:
             InvalidInput: the query is empty or an option is out of range.
@@ -130,6 +133,7 @@ class Router:
             RequestCancelled: `cancel` was set.
         """
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
             catalog = self._catalogs.tools(_tool_texts(tools), namespaces)
         return self._select(run, catalog, always_include)
@@ -147,12 +151,14 @@ class Router:
         expected_model: str | None = None,
         expected_version: str | None = None,
         cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         """Selects the tables a question needs from a DDL script; the dialect is detected where none is given.
 
         Raises: as `select_tools`, and UnknownDialect.
         """
         run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
             catalog = self._catalogs.tables(ddl, dialect)
         return self._select(run, catalog, always_include)
@@ -172,6 +178,7 @@ class Router:
         expected_model: str | None = None,
         expected_version: str | None = None,
         cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         """Ranks plain documents by the cross-encoder alone; a long one counts as its best window of `max_pair_tokens`.
 
@@ -180,30 +187,44 @@ class Router:
         if isinstance(documents, str):
             raise InvalidInput("is one text; give a list of them", field="documents")
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        run.allow_degraded = allow_degraded
         window = self._window(max_query_tokens, max_pair_tokens, overlap_tokens)
-        items = [_plain_item(text, index) for index, text in enumerate(documents)]
-        places = list(range(len(items)))
-        if 0 < max_candidates < len(items):
+        items = ItemSet([_plain_item(text, index) for index, text in enumerate(documents)])
+        try:
+            scored, scores = self._score_plain(run, items, window)
+        except OUT_OF_TIME as error:
+            raise_unless_degraded(run, error)
+            scored, scores = first_stage_order(run, items, frozenset()), NO_SCORES
+        return self._answer(run, items.items, scored, scores, keep_sources=return_documents)
+
+    def _score_plain(self, run: Run, items: ItemSet, window: _Window) -> tuple[list[Scored], DocumentScores]:
+        """Scores the best documents by the cross-encoder alone."""
+        places = list(range(len(items.items)))
+        if 0 < run.max_candidates < len(places):
             with run.clock.stage("retrieve"):
-                found = self._first_stage(run, ItemSet(items))
-                places = narrow(found.scores, max_candidates)
-            run.warnings += narrowing_warnings(found, places)
+                run.found = self._first_stage(run, items)
+                places = narrow(run.found.scores, run.max_candidates)
+            run.warnings += narrowing_warnings(run.found, places)
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
-            encoded = self._loaded.tokenizer.encode([items[place].source for place in places])
+            encoded = self._loaded.tokenizer.encode([items.items[place].source for place in places])
         scores = self._score(run, query_ids, encoded, window)
         scored = [
             Scored(place, final_score(Evidence(logit), None))
             for place, logit in zip(places, scores.logits, strict=True)
         ]
-        return self._answer(run, items, scored, scores, keep_sources=return_documents)
+        return scored, scores
 
     def _select(self, run: Run, catalog: Catalog, always_include: Sequence[str]) -> Selection:
         """Selects among tools or tables with all the evidence there is."""
         run.warnings += catalog.parsed.warnings
         items = catalog.items.items
         pinned = pinned_places(items, always_include, run.warnings)
-        scored, scores = self.score_items(run, catalog.items, pinned, catalog.kind)
+        try:
+            scored, scores = self.score_items(run, catalog.items, pinned, catalog.kind)
+        except OUT_OF_TIME as error:
+            raise_unless_degraded(run, error)
+            scored, scores = first_stage_order(run, catalog.items, pinned), NO_SCORES
         return self._answer(run, items, scored, scores, unparsed=catalog.parsed.unparsed)
 
     def score_items(
@@ -238,7 +259,7 @@ class Router:
         Returns the places that were kept and what is known of each.
         """
         with run.clock.stage("retrieve"):
-            found = found or self._first_stage(run, items)
+            run.found = found = found or self._first_stage(run, items)
             places = narrow(found.scores, run.max_candidates, sorted(pinned))
         run.warnings += narrowing_warnings(found, places)
         window = self._window(None, None, 0)
@@ -276,7 +297,8 @@ class Router:
             if wanted and wanted != actual:
                 raise ModelMismatch(
                     f"the request expects {what} {wanted!r}, this server runs {actual!r}; "
-                    "scores of different models do not compare"
+                    "scores of different models do not compare",
+                    wanted=wanted,
                 )
 
     def _window(self, max_query_tokens: int | None, max_pair_tokens: int | None, overlap_tokens: int) -> _Window:
@@ -323,7 +345,7 @@ class Router:
         return Selection(
             items=tuple(_selected(items[s.place], s, rank, keep_sources) for rank, s in enumerate(chosen, 1)),
             num_candidates=len(items),
-            num_scored=len(scored),
+            num_scored=len(scores.logits),
             num_dropped=len(items) - len(scored),
             unparsed=unparsed,
             warnings=tuple(run.warnings),
@@ -332,6 +354,7 @@ class Router:
             model_version=self.info.version,
             num_tokens=scores.num_tokens,
             timings=run.clock.timings(scores),
+            is_degraded=run.is_degraded,
         )
 
 

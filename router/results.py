@@ -79,7 +79,8 @@ class Selection:
     """What a Router answers: the selected items, best first, and how the selection came about.
 
     `num_candidates` were read, `num_scored` of them went through the cross-encoder, `num_dropped` were left out by the
-    first stage. `num_tokens` counts what the cross-encoder read, the query once per pair.
+    first stage. `num_tokens` counts what the cross-encoder read, the query once per pair. `is_degraded` says that
+    the time did not suffice for the cross-encoder: the order is the first stage's, and scores are positions.
     """
 
     items: tuple[Selected, ...]
@@ -93,3 +94,4 @@ class Selection:
     model_version: str
     num_tokens: int
     timings: Timings
+    is_degraded: bool = False

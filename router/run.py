@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from .candidates import FirstStage
 from .results import Timings, Truncation
 from .scoring import CancelToken
 from .selection import Rules
@@ -43,12 +44,15 @@ class Clock:
 
 @dataclass(slots=True)
 class Run:
-    """One request: its query, what the caller wants, and what was noticed so far."""
+    """One request: its query, what the caller wants, and what was found and noticed so far."""
 
     query: str
     rules: Rules
     max_candidates: int
     clock: Clock
     cancel: CancelToken | None = None
+    allow_degraded: bool = False
+    is_degraded: bool = False
+    found: FirstStage | None = None
     warnings: list[str] = field(default_factory=list)
     truncated: list[Truncation] = field(default_factory=list)

@@ -49,6 +49,11 @@ class CancelToken:
         return self._cancelled or self.is_expired
 
     @property
+    def caller_left(self) -> bool:
+        """Whether it was cancelled, be the time up or not."""
+        return self._cancelled
+
+    @property
     def is_expired(self) -> bool:
         """Whether the time is up."""
         return self._deadline is not None and time.monotonic() >= self._deadline

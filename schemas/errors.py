@@ -10,23 +10,33 @@ ShortlistError
 │   ├── UnsupportedModel    the checkpoint is of a kind this program does not run
 │   └── ModelMismatch       the request expects another model or version
 ├── RequestCancelled        the caller left, or its deadline passed, before the answer was ready
-└── ServerUnavailable       the server is starting, draining or out of reach
-    └── ServerBusy          … or too many requests wait already
+├── ServerUnavailable       the server is starting, draining or out of reach
+│   └── ServerBusy          … or too much waits already
+│       ├── DeadlineTooShort  … for this request's deadline
+│       └── RateLimited     … of this caller's
+├── Unauthenticated         no key or token, or one that is not known or no longer holds
+├── PermissionDenied        the caller is known, and may not do this
+└── InvalidConfiguration    a setting, a file of keys or a certificate is wrong
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "DeadlineTooShort",
+    "InvalidConfiguration",
     "InvalidInput",
     "InvalidTool",
     "LimitExceeded",
     "ModelError",
     "ModelMismatch",
     "ModelNotFound",
+    "PermissionDenied",
+    "RateLimited",
     "RequestCancelled",
     "ServerBusy",
     "ServerUnavailable",
     "ShortlistError",
+    "Unauthenticated",
     "UnknownDialect",
     "UnsupportedModel",
 ]
@@ -85,7 +95,11 @@ class UnsupportedModel(ModelError):
 
 
 class ModelMismatch(ModelError):
-    """The request expects another model or version than the one loaded."""
+    """The request expects another model or version than the one loaded; `wanted` is what it named."""
+
+    def __init__(self, message: str, *, wanted: str = "") -> None:
+        super().__init__(message)
+        self.wanted = wanted
 
 
 class RequestCancelled(ShortlistError):
@@ -93,8 +107,35 @@ class RequestCancelled(ShortlistError):
 
 
 class ServerUnavailable(ShortlistError):
-    """The server is starting, draining or out of reach; trying again later may help."""
+    """The server is starting, draining or out of reach; trying again later may help.
+
+    `retry_seconds` says when it may, where that is known.
+    """
+
+    def __init__(self, message: str, *, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class ServerBusy(ServerUnavailable):
-    """Too many requests wait already; the same request may pass a moment later."""
+    """Too much waits already; the same request may pass a moment later."""
+
+
+class DeadlineTooShort(ServerBusy):
+    """What waits already takes longer than the time that the request's deadline leaves."""
+
+
+class RateLimited(ServerBusy):
+    """The caller has used up what it may send in a second, or at once."""
+
+
+class Unauthenticated(ShortlistError):
+    """The call carries no key or token, or one that is not known or no longer holds."""
+
+
+class PermissionDenied(ShortlistError):
+    """The caller is known, and may not do this."""
+
+
+class InvalidConfiguration(ShortlistError):
+    """A setting, a file of keys or a certificate is missing, unknown or out of range."""

@@ -40,6 +40,7 @@ def select_tools(
         expected_model=call.options.expected_model,
         expected_version=call.options.expected_version,
         cancel=cancel,
+        allow_degraded=call.options.allow_degraded,
     )
     return convert.write_selection(_with_wait(selection, waited_ms), pb.SelectToolsResponse)
 
@@ -60,6 +61,7 @@ def select_tables(
         expected_model=call.options.expected_model,
         expected_version=call.options.expected_version,
         cancel=cancel,
+        allow_degraded=call.options.allow_degraded,
     )
     return convert.write_selection(_with_wait(selection, waited_ms), pb.SelectTablesResponse)
 
@@ -80,6 +82,7 @@ def rerank(router: Router, request: pb.RerankRequest, cancel: CancelToken, waite
         expected_model=call.options.expected_model,
         expected_version=call.options.expected_version,
         cancel=cancel,
+        allow_degraded=call.options.allow_degraded,
     )
     return convert.write_selection(_with_wait(selection, waited_ms), pb.RerankResponse)
 

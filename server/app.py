@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,15 +13,21 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
+from shortlist.server.access_log import log_call
+from shortlist.server.admission import Admission
 from shortlist.server.batching import BatchingScorer
+from shortlist.server.call import Observer
+from shortlist.server.desk import Desk
+from shortlist.server.gate import make_gate
 from shortlist.server.service import SERVICE_NAME, RouterService
+from shortlist.server.settings import Settings
 from shortlist.server.workers import Workers
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
 
-__all__ = ["Application", "ServerOptions"]
+__all__ = ["Application"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,41 +35,42 @@ _log = logging.getLogger(__name__)
 _LINGER_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """Where the server listens and what it admits.
-
-    `port` 0 picks a free one. `max_message_bytes` bounds a request and a response. `max_concurrent` requests are worked
-    on at once and `max_waiting` more wait; `grace_seconds` is how long a stop waits for them.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 50051
-    max_message_bytes: int = 64 * 1024 * 1024
-    max_concurrent: int = 32
-    max_waiting: int = 128
-    grace_seconds: float = 10.0
-
-
 class Application:
     """One server: `start()`, `load()`, `stop()`, in this order, all on one event loop.
 
-    From start() on, health answers NOT_SERVING and calls UNAVAILABLE; from load() on it serves.
+    From start() on, health answers NOT_SERVING and calls UNAVAILABLE; from load() on it serves. `observers` are told of
+    every call that ended.
+
+    Raises:
+        InvalidConfiguration: keys or certificates cannot be read.
     """
 
-    def __init__(self, options: ServerOptions) -> None:
-        self._options = options
-        self._workers = Workers(max_concurrent=options.max_concurrent, max_waiting=options.max_waiting)
-        self._service = RouterService(self._workers, max_message_bytes=options.max_message_bytes)
+    def __init__(self, settings: Settings, *, observers: Sequence[Observer] = ()) -> None:
+        self._settings = settings
+        self.admission = Admission(
+            max_concurrent=settings.max_concurrent,
+            max_waiting=settings.max_waiting,
+            max_queue_seconds=settings.max_queue_seconds,
+        )
+        self._workers = Workers(max_concurrent=settings.max_concurrent)
+        self._gate = make_gate(settings)
+        self.desk = Desk(
+            self.admission,
+            self._workers,
+            max_message_bytes=settings.max_message_bytes,
+            is_info_open="info" not in settings.closed,
+            observers=(log_call, *observers),
+        )
+        self._service = RouterService(self.desk, self._gate)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
-        self._server = grpc.aio.server(options=_channel_options(options))
-        self.port = options.port
+        self._server = grpc.aio.server(options=_channel_options(settings))
+        self.port = settings.port
 
     @property
     def address(self) -> str:
         """HOST:PORT as a client takes it."""
-        return _address(self._options.host, self.port)
+        return _address(self._settings.host, self.port)
 
     async def start(self) -> None:
         """Listens.
@@ -74,8 +80,9 @@ class Application:
         """
         pb_grpc.add_RouterServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        if "reflection" not in self._settings.closed:
+            names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
         self.port = self._bind()
         await self._server.start()
@@ -86,17 +93,23 @@ class Application:
         Raises:
             ModelError: the model cannot be loaded.
         """
-        router, self._scorer = await asyncio.to_thread(_load_warm, load_router)
-        self._service.open(router)
+        loop = asyncio.get_running_loop()
+
+        def on_state(is_working: bool) -> None:
+            asyncio.run_coroutine_threadsafe(self._set_health(is_serving=is_working and self.desk.is_open), loop)
+
+        router, self._scorer = await asyncio.to_thread(_load_warm, load_router, self.admission, on_state)
+        self.admission.backlog = self._scorer
+        self.desk.open(router)
         await self._set_health(is_serving=True)
 
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
-        self._service.close()
+        self.desk.close()
         await self._health.enter_graceful_shutdown()
-        is_idle = await self._service.wait_until_idle(self._options.grace_seconds)
+        is_idle = await self.desk.wait_until_idle(self._settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self._service.cancel_all(), self._options.grace_seconds)
+            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self._settings.grace_seconds)
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
@@ -111,7 +124,7 @@ class Application:
             await self._health.set(name, status)
 
     def _bind(self) -> int:
-        _probe(self._options.host, self._options.port)
+        _probe(self._settings.host, self._settings.port)
         try:
             port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
@@ -121,9 +134,11 @@ class Application:
         return port
 
 
-def _load_warm(load_router: Callable[[], Router]) -> tuple[Router, BatchingScorer]:
+def _load_warm(
+    load_router: Callable[[], Router], admission: Admission, on_state: Callable[[bool], None]
+) -> tuple[Router, BatchingScorer]:
     router = load_router()
-    scorer = BatchingScorer(router.engine)
+    scorer = BatchingScorer(router.engine, on_submit=admission.settle, on_state=on_state)
     router = router.with_scorer(scorer)
     if router.embedder is not None:
         router.embedder.embed_queries(["warm up"])
@@ -131,10 +146,10 @@ def _load_warm(load_router: Callable[[], Router]) -> tuple[Router, BatchingScore
     return router, scorer
 
 
-def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
+def _channel_options(settings: Settings) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", options.max_message_bytes),
-        ("grpc.max_send_message_length", options.max_message_bytes),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
         ("grpc.so_reuseport", 0),
     ]

@@ -8,20 +8,25 @@ other batch the turn begins with those whose time is nearly up.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shortlist.router.scoring import CancelToken, PairScores, TextVectors
-from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
+from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
+from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory, unusable
 
 if TYPE_CHECKING:
     from shortlist.router.encoding import Pair
     from shortlist.router.scorer import Engine
 
-__all__ = ["BatchError", "BatchingScorer", "fill_batch"]
+__all__ = ["BatchError", "BatchRun", "BatchingScorer", "fill_batch"]
+
+_log = logging.getLogger(__name__)
 
 # With less time left than this, about three full batches on two cores, a request is served before others.
 _URGENT_SECONDS = 1.0
@@ -33,19 +38,43 @@ class BatchError(Exception):
     """The engine failed on a batch that held pairs of this request; the cause is chained."""
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """One batch the engine has run: `model` is `score` or `embed`."""
+
+    model: str
+    num_pairs: int
+    num_tokens: int
+    max_batch_tokens: int
+    seconds: float
+
+
 class BatchingScorer:
     """Scores pairs and embeds texts through one engine for many threads at once; a `PairScorer`.
 
-    The worker thread starts with the object and ends with `close()`.
+    The worker thread starts with the object and ends with `close()`. `on_submit` is told the tokens of each call for
+    scores before they wait, and may raise to refuse them; `on_batch` is told of each batch, `on_state` whether the
+    engine works, when that changes.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_submit: Callable[[CancelToken, int], None] | None = None,
+        on_batch: Callable[[BatchRun], None] | None = None,
+        on_state: Callable[[bool], None] | None = None,
+    ) -> None:
         self._engine = engine
+        self._on_submit, self._on_batch, self._on_state = on_submit, on_batch, on_state
         self._jobs: deque[_Job] = deque()
         self._is_closed = False
         self._serves_urgent = False
+        self._running_tokens = 0
+        self._rate = Rate()
+        self._restarts = Restarts()
         self._changed = threading.Condition()
-        self._worker = threading.Thread(target=self._work, name="shortlist-batching", daemon=True)
+        self._worker = threading.Thread(target=self._keep_working, name="shortlist-batching", daemon=True)
         self._worker.start()
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
@@ -56,7 +85,10 @@ class BatchingScorer:
             ServerUnavailable: the scorer is closed, or was while pairs waited.
             BatchError: the engine failed on a batch with pairs of this request.
         """
-        job = self._do(_Job(pairs, cancel or CancelToken()))
+        job = _Job(pairs, cancel or CancelToken())
+        if self._on_submit is not None:
+            self._on_submit(job.cancel, job.num_tokens)
+        self._do(job)
         return PairScores(job.outputs, job.num_tokens, *job.cost_ms())
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
@@ -90,8 +122,26 @@ class BatchingScorer:
         with self._changed:
             return sum(len(job.waiting) for job in self._jobs)
 
+    @property
+    def num_waiting_tokens(self) -> int:
+        """How many tokens wait for a batch, those in the running one excluded."""
+        with self._changed:
+            return sum(job.waiting_tokens for job in self._jobs)
+
+    def tokens_before(self, num_tokens: int) -> int:
+        """Returns how many tokens are computed before a new call of `num_tokens` has all of its own."""
+        with self._changed:
+            return self._running_tokens + sum(min(job.waiting_tokens, num_tokens) for job in self._jobs)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The rate of the last batches, 0 before the first."""
+        return self._rate.per_second
+
     def _submit(self, job: _Job) -> None:
         with self._changed:
+            if self._restarts.is_given_up:
+                raise ServerUnavailable("the server's engine does not work any more; try another server")
             if self._is_closed:
                 raise ServerUnavailable(_STOPPING)
             self._jobs.append(job)
@@ -108,6 +158,33 @@ class BatchingScorer:
             if job in self._jobs:
                 self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
+
+    def _keep_working(self) -> None:
+        """Works until closed; a defect in the work itself costs the calls that wait, and the work begins anew."""
+        while True:
+            try:
+                self._work()
+                return
+            except BaseException as error:  # the thread's boundary: without it all calls would wait for ever
+                _log.exception("the engine's thread failed with %s", type(error).__name__)
+                self._tell_state(is_working=False)
+                if not self._begin_anew(error):
+                    _log.error("it failed too often; this server answers no more and must be restarted")
+                    return
+                self._tell_state(is_working=True)
+
+    def _begin_anew(self, error: BaseException) -> bool:
+        with self._changed:
+            can_go_on = self._restarts.note()
+            for job in self._jobs:
+                job.fail(_cause_of(error))
+            self._jobs.clear()
+            self._running_tokens = 0
+        return can_go_on
+
+    def _tell_state(self, *, is_working: bool) -> None:
+        if self._on_state is not None:
+            self._on_state(is_working)
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -134,6 +211,7 @@ class BatchingScorer:
             alike = deque(sorted(alike, key=lambda job: not job.is_urgent))
         others = [job for job in self._jobs if job.embeds != embeds]
         batch = fill_batch(alike, self._engine.max_batch_tokens)
+        self._running_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._jobs.clear()
         self._jobs.extend([*others, *alike])
         return batch
@@ -144,19 +222,44 @@ class BatchingScorer:
             job.fail(RequestCancelled(_LEFT))
 
     def _run(self, batch: list[_Place]) -> None:
+        """Runs a batch; one that memory does not suffice for is run in halves, and a pair alone is refused."""
         started = time.perf_counter()
         try:
             run = self._engine.embed if batch[0][0].embeds else self._engine.run
             outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
             results = list(zip(batch, outputs, strict=True))
+            if reason := unusable(outputs):
+                raise ArithmeticError(reason)
         except Exception as error:  # whatever broke, the other requests and the worker go on
-            self._fail(batch, error)
+            if not fails_for_memory(error):
+                self._fail(batch, error)
+            elif len(batch) == 1:
+                self._fail(batch, ServerBusy("memory does not suffice for this request; send less of it at once"))
+            else:
+                _log.warning("memory does not suffice for a batch of %d pairs; it is split", len(batch))
+                self._run_in_halves(batch)
             return
-        infer_ms = (time.perf_counter() - started) * 1000
+        seconds = time.perf_counter() - started
+        self._note(batch, seconds)
         for job in _jobs_of(batch):
-            job.infer_ms += infer_ms
+            job.infer_ms += seconds * 1000
         for (job, index), output in results:
             job.put(index, output)
+
+    def _run_in_halves(self, batch: list[_Place]) -> None:
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            if wanted := [place for place in part if not place[0].done.is_set()]:
+                self._run(wanted)
+
+    def _note(self, batch: list[_Place], seconds: float) -> None:
+        num_tokens = sum(len(job.pairs[index]) for job, index in batch)
+        self._rate.note(num_tokens, seconds)
+        with self._changed:
+            self._running_tokens = max(0, self._running_tokens - num_tokens)
+        if self._on_batch is not None:
+            model = "embed" if batch[0][0].embeds else "score"
+            self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))
 
     def _fail(self, batch: list[_Place], error: Exception) -> None:
         with self._changed:
@@ -174,6 +277,8 @@ class _Job:
         self.cancel = cancel
         self.embeds = embeds
         self.waiting = sorted(range(len(pairs)), key=lambda index: (len(pairs[index]), -index))
+        self.num_tokens = sum(map(len, pairs))
+        self.waiting_tokens = self.num_tokens
         self.credit_tokens = 0
         self.infer_ms = 0.0
         self.done = threading.Event()
@@ -193,10 +298,10 @@ class _Job:
         left = self.cancel.remaining_seconds
         return left is not None and left < _URGENT_SECONDS
 
-    @property
-    def num_tokens(self) -> int:
-        """The tokens of all pairs."""
-        return sum(map(len, self.pairs))
+    def take(self) -> int:
+        """Takes the pair that comes next, and returns its place."""
+        self.waiting_tokens -= self.next_tokens
+        return self.waiting.pop()
 
     def put(self, index: int, output: Any) -> None:
         self.outputs[index] = output
@@ -249,15 +354,19 @@ def fill_batch(jobs: deque[_Job], max_batch_tokens: int) -> list[_Place]:
 
 def _take_turn(job: _Job, turn_tokens: int, room: int, *, take_oversized: bool) -> list[int]:
     if take_oversized and job.next_tokens > room:
-        return [job.waiting.pop()]
+        return [job.take()]
     if job.credit_tokens < job.next_tokens <= room:
         job.credit_tokens += turn_tokens
     taken = []
     while job.waiting and job.next_tokens <= min(job.credit_tokens, room):
         job.credit_tokens -= job.next_tokens
         room -= job.next_tokens
-        taken.append(job.waiting.pop())
+        taken.append(job.take())
     return taken
+
+
+def _cause_of(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
 
 
 def _jobs_of(batch: Iterable[_Place]) -> list[_Job]:

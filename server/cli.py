@@ -12,8 +12,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from shortlist.schemas.errors import ShortlistError
-from shortlist.server import cli_eval, cli_export, cli_select, cli_serve
+from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
+from shortlist.server import cli_eval, cli_export, cli_select, cli_serve, cli_settings
 
 __all__ = ["build_parser", "main"]
 
@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = run(args)
         sys.stdout.flush()
+    except InvalidConfiguration as error:
+        return _fail(str(error), code=2)
     except ShortlistError as error:
         return _fail(str(error))
     except BrokenPipeError:
@@ -49,15 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"shortlist {importlib.metadata.version('shortlist')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     cli_serve.add_parser(subparsers)
+    cli_settings.add_config_parser(subparsers)
     cli_select.add_parsers(subparsers)
     cli_eval.add_parser(subparsers)
     cli_export.add_parser(subparsers)
     return parser
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, *, code: int = 1) -> int:
     print(f"shortlist: {' '.join(message.split())}", file=sys.stderr)
-    return 1
+    return code
 
 
 if __name__ == "__main__":

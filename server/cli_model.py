@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from shortlist.server.cpus import usable_cpus
 
@@ -60,7 +60,28 @@ def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) 
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
-def load_router(args: argparse.Namespace) -> Router:
+class ModelOptions(Protocol):
+    """What says which model runs and how: parsed arguments, or the server's settings."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def attention(self) -> str: ...
+    @property
+    def allow_download(self) -> bool: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def threads(self) -> int | None: ...
+    @property
+    def max_batch_tokens(self) -> int | None: ...
+
+
+def load_router(args: ModelOptions | argparse.Namespace) -> Router:
     """Loads the Router that the model options describe.
 
     Raises:

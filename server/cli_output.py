@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import unicodedata
@@ -12,7 +13,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.v1 import router_pb2 as pb
 
-__all__ = ["print_info", "print_json", "print_notes", "print_selection"]
+__all__ = ["print_info", "print_json", "print_notes", "print_selection", "print_values"]
 
 _BAR_CELLS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -30,6 +31,16 @@ def print_json(response: ProtoMessage) -> None:
         ensure_ascii=not is_unicode,
     )
     print(text)
+
+
+def print_values(values: Sequence[tuple[str, object, str]], *, as_json: bool) -> None:
+    """Prints names with their values and where each comes from."""
+    if as_json:
+        print(json.dumps({name: {"value": value, "source": source} for name, value, source in values}, indent=2))
+        return
+    widths = [max(len(str(row[column])) for row in values) for column in (0, 1)]
+    for name, value, source in values:
+        _print(f"{name:{widths[0]}}  {value!s:{widths[1]}}  {source}")
 
 
 def print_selection(items: Sequence[pb.SelectedItem], report: pb.SelectionReport, *, noun: str) -> None:

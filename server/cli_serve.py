@@ -11,68 +11,48 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from shortlist.server.cli_model import add_model_options, count, load_router, positive
+from shortlist.server.cli_model import load_router
+from shortlist.server.cli_settings import add_settings_parser, effective_settings
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
     from shortlist.server.app import Application
+    from shortlist.server.settings import Settings
 
 __all__ = ["add_parser", "return_free_memory"]
 
 _log = logging.getLogger(__name__)
 
-_MEBIBYTE = 1024 * 1024
-# gRPC counts message sizes in a signed 32-bit integer.
-_MAX_MESSAGE_MB = 2047
-
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `serve`."""
-    parser = subparsers.add_parser(
+    parser = add_settings_parser(
+        subparsers,
         "serve",
-        help="run the gRPC server",
-        description="Runs the gRPC server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it "
-        "serves; its log goes to stderr. SIGTERM and SIGINT stop it when the answers in flight are sent; a second one "
-        "at once.",
+        help="run the server",
+        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves; its "
+        "log goes to stderr. SIGTERM and SIGINT stop it when the answers in flight are sent, a second one at once. "
+        "SIGHUP reads keys, limits and certificates anew.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=50051, help="0 picks a free one (default: %(default)s)")
-    parser.add_argument(
-        "--max-message-mb", type=_message_mb, default=64, metavar="N", help="MiB per message (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-concurrent", type=positive, default=32, metavar="N", help="requests at once (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-waiting", type=count, default=128, metavar="N", help="requests that may wait (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--grace-seconds",
-        type=_seconds,
-        default=10.0,
-        metavar="S",
-        help="time to finish on a stop (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(default: %(default)s)"
-    )
-    add_model_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    settings = effective_settings(args).settings
     logging.basicConfig(
-        stream=sys.stderr, level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    return asyncio.run(_serve(args))
+    return asyncio.run(_serve(settings))
 
 
-async def _serve(args: argparse.Namespace) -> int:
+async def _serve(settings: Settings) -> int:
+    from shortlist.server.app import Application
+
     stopping = _stop_on_signals()
-    app = _application(args)
+    app = Application(settings)
     await app.start()
-    _log.info("bound %s, loading model %s", app.address, args.model)
-    if not await _load(app, args, stopping):
+    _log.info("bound %s, loading model %s", app.address, settings.model)
+    if not await _load(app, settings, stopping):
         _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
     print(f"listening on grpc://{app.address}", flush=True)
     await stopping.wait()
@@ -83,25 +63,9 @@ async def _serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _application(args: argparse.Namespace) -> Application:
-    from shortlist.server.app import Application, ServerOptions
-
-    if args.host not in ("127.0.0.1", "::1", "localhost"):
-        _log.warning("%s may be reached from elsewhere; there is neither encryption nor authentication", args.host)
-    options = ServerOptions(
-        host=args.host,
-        port=args.port,
-        max_message_bytes=args.max_message_mb * _MEBIBYTE,
-        max_concurrent=args.max_concurrent,
-        max_waiting=args.max_waiting,
-        grace_seconds=args.grace_seconds,
-    )
-    return Application(options)
-
-
-async def _load(app: Application, args: argparse.Namespace, stopping: asyncio.Event) -> bool:
+async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -> bool:
     """Loads the model; False if a signal came first."""
-    loading = asyncio.create_task(app.load(lambda: _load_lean(args)))
+    loading = asyncio.create_task(app.load(lambda: _load_lean(settings)))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -115,8 +79,8 @@ async def _load(app: Application, args: argparse.Namespace, stopping: asyncio.Ev
     return True
 
 
-def _load_lean(args: argparse.Namespace) -> Router:
-    router = load_router(args)
+def _load_lean(settings: Settings) -> Router:
+    router = load_router(settings)
     return_free_memory()
     return router
 
@@ -150,24 +114,3 @@ def _leave_at_once(code: int) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port; give 0 to 65535")
-    return port
-
-
-def _message_mb(text: str) -> int:
-    size = positive(text)
-    if size > _MAX_MESSAGE_MB:
-        raise argparse.ArgumentTypeError(f"{text} is too large; gRPC takes at most {_MAX_MESSAGE_MB}")
-    return size
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no time; give 0 or more seconds")
-    return seconds

@@ -66,6 +66,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
         max_candidates: int | None = None,
         expected_model: str = "",
         expected_version: str = "",
+        allow_degraded: bool = False,
         timeout_seconds: float | None = None,
     ) -> ToolsT:
         """Ranks tools; `namespaces` is empty or has one entry per tool text, for all tools in it."""
@@ -78,6 +79,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
             "max_candidates": max_candidates,
             "expected_model": expected_model,
             "expected_version": expected_version,
+            "allow_degraded": allow_degraded,
         }
         result: ToolsT = self._call("SelectTools", _request(pb.SelectToolsRequest, fields), timeout_seconds)
         return result
@@ -94,6 +96,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
         max_candidates: int | None = None,
         expected_model: str = "",
         expected_version: str = "",
+        allow_degraded: bool = False,
         timeout_seconds: float | None = None,
     ) -> TablesT:
         """Ranks the tables of a DDL script; without `dialect` the server detects it."""
@@ -107,6 +110,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
             "max_candidates": max_candidates,
             "expected_model": expected_model,
             "expected_version": expected_version,
+            "allow_degraded": allow_degraded,
         }
         result: TablesT = self._call("SelectTables", _request(pb.SelectTablesRequest, fields), timeout_seconds)
         return result
@@ -125,6 +129,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
         return_documents: bool = True,
         expected_model: str = "",
         expected_version: str = "",
+        allow_degraded: bool = False,
         timeout_seconds: float | None = None,
     ) -> RerankT:
         """Ranks plain documents."""
@@ -140,6 +145,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
             "return_documents": return_documents,
             "expected_model": expected_model,
             "expected_version": expected_version,
+            "allow_degraded": allow_degraded,
         }
         result: RerankT = self._call("Rerank", _request(pb.RerankRequest, fields), timeout_seconds)
         return result

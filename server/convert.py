@@ -44,6 +44,7 @@ class Options:
     max_candidates: int
     expected_model: str | None
     expected_version: str | None
+    allow_degraded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ def _read_options(request: _SelectionRequest) -> Options:
         max_candidates=_at_least_zero(max_candidates, "max_candidates"),
         expected_model=request.expected_model or None,
         expected_version=request.expected_version or None,
+        allow_degraded=request.allow_degraded,
     )
 
 
@@ -234,6 +236,7 @@ def _write_report(selection: Selection) -> pb.SelectionReport:
         model_version=selection.model_version,
         num_tokens=selection.num_tokens,
         timings=_write_timings(selection.timings),
+        degraded=selection.is_degraded,
     )
 
 

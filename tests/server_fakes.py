@@ -176,6 +176,7 @@ class Router:
         expected_model: str | None = None,
         expected_version: str | None = None,
         cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         if (expected_model or "fake") != "fake" or (expected_version or "1") != "1":
             raise ModelMismatch(f"the loaded model is fake 1, not {expected_model} {expected_version}")

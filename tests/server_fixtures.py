@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from server_fakes import FakeEngine, Router
 
-from shortlist.server.app import Application, ServerOptions
+from shortlist.server.app import Application
 from shortlist.server.client import Client
+from shortlist.server.settings import Settings
 
 SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
 
@@ -27,7 +28,7 @@ SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
 class ServerThread:
     """One Application on an event loop of its own thread."""
 
-    options: ServerOptions
+    settings: Settings
     engine: FakeEngine = field(default_factory=FakeEngine)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class ServerThread:
         self._loop.close()
 
     async def _make(self) -> Application:
-        app = Application(self.options)
+        app = Application(self.settings)
         await app.start()
         return app
 
@@ -69,7 +70,7 @@ def start_server() -> Iterator[Callable[..., ServerThread]]:
     servers: list[ServerThread] = []
 
     def start(*, is_loaded: bool = True, **options: Any) -> ServerThread:
-        server = ServerThread(ServerOptions(**{"port": 0, **options}))
+        server = ServerThread(Settings(**{"port": 0, **options}))
         servers.append(server)
         if is_loaded:
             server.load()

@@ -181,15 +181,27 @@ def test_a_failure_is_one_line_and_exit_code_1(run: Run, folder: Path, arguments
         pytest.param(["tools", "q", "--max-candidates", "many"], id="no number"),
         pytest.param(["tools", "q", "--timeout", "0"], id="no time"),
         pytest.param(["tools", "q", "--address", "a:1", "--model", "m"], id="a model for a server"),
-        pytest.param(["serve", "--port", "70000"], id="no port"),
-        pytest.param(["serve", "--max-message-mb", "4000"], id="too large a message"),
-        pytest.param(["serve", "--grace-seconds", "-1"], id="negative grace"),
-        pytest.param(["serve", "--threads", "0"], id="no threads"),
+        pytest.param(["serve", "--prot", "1"], id="no such flag"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
     code, out, err = run(*arguments)
     assert (code, out, err.startswith("usage: ")) == (2, "", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(["--port", "70000"], "--port is '70000': input should be less", id="no port"),
+        pytest.param(["--max-message-mb", "4000"], "--max-message-mb is '4000': input", id="too large a message"),
+        pytest.param(["--grace-seconds", "-1"], "--grace-seconds is '-1': input", id="negative grace"),
+        pytest.param(["--threads", "0"], "--threads is '0': input", id="no threads"),
+        pytest.param(["--host", "0.0.0.0"], "0.0.0.0 may be reached from other machines", id="in the open"),
+    ],
+)
+def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], told: str) -> None:
+    code, out, err = run("serve", *arguments)
+    assert (code, out, len(err.splitlines()), err.startswith(f"shortlist: {told}")) == (2, "", 1, True)
 
 
 def test_a_terminal_as_stdin_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ SELECTION = Selection(
     model_version="1.2",
     num_tokens=321,
     timings=Timings(queue_ms=1, parse_ms=2, retrieve_ms=3, tokenize_ms=4, infer_ms=5, total_ms=16),
+    is_degraded=True,
 )
 
 
@@ -47,6 +48,7 @@ def test_every_field_of_the_report_is_written() -> None:
         "model_name": "model",
         "model_version": "1.2",
         "num_tokens": 321,
+        "degraded": True,
     }
 
 
@@ -58,17 +60,17 @@ def test_a_lone_surrogate_is_replaced() -> None:
 
 def test_what_a_tools_request_leaves_out_takes_the_documented_default() -> None:
     call = convert.read_tools_call(pb.SelectToolsRequest(query=pb.Query(text="q")))
-    assert call == convert.ToolsCall("q", (), (), (), convert.Options(5, 0.0, 50, None, None))
+    assert call == convert.ToolsCall("q", (), (), (), convert.Options(5, 0.0, 50, None, None, False))
 
 
 def test_what_a_tables_request_leaves_out_takes_the_documented_default() -> None:
     call = convert.read_tables_call(pb.SelectTablesRequest(query=pb.Query(text="q")))
-    assert call == convert.TablesCall("q", "", None, (), convert.Options(5, 0.0, 50, None, None))
+    assert call == convert.TablesCall("q", "", None, (), convert.Options(5, 0.0, 50, None, None, False))
 
 
 def test_what_a_documents_request_leaves_out_takes_the_documented_default() -> None:
     call = convert.read_documents_call(pb.RerankRequest(query=pb.Query(text="q")))
-    assert call == convert.DocumentsCall("q", (), None, None, 80, True, convert.Options(5, 0.0, 50, None, None))
+    assert call == convert.DocumentsCall("q", (), None, None, 80, True, convert.Options(5, 0.0, 50, None, None, False))
 
 
 def test_explicit_zeros_and_false_are_kept() -> None:
@@ -76,7 +78,7 @@ def test_explicit_zeros_and_false_are_kept() -> None:
         query=pb.Query(text="q"), top_n=0, max_candidates=0, overlap_tokens=0, return_documents=False
     )
     call = convert.read_documents_call(request)
-    assert call == convert.DocumentsCall("q", (), None, None, 0, False, convert.Options(0, 0.0, 0, None, None))
+    assert call == convert.DocumentsCall("q", (), None, None, 0, False, convert.Options(0, 0.0, 0, None, None, False))
 
 
 def test_a_conversation_becomes_messages() -> None:

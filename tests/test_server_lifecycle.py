@@ -130,7 +130,7 @@ def test_a_request_cancelled_before_it_has_a_thread_is_never_worked_on(start_ser
         server.engine.wait_until_entered()
         with pytest.raises(RequestCancelled):
             client.rerank("expired", ["a"], timeout_seconds=0.3)
-        wait_until(lambda: server.app._workers.num_admitted == 1)
+        wait_until(lambda: server.app.admission.num_admitted == 1)
         server.engine.gate.set()
         running.result(60)
     assert server.engine.queries == [{"running"}]
@@ -201,7 +201,11 @@ def test_a_signal_ends_a_server_that_is_still_loading() -> None:
             ["--port", "{taken}"], "cannot listen on 127.0.0.1:{taken}: Address already in use", id="taken port"
         ),
         pytest.param(["--port", "0", "--model", "missing"], "no such model", id="no model"),
-        pytest.param(["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid:50051", id="no host"),
+        pytest.param(
+            ["--insecure", "--host", "no.such.host.invalid"],
+            "cannot listen on no.such.host.invalid:50051",
+            id="no host",
+        ),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(arguments: list[str], message: str) -> None:

@@ -220,20 +220,20 @@ def test_a_defect_is_told_by_an_incident_id_only(client: Client, caplog: pytest.
 
 
 def test_a_request_above_the_limit_is_refused_with_both_sizes(start_server: StartServer) -> None:
-    server = start_server(max_message_bytes=100_000)
+    server = start_server(max_message_mb=1)
     with Client(server.app.address, timeout_seconds=60) as client, pytest.raises(LimitExceeded) as caught:
-        client.rerank("x", ["x" * 200_000])
-    assert (caught.value.limit, caught.value.actual > 200_000) == (100_000, True)
+        client.rerank("x", ["x" * 2_000_000])
+    assert (caught.value.limit, caught.value.actual > 2_000_000) == (1024 * 1024, True)
     assert "--max-message-mb" in str(caught.value)
 
 
 def test_an_answer_above_the_limit_is_refused_with_a_remedy(start_server: StartServer) -> None:
-    server = start_server(max_message_bytes=100_000)
+    server = start_server(max_message_mb=1)
     with (
         Client(server.app.address, timeout_seconds=60) as client,
         pytest.raises(InvalidInput, match="fewer items") as caught,
     ):
-        client.rerank("x", ["x"] * 9000, top_n=0, max_candidates=0)
+        client.rerank("x", ["x" * 47] * 19_000, top_n=0, max_candidates=0)
     assert caught.value.field == "top_n"
 
 
@@ -264,7 +264,7 @@ def test_waiting_for_a_thread_counts_as_time_in_the_queue(start_server: StartSer
         first = pool.submit(client.rerank, "first", ["first"])
         server.engine.wait_until_entered()
         second = pool.submit(client.rerank, "second", ["second"])
-        wait_until(lambda: server.app._workers.num_admitted == 2)
+        wait_until(lambda: server.app.admission.num_admitted == 2)
         time.sleep(0.2)
         server.engine.gate.set()
         first.result(60)

@@ -36,7 +36,7 @@ class ToolText(_message.Message):
     def __init__(self, json: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class SelectToolsRequest(_message.Message):
-    __slots__ = ("query", "tools", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version")
+    __slots__ = ("query", "tools", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
     TOP_N_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class SelectToolsRequest(_message.Message):
     MAX_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
     query: Query
     tools: _containers.RepeatedCompositeFieldContainer[ToolText]
     top_n: int
@@ -53,7 +54,8 @@ class SelectToolsRequest(_message.Message):
     max_candidates: int
     expected_model: str
     expected_version: str
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[ToolText, _Mapping]]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ...) -> None: ...
+    allow_degraded: bool
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[ToolText, _Mapping]]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ...) -> None: ...
 
 class SelectToolsResponse(_message.Message):
     __slots__ = ("items", "report")
@@ -64,7 +66,7 @@ class SelectToolsResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class SelectTablesRequest(_message.Message):
-    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version")
+    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     DDL_FIELD_NUMBER: _ClassVar[int]
     DIALECT_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +76,7 @@ class SelectTablesRequest(_message.Message):
     MAX_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
     query: Query
     ddl: str
     dialect: str
@@ -83,7 +86,8 @@ class SelectTablesRequest(_message.Message):
     max_candidates: int
     expected_model: str
     expected_version: str
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ...) -> None: ...
+    allow_degraded: bool
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ...) -> None: ...
 
 class SelectTablesResponse(_message.Message):
     __slots__ = ("items", "report")
@@ -94,7 +98,7 @@ class SelectTablesResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class RerankRequest(_message.Message):
-    __slots__ = ("query", "documents", "top_n", "min_score", "max_candidates", "max_query_tokens", "max_pair_tokens", "overlap_tokens", "return_documents", "expected_model", "expected_version")
+    __slots__ = ("query", "documents", "top_n", "min_score", "max_candidates", "max_query_tokens", "max_pair_tokens", "overlap_tokens", "return_documents", "expected_model", "expected_version", "allow_degraded")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     TOP_N_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +110,7 @@ class RerankRequest(_message.Message):
     RETURN_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
     query: Query
     documents: _containers.RepeatedScalarFieldContainer[str]
     top_n: int
@@ -117,7 +122,8 @@ class RerankRequest(_message.Message):
     return_documents: bool
     expected_model: str
     expected_version: str
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., documents: _Optional[_Iterable[str]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., max_candidates: _Optional[int] = ..., max_query_tokens: _Optional[int] = ..., max_pair_tokens: _Optional[int] = ..., overlap_tokens: _Optional[int] = ..., return_documents: bool = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ...) -> None: ...
+    allow_degraded: bool
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., documents: _Optional[_Iterable[str]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., max_candidates: _Optional[int] = ..., max_query_tokens: _Optional[int] = ..., max_pair_tokens: _Optional[int] = ..., overlap_tokens: _Optional[int] = ..., return_documents: bool = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ...) -> None: ...
 
 class RerankResponse(_message.Message):
     __slots__ = ("items", "report")
@@ -146,7 +152,7 @@ class SelectedItem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., namespace: _Optional[str] = ..., always_included: bool = ...) -> None: ...
 
 class SelectionReport(_message.Message):
-    __slots__ = ("num_candidates", "num_scored", "num_dropped", "unparsed", "truncated", "warnings", "model_name", "model_version", "num_tokens", "timings")
+    __slots__ = ("num_candidates", "num_scored", "num_dropped", "unparsed", "truncated", "warnings", "model_name", "model_version", "num_tokens", "timings", "degraded")
     NUM_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     NUM_SCORED_FIELD_NUMBER: _ClassVar[int]
     NUM_DROPPED_FIELD_NUMBER: _ClassVar[int]
@@ -157,6 +163,7 @@ class SelectionReport(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     num_candidates: int
     num_scored: int
     num_dropped: int
@@ -167,7 +174,8 @@ class SelectionReport(_message.Message):
     model_version: str
     num_tokens: int
     timings: StageTimings
-    def __init__(self, num_candidates: _Optional[int] = ..., num_scored: _Optional[int] = ..., num_dropped: _Optional[int] = ..., unparsed: _Optional[_Iterable[_Union[UnparsedItem, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[TruncatedItem, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., num_tokens: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ...) -> None: ...
+    degraded: bool
+    def __init__(self, num_candidates: _Optional[int] = ..., num_scored: _Optional[int] = ..., num_dropped: _Optional[int] = ..., unparsed: _Optional[_Iterable[_Union[UnparsedItem, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[TruncatedItem, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., num_tokens: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., degraded: bool = ...) -> None: ...
 
 class UnparsedItem(_message.Message):
     __slots__ = ("index", "name", "reason", "line", "column")

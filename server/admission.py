@@ -1,0 +1,191 @@
+"""Decides at once whether a call may wait: by calls, by the tokens that wait before it, by its deadline, by its caller.
+
+Time is reckoned in tokens: the engine's measured rate turns what waits into seconds. Batches are dealt out in equal
+shares (`batching.py`), so a call of few tokens waits for the like share of each other call, and not for all of a large
+one; the reckoning is the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shortlist.router.scoring import CancelToken
+from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
+from shortlist.server.call import Call, Caller
+
+__all__ = ["Admission", "Backlog"]
+
+# A token bucket left alone for longer than this is full again, whatever its rate; it need not be remembered.
+_FORGET_SECONDS = 600.0
+_LEAST_RETRY_SECONDS = 0.05
+
+
+class Backlog(Protocol):
+    """What tells how much waits for the engine, and how fast it works."""
+
+    def tokens_before(self, num_tokens: int) -> int:
+        """Returns how many tokens are computed before a new call of `num_tokens` has all of its own."""
+        ...
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The engine's rate of late; 0 where it is not known yet."""
+        ...
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What a caller has saved up, and has under way."""
+
+    tokens: float
+    filled: float
+    num_calls: int = 0
+
+
+class Admission:
+    """Admits calls, and knows those admitted; safe to share between threads.
+
+    At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more than
+    `max_queue_seconds` of work, unless nothing waits at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrent: int,
+        max_waiting: int,
+        max_queue_seconds: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_admitted = max_concurrent + max_waiting
+        self._max_queue_seconds = max_queue_seconds
+        self._now = now
+        self._lock = threading.Lock()
+        self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
+        self._num_admitted = 0
+        self._buckets: dict[str, _Bucket] = {}
+        self.backlog: Backlog | None = None
+
+    @property
+    def num_admitted(self) -> int:
+        """How many calls are worked on or wait."""
+        with self._lock:
+            return self._num_admitted
+
+    @property
+    def expected_tokens(self) -> int:
+        """How many tokens the calls admitted are thought to bring, those handed to the engine excluded."""
+        with self._lock:
+            return sum(self._expected.values())
+
+    def enter(self, call: Call, num_tokens: int, *, needs_in_time: bool = True) -> None:
+        """Admits a call that is thought to bring `num_tokens`; `leave` must follow.
+
+        Raises:
+            RateLimited: its caller has used up what it may send.
+            DeadlineTooShort: its time would be up first; not raised unless `needs_in_time`.
+            ServerBusy: too much waits already.
+        """
+        with self._lock:
+            self._check_count()
+            self._check_queue(call.cancel, num_tokens, needs_in_time=needs_in_time)
+            self._take(call.caller)
+            self._num_admitted += 1
+            self._expected[call.cancel] = num_tokens
+
+    def leave(self, call: Call) -> None:
+        """Frees the place of a call that was admitted."""
+        with self._lock:
+            self._num_admitted -= 1
+            self._expected.pop(call.cancel, None)
+            if bucket := self._buckets.get(call.caller.name):
+                bucket.num_calls -= 1
+
+    def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
+        """Takes note that a call's tokens, now counted, go to the engine.
+
+        Raises:
+            DeadlineTooShort: they cannot be computed in its time; not raised unless `needs_in_time`.
+        """
+        with self._lock:
+            self._expected.pop(cancel, None)
+            if needs_in_time:
+                self._check_time(cancel, self._seconds_before(num_tokens) + self._seconds(num_tokens))
+
+    def _check_count(self) -> None:
+        if self._num_admitted >= self._max_admitted:
+            raise ServerBusy(
+                f"{self._num_admitted} requests run or wait already; try again in a moment",
+                retry_seconds=self._retry(self._seconds_before(1) / max(1, self._num_admitted)),
+            )
+
+    def _check_queue(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool) -> None:
+        waiting = self._seconds_before(num_tokens)
+        if waiting > self._max_queue_seconds:
+            raise ServerBusy(
+                f"the work that waits takes {waiting:.1f} s already; try again in a moment",
+                retry_seconds=self._retry(waiting - self._max_queue_seconds),
+            )
+        if needs_in_time and waiting:
+            self._check_time(cancel, waiting)
+
+    def _check_time(self, cancel: CancelToken, needed: float) -> None:
+        left = cancel.remaining_seconds
+        if left is not None and needed > left:
+            raise DeadlineTooShort(
+                f"the work before this request and its own take {needed:.2f} s, its deadline leaves {left:.2f}; "
+                "give it more time, or send it to another server",
+                retry_seconds=self._retry(needed - left),
+            )
+
+    def _seconds_before(self, num_tokens: int) -> float:
+        if self.backlog is None:
+            return 0.0
+        expected = sum(min(other, num_tokens) for other in self._expected.values())
+        return self._seconds(expected + self.backlog.tokens_before(num_tokens))
+
+    def _seconds(self, num_tokens: int) -> float:
+        rate = self.backlog.tokens_per_second if self.backlog else 0.0
+        return num_tokens / rate if rate else 0.0
+
+    def _retry(self, seconds: float) -> float:
+        return max(_LEAST_RETRY_SECONDS, seconds)
+
+    def _take(self, caller: Caller) -> None:
+        if not caller.rate and not caller.max_calls:
+            return
+        now = self._now()
+        burst = caller.burst or max(1.0, 2 * caller.rate)
+        bucket = self._buckets.get(caller.name)
+        if bucket is None:
+            self._forget(now)
+            bucket = self._buckets[caller.name] = _Bucket(burst, now)
+        bucket.tokens = min(burst, bucket.tokens + max(0.0, now - bucket.filled) * caller.rate)
+        bucket.filled = now
+        if caller.max_calls and bucket.num_calls >= caller.max_calls:
+            raise RateLimited(
+                f"{caller.name} has {bucket.num_calls} requests under way, and may have {caller.max_calls}; "
+                "wait for one of them",
+                retry_seconds=self._retry(self._seconds_before(1)),
+            )
+        if caller.rate:
+            if bucket.tokens < 1:
+                raise RateLimited(
+                    f"{caller.name} may send {caller.rate:g} requests a second, and has sent them",
+                    retry_seconds=self._retry((1 - bucket.tokens) / caller.rate),
+                )
+            bucket.tokens -= 1
+        bucket.num_calls += 1
+
+    def _forget(self, now: float) -> None:
+        """Drops the buckets of callers that have been silent; there are as many as callers within ten minutes."""
+        for name in [
+            name
+            for name, bucket in self._buckets.items()
+            if not bucket.num_calls and now - bucket.filled > _FORGET_SECONDS
+        ]:
+            del self._buckets[name]

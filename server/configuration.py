@@ -1,0 +1,117 @@
+"""Gathers the server's settings from a file, the environment and flags, and says of each where it came from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from shortlist.schemas.errors import InvalidConfiguration
+from shortlist.server.settings import Settings
+
+__all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
+
+_PREFIX = "SHORTLIST_"
+# Names the file, where no --config does; it is no setting itself.
+CONFIG_VARIABLE = "SHORTLIST_CONFIG"
+# Of other parts of the project: a variable that names a copy of the reference checkpoint.
+_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_JINA_DIR")
+_MASK = "******"
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings in force, and for each that is no default where it was set (`--port`, `SHORTLIST_PORT`, a file)."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load_settings(
+    flags: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Effective:
+    """Merges flags over the environment (default: this process's) over a TOML file.
+
+    Raises:
+        InvalidConfiguration: a file that cannot be read, an unknown name, or a value out of range; the text says which.
+    """
+    environment = os.environ if environment is None else environment
+    if file is None and environment.get(CONFIG_VARIABLE):
+        file = Path(environment[CONFIG_VARIABLE])
+    layers: list[tuple[dict[str, Any], Callable[[str], str]]] = [
+        (_read_file(file), lambda _: str(file)),
+        (_read_environment(environment), lambda name: _PREFIX + name.upper()),
+        (dict(flags), lambda name: "--" + name.replace("_", "-")),
+    ]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for layer, name_source in layers:
+        values |= layer
+        sources |= {name: name_source(name) for name in layer}
+    try:
+        return Effective(Settings(**values), sources)
+    except ValidationError as error:
+        raise InvalidConfiguration(_explain(error, sources)) from None
+
+
+def describe(effective: Effective) -> list[tuple[str, Any, str]]:
+    """Lists name, value and source of every setting; secrets are masked."""
+    described = []
+    for name, value in effective.settings.model_dump(mode="json").items():
+        raw = getattr(effective.settings, name)
+        shown = _MASK if isinstance(raw, SecretStr) else value
+        described.append((name, shown, effective.sources.get(name, "default")))
+    return described
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfiguration(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfiguration(f"{file}: is no TOML: {error}") from error
+    for name in values:
+        if name not in Settings.model_fields:
+            raise InvalidConfiguration(f"{file}: there is no setting {name!r}{_nearest(name, Settings.model_fields)}")
+    return values
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    for name in environment:
+        if name.upper().startswith(_PREFIX) and name.upper() not in known and name not in _NOT_OURS:
+            raise InvalidConfiguration(f"there is no setting for the variable {name}{_nearest(name.upper(), known)}")
+    source: Any = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environment.items()}
+    found: dict[str, Any] = source()
+    # An empty variable is how scripts unset one.
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    """Writes the first error in one line, without the value where that is a secret."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    text = first["msg"].removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    if not name:
+        return text
+    field = Settings.model_fields.get(name)
+    is_secret = field is not None and "Secret" in str(field.annotation)
+    value = "" if is_secret else f" is {first['input']!r}:"
+    return f"{sources.get(name, name)}{value} {text}"

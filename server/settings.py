@@ -1,0 +1,123 @@
+"""Defines the server's settings: what each means, its default and its range.
+
+They come, in this order of growing precedence, from a TOML file, from the environment (`SHORTLIST_` and the name in
+capitals) and from flags (`--` and the name with dashes). `shortlist.server.configuration` reads them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+__all__ = ["LOOPBACK", "RELOADED", "Settings"]
+
+# Addresses that only programs of the same machine reach.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# What a SIGHUP reads anew; all else needs a restart.
+RELOADED = ("keys_file", "jwks_file", "rate", "burst", "max_calls", "slow_ms", "log_level")
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Closable = Literal["info", "metrics", "reflection"]
+
+
+class Settings(BaseSettings):
+    """The server's settings. Paths are as given, relative to the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix="SHORTLIST_", extra="forbid", frozen=True, protected_namespaces=())
+
+    # Where it listens.
+    host: str = Field("127.0.0.1", description="the address to listen on")
+    port: Port = Field(50051, description="the gRPC port; 0 picks a free one")
+    http_port: Port | None = Field(None, description="the port of the REST face; without it there is none")
+    metrics_port: Port | None = Field(None, description="a port for Prometheus metrics alone; without it there is none")
+    insecure: bool = Field(False, description="listen beyond this machine without TLS")
+    closed: Annotated[tuple[Closable, ...], NoDecode] = Field(
+        (), description="what nobody may use, comma-separated: info, metrics (on the REST port), reflection"
+    )
+
+    # Who may call.
+    tls_certificate: Path | None = Field(None, description="PEM file of the certificate chain; read again on change")
+    tls_key: Path | None = Field(None, description="PEM file of its private key")
+    tls_client_ca: Path | None = Field(None, description="PEM file of the authorities whose clients alone may call")
+    keys_file: Path | None = Field(None, description="the file of API keys (`shortlist keys`)")
+    jwks_file: Path | None = Field(None, description="the JWKS file that signs bearer tokens")
+    jwks_url: str | None = Field(None, description="the https URL of such a JWKS")
+    jwt_issuer: str | None = Field(None, description="the issuer that tokens must name")
+    jwt_audience: str | None = Field(None, description="the audience that tokens must name")
+
+    # How much it takes on.
+    max_message_mb: int = Field(64, ge=1, le=2047, description="MiB per message")
+    max_concurrent: int = Field(32, ge=1, description="requests worked on at once")
+    max_waiting: int = Field(128, ge=0, description="requests that may wait for it")
+    max_queue_seconds: float = Field(
+        10.0, gt=0, description="refuse a request when what waits before it takes longer than this"
+    )
+    grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="time to finish on a stop")
+    rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of each caller; 0 = no limit")
+    burst: int = Field(0, ge=0, description="requests a caller may save up; 0 = two seconds' worth")
+    max_calls: int = Field(0, ge=0, description="requests at once of each caller; 0 = no limit")
+
+    # What it tells.
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+    log_format: Literal["console", "json"] = Field("console", description="for people or for programs")
+    slow_ms: float = Field(5000.0, ge=0, description="log the stages of requests slower than this; 0 = none")
+    otlp_endpoint: str | None = Field(None, description="where traces go, as http://HOST:4318/v1/traces")
+    otlp_headers: SecretStr | None = Field(None, description="headers for it, as name=value,name=value")
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="the share of requests traced when the caller says nothing")
+
+    # The model.
+    model: str = Field("embedded", description="`embedded`, its six-layer `fast`, a folder, or a hub name")
+    revision: str | None = Field(None, description="the commit, tag or branch of a hub model")
+    allow_download: bool = Field(False, description="permit to fetch the model from the hub")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
+    attention: str = Field("auto", description="the attention backend")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset: as many as may run")
+    max_batch_tokens: int | None = Field(None, ge=1, description="tokens of one batch at most; unset: by device")
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, *_: Any, **__: Any) -> tuple[Any, ...]:
+        """Takes values as given: `configuration` reads the sources one by one, so that it can name each."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: object) -> object:
+        """Reads `closed` as environment and flags write it: with commas."""
+        if isinstance(values, dict) and isinstance(values.get("closed"), str):
+            names = [name.strip() for name in values["closed"].split(",")]
+            return {**values, "closed": tuple(filter(None, names))}
+        return values
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Settings:
+        """Checks what one setting says of another."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are given together or not at all")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key too")
+        if self.jwks_file and self.jwks_url:
+            raise ValueError("jwks_file and jwks_url exclude each other")
+        if (self.jwks_file or self.jwks_url) and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("bearer tokens need jwt_issuer and jwt_audience, or any token of that signer would do")
+        if self.jwks_url and not self.jwks_url.startswith("https://"):
+            raise ValueError("jwks_url must begin with https://, or whoever sits between could sign tokens")
+        if self.host not in LOOPBACK and not self.tls_certificate and not self.insecure:
+            raise ValueError(
+                f"{self.host} may be reached from other machines, and nothing would be encrypted; "
+                "give tls_certificate and tls_key, or insecure if something in front encrypts"
+            )
+        return self
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest request and the largest response, in bytes."""
+        return self.max_message_mb * 1024 * 1024
+
+    @property
+    def asks_who_calls(self) -> bool:
+        """Whether calls need an API key or a bearer token."""
+        return bool(self.keys_file or self.jwks_file or self.jwks_url)
