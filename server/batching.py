@@ -70,6 +70,7 @@ class BatchingScorer:
         self._jobs: deque[_Job] = deque()
         self._is_closed = False
         self._serves_urgent = False
+        self._running: list[_Job] = []
         self._running_tokens = 0
         self._rate = Rate()
         self._restarts = Restarts()
@@ -176,10 +177,10 @@ class BatchingScorer:
     def _begin_anew(self, error: BaseException) -> bool:
         with self._changed:
             can_go_on = self._restarts.note()
-            for job in self._jobs:
+            for job in {*self._jobs, *self._running}:
                 job.fail(_cause_of(error))
             self._jobs.clear()
-            self._running_tokens = 0
+            self._running, self._running_tokens = [], 0
         return can_go_on
 
     def _tell_state(self, *, is_working: bool) -> None:
@@ -188,7 +189,9 @@ class BatchingScorer:
 
     def _work(self) -> None:
         while batch := self._next_batch():
+            self._running = _jobs_of(batch)
             self._run(batch)
+            self._running, self._running_tokens = [], 0
 
     def _next_batch(self) -> list[_Place]:
         """Waits for pairs and takes a batch; an empty one means that the scorer is closed."""
@@ -255,8 +258,6 @@ class BatchingScorer:
     def _note(self, batch: list[_Place], seconds: float) -> None:
         num_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._rate.note(num_tokens, seconds)
-        with self._changed:
-            self._running_tokens = max(0, self._running_tokens - num_tokens)
         if self._on_batch is not None:
             model = "embed" if batch[0][0].embeds else "score"
             self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))
