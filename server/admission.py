@@ -22,6 +22,9 @@ __all__ = ["Admission", "Backlog"]
 # A token bucket left alone for longer than this is full again, whatever its rate; it need not be remembered.
 _FORGET_SECONDS = 600.0
 _LEAST_RETRY_SECONDS = 0.05
+# How much one call says of how wrong guesses are, and within what bounds.
+_LEARNING = 0.1
+_LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
 
 
 class Backlog(Protocol):
@@ -66,6 +69,7 @@ class Admission:
         self._now = now
         self._lock = threading.Lock()
         self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
+        self._per_guess = 1.0  # tokens counted for each that was guessed, of late
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self.backlog: Backlog | None = None
@@ -83,7 +87,9 @@ class Admission:
             return sum(self._expected.values())
 
     def enter(self, call: Call, num_tokens: int, *, needs_in_time: bool = True) -> None:
-        """Admits a call that is thought to bring `num_tokens`; `leave` must follow.
+        """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
+
+        What was counted of earlier calls corrects the guess.
 
         Raises:
             RateLimited: its caller has used up what it may send.
@@ -91,6 +97,7 @@ class Admission:
             ServerBusy: too much waits already.
         """
         with self._lock:
+            num_tokens = round(num_tokens * self._per_guess)
             self._check_count()
             self._check_queue(call.cancel, num_tokens, needs_in_time=needs_in_time)
             self._take(call.caller)
@@ -112,9 +119,15 @@ class Admission:
             DeadlineTooShort: they cannot be computed in its time; not raised unless `needs_in_time`.
         """
         with self._lock:
-            self._expected.pop(cancel, None)
+            self._learn(self._expected.pop(cancel, 0), num_tokens)
             if needs_in_time:
                 self._check_time(cancel, self._seconds_before(num_tokens) + self._seconds(num_tokens))
+
+    def _learn(self, expected: int, counted: int) -> None:
+        """Corrects later guesses by what came of this one."""
+        if expected:
+            found = self._per_guess * counted / expected
+            self._per_guess += _LEARNING * (min(max(found, _LEAST_PER_GUESS), _MOST_PER_GUESS) - self._per_guess)
 
     def _check_count(self) -> None:
         if self._num_admitted >= self._max_admitted:

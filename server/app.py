@@ -66,6 +66,7 @@ class Application:
         self._scorer: BatchingScorer | None = None
         self._server = grpc.aio.server(options=_channel_options(settings))
         self.port = settings.port
+        self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
 
     @property
     def address(self) -> str:
@@ -114,7 +115,8 @@ class Application:
         self._workers.close()
         if self._scorer is not None:
             # Nobody is left to wait for a batch that outlasts its requests.
-            await asyncio.to_thread(self._scorer.close, is_patient=is_idle)
+            patience = _LINGER_SECONDS if is_idle else 0.0
+            self.is_engine_busy = not await asyncio.to_thread(self._scorer.close, timeout_seconds=patience)
         return is_idle
 
     async def _set_health(self, *, is_serving: bool) -> None:

@@ -106,16 +106,16 @@ class BatchingScorer:
         job.raise_if_failed()
         return job
 
-    def close(self, *, is_patient: bool = True) -> None:
-        """Takes no more pairs and fails the requests that still wait; if patient, waits for the running batch."""
+    def close(self, *, timeout_seconds: float | None = None) -> bool:
+        """Takes no more pairs, fails the requests that wait, and waits for the running batch; False if in vain."""
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
                 job.fail(ServerUnavailable(_STOPPING))
             self._jobs.clear()
             self._changed.notify()
-        if is_patient:
-            self._worker.join()
+        self._worker.join(timeout_seconds)
+        return not self._worker.is_alive()
 
     @property
     def num_waiting_pairs(self) -> int:

@@ -60,6 +60,8 @@ async def _serve(settings: Settings) -> int:
     if not await app.stop():
         _leave_at_once(1)
     _log.info("stopped")
+    if app.is_engine_busy:
+        _leave_at_once(0)
     return 0
 
 

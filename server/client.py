@@ -348,7 +348,8 @@ _KINDS: dict[grpc.StatusCode, type[errors.ShortlistError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ServerBusy,
     grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.RequestCancelled,
-    grpc.StatusCode.CANCELLED: errors.RequestCancelled,
+    # Who cancels a call here gets no answer at all; this is a server that went away while the call was on its way.
+    grpc.StatusCode.CANCELLED: errors.ServerUnavailable,
 }
 
 

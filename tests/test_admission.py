@@ -152,3 +152,14 @@ def test_callers_long_silent_are_forgotten(clock: FakeClock) -> None:
         admission.leave(visit)
         clock.moment += 700
     assert len(admission._buckets) == 1
+
+
+def test_guesses_are_corrected_by_what_was_counted(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(60):
+        visit = call()
+        admission.enter(visit, 1000)
+        admission.settle(visit.cancel, 250)
+        admission.leave(visit)
+    admission.enter(call(), 1000)
+    assert admission.expected_tokens == pytest.approx(250, rel=0.05)
