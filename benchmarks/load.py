@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import time
 from collections import Counter
@@ -85,6 +86,7 @@ async def measure(
         for number in range(len(requests)):  # from here on every catalog is known
             await _ask(client, requests, number)
         idle_ms = float(np.median([await _ask(client, requests, number) for number in range(20)]))
+        beside_ms = await beside_huge(client, requests)
         capacity = (await closed_loop(client, requests, CAPACITY_SECONDS)).goodput
         calm = await open_loop(client, requests, 0.8 * capacity, seconds)
         await asyncio.sleep(2)
@@ -96,6 +98,7 @@ async def measure(
         "seconds": seconds,
         "factor": factor,
         "idle_ms": idle_ms,
+        "beside_huge_ms": beside_ms,
         "capacity": capacity,
         "calm": calm.found(),
         "overload": over.found(),
@@ -104,6 +107,20 @@ async def measure(
         "recovery_seconds": recovery,
         "memory_mib": [before, after],
     }
+
+
+async def beside_huge(client: AsyncClient, requests: Requests) -> float:
+    """Returns the median of one client's requests while a request of thousands of documents is worked on."""
+    documents = [f"number {number}: {json.dumps(requests[number % len(requests)][1])[:600]}" for number in range(2_000)]
+    huge = asyncio.create_task(client.rerank("a refund", documents, max_candidates=0, timeout_seconds=300))
+    await asyncio.sleep(2)
+    taken = []
+    for number in range(10):
+        taken.append(await _ask(client, requests, number))
+        if huge.done():
+            raise SystemExit("the huge request ended before the small ones were measured; make it larger")
+    huge.cancel()
+    return float(np.median(taken))
 
 
 async def closed_loop(client: AsyncClient, requests: Requests, seconds: float) -> Outcome:
@@ -169,6 +186,7 @@ async def _ask(client: AsyncClient, requests: Requests, number: int) -> float:
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Writes the findings for people."""
     yield f"idle: {found['idle_ms']:.0f} ms; capacity: {found['capacity']:.2f} requests/s"
+    yield f"BESIDE {found['beside_huge_ms'] / found['idle_ms']:.2f} times as long beside a request of 2,000 documents"
     for name, title in (("calm", "at 80 %"), ("overload", f"at {found['factor']:g} times the capacity")):
         one = found[name]
         shares = ", ".join(f"{key} {one[key]:.0f}" for key in ("p50", "p90", "p99"))
