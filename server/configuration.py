@@ -21,8 +21,8 @@ __all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
 _PREFIX = "SHORTLIST_"
 # Names the file, where no --config does; it is no setting itself.
 CONFIG_VARIABLE = "SHORTLIST_CONFIG"
-# Of other parts of the project: a variable that names a copy of the reference checkpoint.
-_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_JINA_DIR")
+# Of other parts of the project: the client's key, and a variable that names a copy of the reference checkpoint.
+_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_API_KEY", "SHORTLIST_JINA_DIR")
 _MASK = "******"
 
 
