@@ -313,6 +313,8 @@ class AsyncClient(
             return await getattr(self._stub, method)(request, timeout=timeout, **self._identity)
         except grpc.aio.AioRpcError as error:
             raise error_of(error, self._address) from error
+        except grpc.aio.UsageError as error:  # the channel is closed, or is one that must not carry a key
+            raise errors.ShortlistError(f"{self._address}: {error}") from error
 
 
 def _raise_if_past(deadline: float, error: errors.ShortlistError) -> None:

@@ -114,4 +114,6 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     field = Settings.model_fields.get(name)
     is_secret = field is not None and "Secret" in str(field.annotation)
     value = "" if is_secret else f" is {first['input']!r}:"
-    return f"{sources.get(name, name)}{value} {text}"
+    place = sources.get(name, name)
+    is_file = place != name and not place.startswith(("--", _PREFIX))
+    return f"{f'{place}: {name}' if is_file else place}{value} {text}"

@@ -85,7 +85,7 @@ def test_versions_before_1_2_are_refused(start_server: StartServer, files: dict[
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     with socket.create_connection(address_of(server), timeout=20) as plain, pytest.raises((ssl.SSLError, OSError)):
         context.wrap_socket(plain)
