@@ -12,6 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+# gRPC reads this as it is imported. Its own default lets every stray connection to a TLS port write to the log.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server import cli_eval, cli_export, cli_keys, cli_select, cli_serve, cli_settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,6 +172,7 @@ def test_the_commands_ask_an_encrypted_server_with_a_key(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
     authority, key = Authority(path.parent), add_key()
     certificate, private = authority.issue("server")
     own_certificate, own_key = authority.issue("client")
@@ -188,6 +190,10 @@ def test_the_commands_ask_an_encrypted_server_with_a_key(
     assert main(mutual) == 0
     assert capsys.readouterr().out.count("fake 1") == 2
     assert main(command) == 1  # without the certificate of its own
+    with socket.create_connection(tuple(served.address.split(":"))) as stray:
+        stray.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        stray.recv(10)
     monkeypatch.setenv("SHORTLIST_API_KEY", "wrong")
     assert main(mutual) == 1
     assert "not known here" in capsys.readouterr().err
+    assert "andshake" not in stopped_log(served)
