@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,12 @@ def test_revoking_removes_one_key(run: Run, path: Path) -> None:
     first, second = read_keys(path).keys
     run("revoke", first.id)
     assert read_keys(path).keys == (second,)
+
+
+def test_keys_made_at_the_same_time_are_all_kept(run: Run, path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: main(["keys", "add", f"n{number}", "--file", str(path)]), range(16)))
+    assert len(read_keys(path).keys) == 16
 
 
 def test_keys_of_one_name_with_other_limits_are_remarked_on(
