@@ -85,7 +85,7 @@ class Signer:
 
     def token(self, *, headers: dict[str, Any] | None = None, **claims: Any) -> str:
         """Signs a good token, with claims added, changed or, where None, left out."""
-        whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": time.time() + 600, **claims}
+        whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": time.time() + 86_400, **claims}
         kept = {name: value for name, value in whole.items() if value is not None}
         named = {} if self.kid is None else {"kid": self.kid}
         return jwt.encode(kept, self.key, self.algorithm, headers={**named, **(headers or {})})
