@@ -70,6 +70,7 @@ class Admission:
         self._lock = threading.Lock()
         self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
         self._per_guess = 1.0  # tokens counted for each that was guessed, of late
+        self._counted: set[CancelToken] = set()  # calls that stand in their caller's bucket
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self.backlog: Backlog | None = None
@@ -100,7 +101,8 @@ class Admission:
             num_tokens = round(num_tokens * self._per_guess)
             self._check_count()
             self._check_queue(call.cancel, num_tokens, needs_in_time=needs_in_time)
-            self._take(call.caller)
+            if self._take(call.caller):
+                self._counted.add(call.cancel)
             self._num_admitted += 1
             self._expected[call.cancel] = num_tokens
 
@@ -109,8 +111,10 @@ class Admission:
         with self._lock:
             self._num_admitted -= 1
             self._expected.pop(call.cancel, None)
-            if bucket := self._buckets.get(call.caller.name):
-                bucket.num_calls -= 1
+            # Not every call of a caller with a bucket is in it: limits may come and go while calls run.
+            if call.cancel in self._counted:
+                self._counted.remove(call.cancel)
+                self._buckets[call.caller.name].num_calls -= 1
 
     def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
         """Takes note that a call's tokens, now counted, go to the engine.
@@ -168,9 +172,10 @@ class Admission:
     def _retry(self, seconds: float) -> float:
         return max(_LEAST_RETRY_SECONDS, seconds)
 
-    def _take(self, caller: Caller) -> None:
+    def _take(self, caller: Caller) -> bool:
+        """Takes a call out of what its caller may send; False where nothing limits it."""
         if not caller.rate and not caller.max_calls:
-            return
+            return False
         now = self._now()
         burst = caller.burst or max(1.0, 2 * caller.rate)
         bucket = self._buckets.get(caller.name)
@@ -193,6 +198,7 @@ class Admission:
                 )
             bucket.tokens -= 1
         bucket.num_calls += 1
+        return True
 
     def _forget(self, now: float) -> None:
         """Drops the buckets of callers that have been silent; there are as many as callers within ten minutes."""

@@ -20,7 +20,7 @@ from shortlist.server.call import Observer
 from shortlist.server.desk import Desk
 from shortlist.server.gate import make_gate
 from shortlist.server.service import SERVICE_NAME, RouterService
-from shortlist.server.settings import Settings
+from shortlist.server.settings import RELOADED, Settings
 from shortlist.server.workers import Workers
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
@@ -46,7 +46,8 @@ class Application:
     """
 
     def __init__(self, settings: Settings, *, observers: Sequence[Observer] = ()) -> None:
-        self._settings = settings
+        self.settings = settings
+        self._credentials = _credentials(settings)
         self.admission = Admission(
             max_concurrent=settings.max_concurrent,
             max_waiting=settings.max_waiting,
@@ -71,7 +72,7 @@ class Application:
     @property
     def address(self) -> str:
         """HOST:PORT as a client takes it."""
-        return _address(self._settings.host, self.port)
+        return _address(self.settings.host, self.port)
 
     async def start(self) -> None:
         """Listens.
@@ -81,7 +82,7 @@ class Application:
         """
         pb_grpc.add_RouterServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if "reflection" not in self._settings.closed:
+        if "reflection" not in self.settings.closed:
             names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
@@ -104,13 +105,29 @@ class Application:
         self.desk.open(router)
         await self._set_health(is_serving=True)
 
+    def reload(self, settings: Settings) -> list[str]:
+        """Takes the keys, and of the settings those named in `RELOADED`; returns the names of those that changed.
+
+        `settings` then tells what is in force. Settings that changed and need a restart are named in a warning.
+
+        Raises:
+            InvalidConfiguration: something cannot be taken; all stays as it was.
+        """
+        changed = settings.differing_from(self.settings)
+        merged = self.settings.with_reloaded(settings)
+        self._gate.reload(merged)
+        self.settings = merged
+        if late := [name for name in changed if name not in RELOADED]:
+            _log.warning("changed, and needs a restart to hold: %s", ", ".join(late))
+        return [name for name in changed if name in RELOADED]
+
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
         self.desk.close()
         await self._health.enter_graceful_shutdown()
-        is_idle = await self.desk.wait_until_idle(self._settings.grace_seconds)
+        is_idle = await self.desk.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self._settings.grace_seconds)
+            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self.settings.grace_seconds)
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
@@ -126,14 +143,25 @@ class Application:
             await self._health.set(name, status)
 
     def _bind(self) -> int:
-        _probe(self._settings.host, self._settings.port)
+        _probe(self.settings.host, self.settings.port)
         try:
-            port = self._server.add_insecure_port(self.address)
+            if self._credentials is None:
+                port = self._server.add_insecure_port(self.address)
+            else:
+                port = self._server.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
             raise _cannot_listen(self.address, "the address was refused") from error
         if port == 0:
             raise _cannot_listen(self.address, "the address was refused")
         return port
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None:
+        return None
+    from shortlist.server.tls import server_credentials
+
+    return server_credentials(settings)
 
 
 def _load_warm(
