@@ -82,7 +82,7 @@ async def measure(
 ) -> dict[str, Any]:
     """Measures the capacity, the server at 80 % of it, at a multiple of it, and just after."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(AsyncClient(address, timeout_seconds=DEADLINE_SECONDS))
+        client = await stack.enter_async_context(AsyncClient(address, timeout_seconds=DEADLINE_SECONDS, retry=None))
         for number in range(len(requests)):  # from here on every catalog is known
             await _ask(client, requests, number)
         idle_ms = float(np.median([await _ask(client, requests, number) for number in range(20)]))

@@ -182,6 +182,11 @@ def _channel_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
         ("grpc.so_reuseport", 0),
+        # Clients who vanish without a word are let go of; those who ask whether we are there are no nuisance.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
 
 

@@ -50,6 +50,7 @@ def connect(args: argparse.Namespace) -> Client:
     return Client(
         args.address,
         timeout_seconds=None,
+        retry=None,  # whoever typed the command sees what is the matter, and decides
         tls=args.tls_ca or args.tls,
         client_certificate=args.tls_certificate,
         client_key=args.tls_key,

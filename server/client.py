@@ -32,14 +32,26 @@ from shortlist.server.client_requests import (
     make_tool_texts,
     texts_of,
 )
+from shortlist.server.client_retries import Attempts, RetryPolicy
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
-__all__ = ["DEFAULT_ADDRESS", "AsyncClient", "Calls", "ChatMessage", "Client", "Query", "ToolText", "Tools"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "AsyncClient",
+    "Calls",
+    "ChatMessage",
+    "Client",
+    "Query",
+    "RetryPolicy",
+    "ToolText",
+    "Tools",
+]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 _READY_POLL_SECONDS = 0.1
+DEFAULT_RETRY = RetryPolicy()
 
 ToolsT = TypeVar("ToolsT", covariant=True)
 TablesT = TypeVar("TablesT", covariant=True)
@@ -171,6 +183,9 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
     or a bearer token. It is never sent in the open to another machine, unless `allow_insecure_key` is set because
     something in between encrypts.
 
+    A call that a server which is away, starting, stopping or full did not answer is tried again, as `retry` says; None
+    never tries again. The error that is raised in the end is the last one.
+
     A `channel` of the caller's own is used instead of one to `address`, and closed with the client; an `api_key` goes
     over it only if it encrypts.
 
@@ -189,10 +204,13 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         client_key: FilePath | None = None,
         api_key: str | None = None,
         allow_insecure_key: bool = False,
+        retry: RetryPolicy | None = DEFAULT_RETRY,
         channel: grpc.Channel | None = None,
     ) -> None:
         self._address = address
         self._timeout_seconds = timeout_seconds
+        self._retry = retry
+        self._was_answered = False
         connection = Connection(
             address,
             max_message_bytes=max_message_bytes,
@@ -203,6 +221,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
             allow_insecure_key=allow_insecure_key,
         )
         self._identity = connection.identity(is_foreign_channel=channel is not None)
+        self._is_closed = False
         self._channel = channel or connection.open()
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
@@ -215,13 +234,15 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                return self.get_info(timeout_seconds=max(0.001, deadline - time.monotonic()))
+                info: pb.GetInfoResponse = self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
+                return info
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             time.sleep(_READY_POLL_SECONDS)
 
     def close(self) -> None:
         """Closes the connection; running calls of other threads fail."""
+        self._is_closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -234,10 +255,24 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
 
     def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        attempts = Attempts(self._retry, timeout, self._was_answered)
+        while True:
+            try:
+                return self._attempt(method, request, attempts.left_seconds)
+            except errors.ServerUnavailable as error:
+                if self._is_closed or (pause := attempts.pause_after(error)) is None:
+                    raise
+            time.sleep(pause)
+
+    def _attempt(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         try:
-            return getattr(self._stub, method)(request, timeout=timeout, **self._identity)
+            response = getattr(self._stub, method)(request, timeout=timeout_seconds, **self._identity)
         except grpc.RpcError as error:
             raise error_of(error, self._address) from error
+        except ValueError as error:  # the channel is closed
+            raise errors.ShortlistError(f"{self._address}: {error}") from error
+        self._was_answered = True
+        return response
 
 
 class AsyncClient(
@@ -264,10 +299,13 @@ class AsyncClient(
         client_key: FilePath | None = None,
         api_key: str | None = None,
         allow_insecure_key: bool = False,
+        retry: RetryPolicy | None = DEFAULT_RETRY,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._address = address
         self._timeout_seconds = timeout_seconds
+        self._retry = retry
+        self._was_answered = False
         connection = Connection(
             address,
             max_message_bytes=max_message_bytes,
@@ -290,7 +328,8 @@ class AsyncClient(
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                return await self.get_info(timeout_seconds=max(0.001, deadline - time.monotonic()))
+                info: pb.GetInfoResponse = await self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
+                return info
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             await asyncio.sleep(_READY_POLL_SECONDS)
@@ -309,12 +348,28 @@ class AsyncClient(
 
     async def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        attempts = Attempts(self._retry, timeout, self._was_answered)
+        while True:
+            try:
+                return await self._attempt(method, request, attempts.left_seconds)
+            except errors.ServerUnavailable as error:
+                if (pause := attempts.pause_after(error)) is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         try:
-            return await getattr(self._stub, method)(request, timeout=timeout, **self._identity)
+            response = await getattr(self._stub, method)(request, timeout=timeout_seconds, **self._identity)
         except grpc.aio.AioRpcError as error:
             raise error_of(error, self._address) from error
         except grpc.aio.UsageError as error:  # the channel is closed, or is one that must not carry a key
             raise errors.ShortlistError(f"{self._address}: {error}") from error
+        self._was_answered = True
+        return response
+
+
+def _until(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())
 
 
 def _raise_if_past(deadline: float, error: errors.ShortlistError) -> None:

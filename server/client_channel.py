@@ -89,6 +89,9 @@ class Connection:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
             ("grpc.initial_reconnect_backoff_ms", 100),
+            # Notices a server that is gone without a word while a call waits; servers allow a ping every ten seconds.
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
         ]
         # A proxy named in the environment cannot reach this machine's own loopback.
         return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback(self.address) else options

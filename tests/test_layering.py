@@ -37,7 +37,7 @@ OWNERS = {
     "jsonschema": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
 }
 # What `pip install shortlist` alone brings, the server's parts aside.
-CLIENT = ("client", "client_channel", "client_errors", "client_requests")
+CLIENT = ("client", "client_channel", "client_errors", "client_requests", "client_retries")
 MAX_LINES = 400
 
 

@@ -134,7 +134,7 @@ def test_after_kill_9_a_server_on_the_same_port_takes_over(start_process: StartP
 
 def test_on_sigterm_every_request_taken_on_is_answered_and_no_other(start_process: StartProcess) -> None:
     served = start_process("--max-queue-seconds", "100")
-    with Client(served.address, timeout_seconds=60) as client, ThreadPoolExecutor(16) as pool:
+    with Client(served.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor(16) as pool:
 
         def ask(number: int) -> str:
             try:

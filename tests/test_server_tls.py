@@ -35,7 +35,7 @@ def files(authority: Authority) -> dict[str, Path]:
 
 
 def ask(server: ServerThread, **options: Any) -> int:
-    with Client(server.app.address, timeout_seconds=20, **options) as client:
+    with Client(server.app.address, timeout_seconds=20, retry=None, **options) as client:
         return len(client.rerank("word", ["word"]).items)
 
 
