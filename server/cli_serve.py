@@ -38,10 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
+    from shortlist.server import logs
+
     settings = effective_settings(args).settings
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.set_up(settings.log_format, settings.log_level)
     return asyncio.run(_serve(settings))
 
 
@@ -52,6 +52,8 @@ async def _serve(settings: Settings) -> int:
     app = Application(settings)
     await app.start()
     _log.info("bound %s, loading model %s", app.address, settings.model)
+    if app.metrics_url:
+        _log.info("metrics at %s", app.metrics_url)
     if not await _load(app, settings, stopping):
         _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
     print(f"listening on grpc://{app.address}", flush=True)
