@@ -117,9 +117,10 @@ def test_no_file_grows_beyond_400_lines(path: Path) -> None:
             "shortlist.server.cli, shortlist.server.logs",
             {"torch", "transformers", "numpy", "sqlglot", "jsonschema", "grpc"},
         ),
+        ("shortlist.server.app", {"torch", "numpy", "opentelemetry", "starlette", "uvicorn"}),
         ("shortlist.schemas.tool, shortlist.schemas.table, shortlist.schemas.serialise", {"torch", "grpc", "numpy"}),
     ],
-    ids=["pipeline", "router", "client", "cli", "schemas"],
+    ids=["pipeline", "router", "client", "cli", "app", "schemas"],
 )
 def test_importing_stays_light(module: str, absent: set[str]) -> None:
     loaded = run(f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})").split()
