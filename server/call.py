@@ -23,6 +23,7 @@ __all__ = ["ANONYMOUS", "METHODS", "Call", "Caller", "Observer", "current_reques
 
 # The calls of the service that rank; a method's name is that of the proto.
 METHODS = ("SelectTools", "SelectTables", "Rerank")
+_CLOCKS_DIFFER = 0.02  # seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 
 
@@ -74,6 +75,11 @@ class Call:
     def age_ms(self) -> float:
         """Returns the time since it arrived."""
         return (time.perf_counter() - self.arrived) * 1000
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed; a moment before counts too, for the transport's clock may be ahead."""
+        return self.timeout_seconds is not None and self.age_ms() > (self.timeout_seconds - _CLOCKS_DIFFER) * 1000
 
     def end(self, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
         """Notes how it ended."""

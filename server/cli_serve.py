@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.cli_model import load_router
 from shortlist.server.cli_settings import add_settings_parser, effective_settings
 
@@ -42,7 +43,13 @@ def _run(args: argparse.Namespace) -> int:
 
     settings = effective_settings(args).settings
     logs.set_up(settings.log_format, settings.log_level)
-    return asyncio.run(_serve(settings))
+    try:
+        return asyncio.run(_serve(settings))
+    except ShortlistError as error:
+        if settings.log_format != "json":
+            raise
+        _log.error("%s", error)  # the line that the command would print is no JSON
+        return 2 if isinstance(error, InvalidConfiguration) else 1
 
 
 async def _serve(settings: Settings) -> int:

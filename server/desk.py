@@ -129,7 +129,9 @@ class Desk:
                 response = await self._run(call, request)
         except asyncio.CancelledError:
             call.cancel.cancel()
-            self._tell(call, "CANCELLED", "CANCELLED")
+            # A deadline that passes is told to the transport first, which then cancels.
+            code = "DEADLINE_EXCEEDED" if call.is_late else "CANCELLED"
+            self._tell(call, code, code)
             raise
         except Exception as error:
             self.fail(call, explained := self._explained(error))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from server_fixtures import ServerProcess, ServerThread
+from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread
 
 from shortlist.schemas.errors import ShortlistError
 from shortlist.server import logs
@@ -178,6 +178,13 @@ def test_a_process_writes_json_lines_only(start_process: Callable[..., ServerPro
     assert [line["code"] for line in calls] == ["OK", "INTERNAL"]
     assert failed["request_id"] == calls[1]["request_id"]
     assert "secret" not in err
+
+
+def test_a_start_that_fails_is_a_json_line_too() -> None:
+    command = [sys.executable, str(SERVE_FAKE), "serve", "--port", "0", "--model", "missing", "--log-format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, last["level"], last["event"]) == (1, "error", "no such model")
 
 
 def test_what_grpc_writes_by_itself_does_not_break_json_lines() -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -22,6 +23,8 @@ from shortlist.server.client import Client
 from shortlist.server.desk import Desk
 from shortlist.server.metrics import Metrics
 from shortlist.server.workers import Workers
+from shortlist.v1 import router_pb2 as pb
+from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 StartServer = Callable[..., ServerThread]
 
@@ -97,6 +100,21 @@ def test_a_refused_call_is_counted_by_its_reason(start_server: StartServer) -> N
     assert [sample(server, "shortlist_request_errors_total", method="Rerank", reason=one) for one in reasons] == [1, 1]
     refused = {"method": "Rerank", "transport": "grpc", "code": "RESOURCE_EXHAUSTED"}
     assert sample(server, "shortlist_requests_total", **refused) == 1
+
+
+def test_a_call_whose_time_ran_out_is_told_from_one_that_was_cancelled(server: ServerThread) -> None:
+    server.engine.gate.clear()
+    labels = {"method": "Rerank", "transport": "grpc"}
+    with grpc.insecure_channel(server.app.address) as channel:
+        request = pb.RerankRequest(query={"text": "x"}, documents=["a"])
+        begin = pb_grpc.RouterServiceStub(channel).Rerank.future
+        late, unwanted = begin(request, timeout=0.3), begin(request, timeout=60)
+        server.engine.wait_until_entered()
+        assert late.exception(timeout=60).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        unwanted.cancel()
+        for code in ("DEADLINE_EXCEEDED", "CANCELLED"):
+            wait_until(lambda code=code: sample(server, "shortlist_requests_total", code=code, **labels) == 1)
+    server.engine.gate.set()
 
 
 def test_what_waits_is_told_while_it_waits(server: ServerThread, client: Client) -> None:

@@ -95,7 +95,10 @@ def rerank(address: str, *documents: str, **metadata: str) -> None:
         pb_grpc.RouterServiceStub(channel).Rerank(request, timeout=60, metadata=tuple(metadata.items()))
 
 
-def test_a_call_becomes_a_span_of_its_callers_trace(start_server: StartServer, collector: Collector) -> None:
+def test_a_call_becomes_a_span_of_its_callers_trace(
+    start_server: StartServer, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="shortlist.access")
     server = start_server(otlp_endpoint=collector.url, otlp_headers="X-Tenant=blue, x-other=a=b")
     before = time.time_ns()
     rerank(server.app.address, "one", "two", traceparent=TRACEPARENT, **{"x-request-id": "r-1"})
@@ -120,6 +123,7 @@ def test_a_call_becomes_a_span_of_its_callers_trace(start_server: StartServer, c
     assert span.status.code != ERROR
     assert collector.resources[0]["service.name"] == "shortlist"
     assert (collector.headers[0]["x-tenant"], collector.headers[0]["x-other"]) == ("blue", "a=b")
+    assert [vars(record)["trace_id"] for record in caplog.records if record.msg == "call"] == [TRACE]
     assert b"secret" not in collector.raw
 
 
