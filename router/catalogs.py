@@ -14,6 +14,7 @@ from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
 from .candidates import ItemSet, item_of_table, item_of_tool
+from .results import CacheCounts
 
 __all__ = ["Catalog", "CatalogCache"]
 
@@ -43,7 +44,14 @@ class CatalogCache:
     def __init__(self, max_chars: int = _MAX_CHARS) -> None:
         self._kept: OrderedDict[bytes, tuple[Catalog, int]] = OrderedDict()
         self._max_chars, self._num_chars = max_chars, 0
+        self._num_hits = self._num_misses = 0
         self._lock = threading.Lock()
+
+    @property
+    def counts(self) -> CacheCounts:
+        """How often a catalog was there already."""
+        with self._lock:
+            return CacheCounts(self._num_hits, self._num_misses, len(self._kept))
 
     def tools(self, texts: Sequence[str], namespaces: Sequence[str]) -> Catalog:
         """Reads tools; raises as `parse_tools`."""
@@ -68,7 +76,9 @@ class CatalogCache:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
+                self._num_hits += 1
                 return self._kept[key][0]
+            self._num_misses += 1
         catalog = read()
         with self._lock:
             self._put(key, catalog, num_chars)

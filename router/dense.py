@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from .encoding import Pair, TokenIds, Tokenizer
+from .results import CacheCounts
 from .scoring import CancelToken, Embedded, PairScorer
 
 if TYPE_CHECKING:
@@ -50,7 +51,14 @@ class VectorCache:
     def __init__(self, max_vectors: int = 32_768) -> None:
         self._vectors: OrderedDict[bytes, Embedded] = OrderedDict()
         self._max_vectors = max_vectors
+        self._num_hits = self._num_misses = 0
         self._lock = threading.Lock()
+
+    @property
+    def counts(self) -> CacheCounts:
+        """How often a document's vectors were there already; catalogs that are kept hold their own and do not ask."""
+        with self._lock:
+            return CacheCounts(self._num_hits, self._num_misses, len(self._vectors))
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
         """Returns those that are there."""
@@ -58,6 +66,9 @@ class VectorCache:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
                 self._vectors.move_to_end(key)
+            num_hits = sum(key in found for key in keys)
+            self._num_hits += num_hits
+            self._num_misses += len(keys) - num_hits
         return found
 
     def put(self, keys: Sequence[bytes], vectors: Sequence[Embedded]) -> None:

@@ -21,7 +21,7 @@ from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
 from .reference import Reranker
 from .remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
-from .results import Message, ModelInfo, Selected, Selection, Truncation
+from .results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
 from .run import Clock, Run
 from .scorer import DirectScorer, Engine
 from .scoring import CancelToken, PairScorer
@@ -96,6 +96,11 @@ class Router:
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router of the same model whose pairs go through `scorer`."""
         return Router(self._loaded, self.engine, scorer, self.info, self._vectors, self._catalogs)
+
+    @property
+    def cache_counts(self) -> dict[str, CacheCounts]:
+        """How the caches do, by name: of `catalogs`, and of documents' `vectors`."""
+        return {"catalogs": self._catalogs.counts, "vectors": self._vectors.counts}
 
     def as_reference(self) -> Reranker:
         """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shortlist.schemas.document import Unparsed
 
-__all__ = ["Message", "ModelInfo", "Selected", "Selection", "Timings", "Truncation"]
+__all__ = ["CacheCounts", "Message", "ModelInfo", "Selected", "Selection", "Timings", "Truncation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,15 @@ class Truncation:
     name: str
     kept_tokens: int
     total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """How often a cache had what was asked for since it was made, how often not, and how many things it holds."""
+
+    num_hits: int = 0
+    num_misses: int = 0
+    num_kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from .candidates import FirstStage
 from .results import Timings, Truncation
 from .scoring import CancelToken
 from .selection import Rules
+from .stages import note_stage, within_stage
 from .windows import DocumentScores
 
 __all__ = ["Clock", "Run"]
@@ -25,10 +26,15 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts the block's time to the stage `name`."""
+        """Counts the block's time to the stage `name`, be it cut short or not."""
         began = time.perf_counter()
-        yield
-        self._stages_ms[name] = (time.perf_counter() - began) * 1_000
+        try:
+            with within_stage(name):
+                yield
+        finally:
+            ended = time.perf_counter()
+            self._stages_ms[name] = (ended - began) * 1_000
+            note_stage(name, began, ended)
 
     def timings(self, scores: DocumentScores) -> Timings:
         """Returns the stages' times, with those that the scorer measured."""

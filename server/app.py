@@ -13,12 +13,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
-from shortlist.server.access_log import log_call
+from shortlist.server.access_log import AccessLog
 from shortlist.server.admission import Admission
-from shortlist.server.batching import BatchingScorer
-from shortlist.server.call import Observer
+from shortlist.server.batching import BatchingScorer, BatchRun
+from shortlist.server.call import Call, Observer
 from shortlist.server.desk import Desk
 from shortlist.server.gate import make_gate
+from shortlist.server.metrics import Metrics, MetricsEndpoint
 from shortlist.server.service import SERVICE_NAME, RouterService
 from shortlist.server.settings import RELOADED, Settings
 from shortlist.server.workers import Workers
@@ -26,6 +27,7 @@ from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
+    from shortlist.server.tracing import Tracing
 
 __all__ = ["Application"]
 
@@ -53,6 +55,7 @@ class Application:
             max_waiting=settings.max_waiting,
             max_queue_seconds=settings.max_queue_seconds,
         )
+        self.access_log = AccessLog(settings.slow_ms)
         self._workers = Workers(max_concurrent=settings.max_concurrent)
         self._gate = make_gate(settings)
         self.desk = Desk(
@@ -60,8 +63,11 @@ class Application:
             self._workers,
             max_message_bytes=settings.max_message_bytes,
             is_info_open="info" not in settings.closed,
-            observers=(log_call, *observers),
+            observers=(self._trace, self._measure, self.access_log, *observers),
         )
+        self.metrics = Metrics(self.admission, self.desk)
+        self._tracing = _make_tracing(settings)
+        self._metrics_endpoint: MetricsEndpoint | None = None
         self._service = RouterService(self.desk, self._gate)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
@@ -73,6 +79,13 @@ class Application:
     def address(self) -> str:
         """HOST:PORT as a client takes it."""
         return _address(self.settings.host, self.port)
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the metrics are, if they have a port of their own."""
+        if self._metrics_endpoint is None:
+            return None
+        return f"http://{_address(self.settings.host, self._metrics_endpoint.port)}/metrics"
 
     async def start(self) -> None:
         """Listens.
@@ -87,6 +100,8 @@ class Application:
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
         self.port = self._bind()
+        if self.settings.metrics_port is not None:
+            self._metrics_endpoint = await self._serve_metrics(self.settings.metrics_port)
         await self._server.start()
 
     async def load(self, load_router: Callable[[], Router]) -> None:
@@ -100,8 +115,11 @@ class Application:
         def on_state(is_working: bool) -> None:
             asyncio.run_coroutine_threadsafe(self._set_health(is_serving=is_working and self.desk.is_open), loop)
 
-        router, self._scorer = await asyncio.to_thread(_load_warm, load_router, self.admission, on_state)
-        self.admission.backlog = self._scorer
+        router, scorer = await asyncio.to_thread(
+            _load_warm, load_router, self.admission, on_state, self.metrics.note_batch
+        )
+        self._scorer = self.admission.backlog = scorer
+        self.metrics.watch(router, scorer)
         self.desk.open(router)
         await self._set_health(is_serving=True)
 
@@ -117,6 +135,7 @@ class Application:
         merged = self.settings.with_reloaded(settings)
         self._gate.reload(merged)
         self.settings = merged
+        self.access_log.slow_ms = merged.slow_ms
         if late := [name for name in changed if name not in RELOADED]:
             _log.warning("changed, and needs a restart to hold: %s", ", ".join(late))
         return [name for name in changed if name in RELOADED]
@@ -124,6 +143,7 @@ class Application:
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
         self.desk.close()
+        self.metrics.is_serving = False
         await self._health.enter_graceful_shutdown()
         is_idle = await self.desk.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
@@ -134,6 +154,10 @@ class Application:
             # Nobody is left to wait for a batch that outlasts its requests.
             patience = _LINGER_SECONDS if is_idle else 0.0
             self.is_engine_busy = not await asyncio.to_thread(self._scorer.close, timeout_seconds=patience)
+        if self._metrics_endpoint is not None:
+            await asyncio.to_thread(self._metrics_endpoint.close)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         return is_idle
 
     async def _set_health(self, *, is_serving: bool) -> None:
@@ -141,6 +165,23 @@ class Application:
         status = response.SERVING if is_serving else response.NOT_SERVING
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+        self.metrics.is_serving = is_serving
+
+    def _trace(self, call: Call) -> None:
+        if self._tracing is not None:
+            self._tracing.observe(call)
+
+    def _measure(self, call: Call) -> None:
+        self.metrics.observe(call)
+
+    async def _serve_metrics(self, port: int) -> MetricsEndpoint:
+        host = self.settings.host
+        try:
+            # On a thread: it asks the resolver for the host's name, which may take its time.
+            return await asyncio.to_thread(MetricsEndpoint, self.metrics, host, port)
+        except OSError as error:
+            address = _address(host, port)
+            raise _cannot_listen(address, error.strerror or str(error), "--metrics-port") from error
 
     def _bind(self) -> int:
         _probe(self.settings.host, self.settings.port)
@@ -165,15 +206,26 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 
 def _load_warm(
-    load_router: Callable[[], Router], admission: Admission, on_state: Callable[[bool], None]
+    load_router: Callable[[], Router],
+    admission: Admission,
+    on_state: Callable[[bool], None],
+    on_batch: Callable[[BatchRun], None],
 ) -> tuple[Router, BatchingScorer]:
     router = load_router()
-    scorer = BatchingScorer(router.engine, on_submit=admission.settle, on_state=on_state)
+    scorer = BatchingScorer(router.engine, on_submit=admission.settle, on_batch=on_batch, on_state=on_state)
     router = router.with_scorer(scorer)
     if router.embedder is not None:
         router.embedder.embed_queries(["warm up"])
     router.rerank("warm up", ["The first request pays for what the device prepares once; this one is it."])
     return router, scorer
+
+
+def _make_tracing(settings: Settings) -> Tracing | None:
+    if settings.otlp_endpoint is None:
+        return None
+    from shortlist.server.tracing import make_tracing  # OpenTelemetry: only who wants traces waits for its import
+
+    return make_tracing(settings)
 
 
 def _channel_options(settings: Settings) -> list[tuple[str, int]]:
@@ -201,8 +253,8 @@ def _probe(host: str, port: int) -> None:
         raise _cannot_listen(_address(host, port), error.strerror or str(error)) from error
 
 
-def _cannot_listen(address: str, reason: str) -> ServerUnavailable:
-    return ServerUnavailable(f"cannot listen on {address}: {reason}; choose another --port (0 picks a free one)")
+def _cannot_listen(address: str, reason: str, flag: str = "--port") -> ServerUnavailable:
+    return ServerUnavailable(f"cannot listen on {address}: {reason}; choose another {flag} (0 picks a free one)")
 
 
 def _address(host: str, port: int) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shortlist.router.scoring import CancelToken, PairScores, TextVectors
+from shortlist.router.stages import note_stage
 from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
 from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory, unusable
 
@@ -103,6 +104,7 @@ class BatchingScorer:
             self._submit(job)
             with job.cancel.calling(lambda: self._drop(job)):
                 self._await(job)
+            job.note_stages()
         job.raise_if_failed()
         return job
 
@@ -227,6 +229,8 @@ class BatchingScorer:
     def _run(self, batch: list[_Place]) -> None:
         """Runs a batch; one that memory does not suffice for is run in halves, and a pair alone is refused."""
         started = time.perf_counter()
+        for job in _jobs_of(batch):
+            job.began = job.began or started
         try:
             run = self._engine.embed if batch[0][0].embeds else self._engine.run
             outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
@@ -282,6 +286,7 @@ class _Job:
         self.waiting_tokens = self.num_tokens
         self.credit_tokens = 0
         self.infer_ms = 0.0
+        self.began = 0.0  # when its first batch did, on the clock of `time.perf_counter`
         self.done = threading.Event()
         self.outputs: list[Any] = [None] * len(pairs)
         self._num_missing = len(pairs)
@@ -320,6 +325,13 @@ class _Job:
             raise self._error
         if self._error is not None:
             raise BatchError("the batch with this request's pairs failed") from self._error
+
+    def note_stages(self) -> None:
+        """Tells who watches the request how long it waited for its first batch, and how long its batches took."""
+        ended = time.perf_counter()
+        note_stage("queue", self._submitted, self.began or ended)
+        if self.began:
+            note_stage("infer", self.began, ended, num_tokens=self.num_tokens)
 
     def cost_ms(self) -> tuple[float, float]:
         """Returns the time waited and the time computed."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.router.scoring import CancelToken
+from shortlist.router.stages import Stage
 
 if TYPE_CHECKING:
     from shortlist.server.status import Status
 
-__all__ = ["ANONYMOUS", "METHODS", "Call", "Caller", "Observer", "new_request_id"]
+__all__ = ["ANONYMOUS", "METHODS", "Call", "Caller", "Observer", "current_request_id", "new_request_id", "working_for"]
 
 # The calls of the service that rank; a method's name is that of the proto.
 METHODS = ("SelectTools", "SelectTables", "Rerank")
+_CLOCKS_DIFFER = 0.02  # seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 
 
@@ -41,6 +45,7 @@ ANONYMOUS = Caller("anonymous")
 class Call:
     """One call. `arrived` is on the clock of `time.perf_counter`, `arrived_ns` on that of `time.time_ns`.
 
+    `stages` are those of the work, in the order in which they ended; `trace_id` is empty where the call is not traced.
     `method` is the proto's, `transport` is `grpc` or the route of the REST face. `code` is a gRPC code's name, and
     `reason` the stable one of an error, both empty until it ends. `parent` is the W3C traceparent that came with it.
     """
@@ -61,6 +66,8 @@ class Call:
     report: Any = None  # pb.SelectionReport of an answer; its texts are content and are not for logs
     status: Status | None = None  # what the caller of a failed one is told
     cancel: CancelToken = field(default_factory=CancelToken)
+    stages: list[Stage] = field(default_factory=list)
+    trace_id: str = ""
 
     def __post_init__(self) -> None:
         self.request_id = self.request_id or new_request_id()
@@ -69,6 +76,11 @@ class Call:
         """Returns the time since it arrived."""
         return (time.perf_counter() - self.arrived) * 1000
 
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed; a moment before counts too, for the transport's clock may be ahead."""
+        return self.timeout_seconds is not None and self.age_ms() > (self.timeout_seconds - _CLOCKS_DIFFER) * 1000
+
     def end(self, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
         """Notes how it ended."""
         self.code, self.reason = code, reason
@@ -76,6 +88,20 @@ class Call:
         if response is not None:
             self.response_bytes = response.ByteSize()
             self.report = getattr(response, "report", None)
+
+
+# The id of the request that the running code works for, empty where it is for none; the log puts it into its lines.
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+
+
+@contextmanager
+def working_for(call: Call) -> Iterator[None]:
+    """Lets what is logged in the block bear the call's id."""
+    token = current_request_id.set(call.request_id)
+    try:
+        yield
+    finally:
+        current_request_id.reset(token)
 
 
 # Told of every call once it has ended; must neither block nor raise.

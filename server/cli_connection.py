@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shortlist.schemas.errors import InvalidInput
-from shortlist.server.client import Client
+
+if TYPE_CHECKING:
+    from shortlist.server.client import Client
 
 __all__ = ["API_KEY_VARIABLE", "add_connection_options", "connect", "connection_options_in"]
 
@@ -47,6 +50,8 @@ def connect(args: argparse.Namespace) -> Client:
     Raises:
         InvalidInput: they do not go together, or a file cannot be read.
     """
+    from shortlist.server.client import Client  # gRPC: no other command starts with it
+
     return Client(
         args.address,
         timeout_seconds=None,

@@ -6,17 +6,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from shortlist.server.cli_connection import add_connection_options, connect, connection_options_in
 from shortlist.server.cli_input import Script, read_documents, read_script, read_tool_texts
 from shortlist.server.cli_model import add_model_options, count, load_router, model_options_in, slow_notice
 from shortlist.server.cli_output import print_info, print_json, print_notes, print_selection
-from shortlist.server.client import Calls
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["add_parsers"]
 
-_AnyClient = Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]
+if TYPE_CHECKING:
+    from shortlist.server.client import Calls
+
+    _AnyClient = Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]
 _Response = pb.SelectToolsResponse | pb.SelectTablesResponse | pb.RerankResponse
 _Locate = Callable[[pb.UnparsedItem], str]
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from shortlist.schemas.errors import InvalidConfiguration
+from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.cli_model import load_router
 from shortlist.server.cli_settings import add_settings_parser, effective_settings
 
@@ -41,11 +41,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> int:
+    from shortlist.server import logs
+
     settings = effective_settings(args).settings
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    return asyncio.run(_serve(settings, lambda: effective_settings(args).settings))
+    logs.set_up(settings.log_format, settings.log_level)
+    try:
+        return asyncio.run(_serve(settings, lambda: effective_settings(args).settings))
+    except ShortlistError as error:
+        if settings.log_format != "json":
+            raise
+        _log.error("%s", error)  # the line that the command would print is no JSON
+        return 2 if isinstance(error, InvalidConfiguration) else 1
 
 
 async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
@@ -56,6 +62,8 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app, read_settings)
     await app.start()
     _log.info("bound %s, loading model %s", app.address, settings.model)
+    if app.metrics_url:
+        _log.info("metrics at %s", app.metrics_url)
     if not await _load(app, settings, stopping):
         _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
     print(f"listening on grpc://{app.address}", flush=True)
@@ -102,12 +110,14 @@ def return_free_memory() -> bool:
 
 def _reload(app: Application, read_settings: Callable[[], Settings]) -> None:
     """Reads the settings and the keys anew; where they are wrong, says so, and all stays as it was."""
+    from shortlist.server import logs
+
     try:
         changed = app.reload(read_settings())
     except InvalidConfiguration as error:
         _log.error("nothing reloaded, all stays as it was: %s", " ".join(str(error).split()))
         return
-    logging.getLogger().setLevel(app.settings.log_level.upper())
+    logs.set_level(app.settings.log_level)
     _log.info("reloaded; keys were read anew, and of the settings changed: %s", ", ".join(changed) or "none")
 
 

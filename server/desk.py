@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.router.scoring import CancelToken
+from shortlist.router.stages import Stage, recording
 from shortlist.schemas.errors import LimitExceeded, PermissionDenied, RequestCancelled, ServerUnavailable
 from shortlist.server import answer
+from shortlist.server.call import working_for
 from shortlist.server.limits import check, expected_tokens
 from shortlist.server.status import status_of
 from shortlist.v1 import router_pb2 as pb
@@ -81,6 +84,11 @@ class Desk:
         """Whether calls are answered."""
         return self._router is not None
 
+    @property
+    def num_in_flight(self) -> int:
+        """How many calls are being answered."""
+        return len(self._in_flight)
+
     async def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Waits for the calls in flight; False if some are still there when the time is up."""
         try:
@@ -117,10 +125,13 @@ class Desk:
         call.request_bytes = request.ByteSize()
         self._enter(call.cancel)
         try:
-            response = await self._run(call, request)
+            with working_for(call):
+                response = await self._run(call, request)
         except asyncio.CancelledError:
             call.cancel.cancel()
-            self._tell(call, "CANCELLED", "CANCELLED")
+            # A deadline that passes is told to the transport first, which then cancels.
+            code = "DEADLINE_EXCEEDED" if call.is_late else "CANCELLED"
+            self._tell(call, code, code)
             raise
         except Exception as error:
             self.fail(call, explained := self._explained(error))
@@ -137,7 +148,8 @@ class Desk:
     def fail(self, call: Call, error: Exception) -> None:
         """Tells those who watch that a call ended with an error, be it here or before it came here."""
         if not call.code:
-            status = status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id)
+            with working_for(call):
+                status = status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id)
             call.status = status
             self._tell(call, status.code.name, status.kind.reason)
 
@@ -157,7 +169,9 @@ class Desk:
 
         def run() -> ProtoMessage:
             call.cancel.raise_if_cancelled()
-            response = _ANSWERS[call.method](router, request, call.cancel, waited_ms=call.age_ms())
+            call.stages.append(Stage("queue", call.arrived, time.perf_counter()))
+            with recording(call.stages):
+                response = _ANSWERS[call.method](router, request, call.cancel, waited_ms=call.age_ms())
             self._check_size(response)
             return response
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,12 +20,13 @@ class Workers:
         self._pool = ThreadPoolExecutor(max_concurrent, thread_name_prefix="shortlist-request")
 
     async def run(self, work: Callable[[], T], *, on_end: Callable[[], None]) -> T:
-        """Runs `work` on a thread; cancelling takes it back if it has not begun, and else leaves it to end by itself.
+        """Runs `work` on a thread, with the caller's context variables.
 
-        `on_end` is called once it has ended or was taken back.
+        Cancelling takes it back if it has not begun, and else leaves it to end by itself. `on_end` is called once it
+        has ended or was taken back.
         """
         try:
-            future = self._pool.submit(work)
+            future = self._pool.submit(contextvars.copy_context().run, work)
         except BaseException:
             on_end()
             raise

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings
+from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, Selection, Timings
 from shortlist.router.scoring import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.table import parse_tables
@@ -119,6 +119,10 @@ class Router:
         if model == "slow":
             time.sleep(120)
         return cls()
+
+    @property
+    def cache_counts(self) -> dict[str, CacheCounts]:
+        return {"catalogs": CacheCounts(3, 1, 1), "vectors": CacheCounts()}
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         return Router(self.engine, scorer)

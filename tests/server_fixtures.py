@@ -66,11 +66,14 @@ class ServerThread:
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., ServerThread]]:
-    """Starts servers with the options given, `is_loaded=False` before their model is; stops them in the end."""
+    """Starts servers with the options given, `is_loaded=False` before their model is; stops them in the end.
+
+    A gate that holds the engine back makes it look slow, so that a queue is never too long unless a test says so.
+    """
     servers: list[ServerThread] = []
 
     def start(*, is_loaded: bool = True, **options: Any) -> ServerThread:
-        server = ServerThread(Settings(**{"port": 0, **options}))
+        server = ServerThread(Settings(**{"port": 0, "max_queue_seconds": 1000, **options}))
         servers.append(server)
         if is_loaded:
             server.load()

@@ -70,8 +70,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(start_process: StartProces
     process.communicate()
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
-    assert "Rerank CANCELLED" in log.replace("\x1b", "")
-    assert served.process.returncode == 0
+    assert ("code=CANCELLED" in log, served.process.returncode) == (True, 0)
 
 
 def test_a_client_that_never_reads_its_answer_delays_neither_others_nor_a_stop(start_process: StartProcess) -> None:
@@ -96,7 +95,7 @@ def test_a_client_that_never_reads_its_answer_delays_neither_others_nor_a_stop(s
         assert_serves(served)
         served.process.send_signal(signal.SIGTERM)
         _, log = served.process.communicate(timeout=40)
-    assert (served.process.returncode, "Rerank OK" in log) == (0, True)
+    assert (served.process.returncode, log.count("code=OK") == 2) == (0, True)
 
 
 def frame(kind: int, flags: int, payload: bytes) -> bytes:

@@ -55,7 +55,7 @@ def token_settings(tmp_path: Path) -> dict[str, Any]:
 
 
 def ask(server: ServerThread, api_key: str | None, **options: Any) -> Any:
-    with Client(server.app.address, timeout_seconds=60, api_key=api_key, **options) as client:
+    with Client(server.app.address, timeout_seconds=60, api_key=api_key, retry=None, **options) as client:
         return client.rerank("word", ["word"])
 
 
