@@ -102,19 +102,25 @@ def test_a_refused_call_is_counted_by_its_reason(start_server: StartServer) -> N
     assert sample(server, "shortlist_requests_total", **refused) == 1
 
 
-def test_a_call_whose_time_ran_out_is_told_from_one_that_was_cancelled(server: ServerThread) -> None:
+def test_a_call_whose_time_ran_out_is_told_from_one_that_was_cancelled(start_server: StartServer) -> None:
+    server = start_server(max_concurrent=1)
     server.engine.gate.clear()
     labels = {"method": "Rerank", "transport": "grpc"}
     with grpc.insecure_channel(server.app.address) as channel:
         request = pb.RerankRequest(query={"text": "x"}, documents=["a"])
         begin = pb_grpc.RouterServiceStub(channel).Rerank.future
-        late, unwanted = begin(request, timeout=0.3), begin(request, timeout=60)
+        # It has the only thread, so that the others' ends are the transport's to tell.
+        running = begin(request, timeout=60)
         server.engine.wait_until_entered()
+        late, unwanted = begin(request, timeout=0.3), begin(request, timeout=60)
         assert late.exception(timeout=60).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: sample(server, "shortlist_requests_in_flight") == 2)
         unwanted.cancel()
+        wait_until(lambda: sample(server, "shortlist_requests_in_flight") == 1)
         for code in ("DEADLINE_EXCEEDED", "CANCELLED"):
-            wait_until(lambda code=code: sample(server, "shortlist_requests_total", code=code, **labels) == 1)
-    server.engine.gate.set()
+            assert sample(server, "shortlist_requests_total", code=code, **labels) == 1
+        server.engine.gate.set()
+        assert len(running.result(60).items) == 1
 
 
 def test_what_waits_is_told_while_it_waits(server: ServerThread, client: Client) -> None:
