@@ -26,6 +26,7 @@ from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
+    from shortlist.server.rest_server import RestServer
 
 __all__ = ["Application"]
 
@@ -66,11 +67,18 @@ class Application:
         self._scorer: BatchingScorer | None = None
         self._server = grpc.aio.server(options=_channel_options(settings))
         self.port = settings.port
+        self._rest = self._make_rest()
+        self._is_serving = False
 
     @property
     def address(self) -> str:
         """HOST:PORT as a client takes it."""
         return _address(self._settings.host, self.port)
+
+    @property
+    def http_url(self) -> str:
+        """http://HOST:PORT of the REST face; empty where there is none."""
+        return self._rest.url if self._rest else ""
 
     async def start(self) -> None:
         """Listens.
@@ -85,7 +93,11 @@ class Application:
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
         self.port = self._bind()
+        if self._rest is not None:
+            self._rest.bind()
         await self._server.start()
+        if self._rest is not None:
+            await self._rest.start()
 
     async def load(self, load_router: Callable[[], Router]) -> None:
         """Loads the model on a thread, warms it with a request of its own, and serves.
@@ -110,6 +122,8 @@ class Application:
         is_idle = await self.desk.wait_until_idle(self._settings.grace_seconds)
         if not is_idle:
             _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self._settings.grace_seconds)
+        if self._rest is not None:
+            await self._rest.stop()
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
@@ -118,10 +132,27 @@ class Application:
         return is_idle
 
     async def _set_health(self, *, is_serving: bool) -> None:
+        self._is_serving = is_serving
         response = health_pb2.HealthCheckResponse
         status = response.SERVING if is_serving else response.NOT_SERVING
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+
+    def _make_rest(self) -> RestServer | None:
+        if self._settings.http_port is None:
+            return None
+        # Servers without it start faster.
+        from shortlist.server.rest import RestFace
+        from shortlist.server.rest_server import RestServer
+
+        face = RestFace(
+            self.desk,
+            self._gate,
+            self._settings,
+            is_serving=lambda: self._is_serving,
+            render_metrics=getattr(getattr(self, "metrics", None), "render", None),
+        )
+        return RestServer(face.app, self._settings, linger_seconds=_LINGER_SECONDS)
 
     def _bind(self) -> int:
         _probe(self._settings.host, self._settings.port)

@@ -81,6 +81,11 @@ class Desk:
         """Whether calls are answered."""
         return self._router is not None
 
+    @property
+    def refusal(self) -> str:
+        """Why calls are not answered; empty where they are."""
+        return "" if self.is_open else self._refusal
+
     async def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Waits for the calls in flight; False if some are still there when the time is up."""
         try:
