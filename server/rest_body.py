@@ -22,7 +22,7 @@ DEFAULT_TIMEOUT_SECONDS = 60.0
 MAX_TIMEOUT_SECONDS = 3600.0
 # However long a caller would wait for its answer: a body that trickles in must not hold its place for longer.
 _BODY_SECONDS = 60.0
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\Z")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -35,7 +35,7 @@ def read_timeout(headers: Mapping[str, str]) -> float:
     text = headers.get(TIMEOUT_HEADER.lower())
     if text is None:
         return DEFAULT_TIMEOUT_SECONDS
-    seconds = float(text) if _DECIMAL.match(text) else 0.0
+    seconds = float(text) if _NUMBER.match(text) else 0.0
     if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
         message = f"should be seconds as a decimal number, above 0 and up to {MAX_TIMEOUT_SECONDS:.0f}"
         raise InvalidInput(message, field=TIMEOUT_HEADER)

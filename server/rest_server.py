@@ -30,6 +30,7 @@ _MAX_HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 20.0
 _KEEP_ALIVE_SECONDS = 75
 _POLL_SECONDS = 0.01
+_BACKLOG = 2048
 
 
 class RestServer:
@@ -74,14 +75,10 @@ class RestServer:
         """
         self._server.config.load()
         try:
-            kind, _, _, _, address = socket.getaddrinfo(
-                self._host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            self._socket = socket.create_server(address[:2], family=kind, backlog=2048)
+            self._socket = _listen(self._host, self.port)
         except OSError as error:
-            reason = (error.strerror or str(error)).partition(" (while attempting")[0]
-            address_text = self.url.partition("//")[2]
-            message = f"cannot listen on {address_text}: {reason}; choose another --http-port (0 picks a free one)"
+            address, reason = self.url.partition("//")[2], error.strerror or str(error)
+            message = f"cannot listen on {address}: {reason}; choose another --http-port (0 picks a free one)"
             raise ServerUnavailable(message) from error
         self.port = self._socket.getsockname()[1]
 
@@ -101,6 +98,25 @@ class RestServer:
             await self._serving
         if self._socket is not None:
             self._socket.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # The protocol is named because asyncio turns off Nagle's algorithm on such sockets only; with it, each answer on a
+    # kept connection waits some 40 ms for the client's acknowledgement of its head.
+    kind, form, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(kind, form, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as gRPC has it
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:

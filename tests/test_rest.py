@@ -285,7 +285,7 @@ def test_metrics_are_told_unless_they_are_closed(
         assert web.get("/metrics").status_code == status
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "abc", "1e3", "nan", "inf", "3601", "1_0"])
+@pytest.mark.parametrize("text", ["0", "-1", "abc", "1e9", "1.e0", "nan", "inf", "3601", "1_0"])
 def test_a_timeout_that_is_none_is_refused(web: httpx.Client, text: str) -> None:
     answer = web.post("/v1/rerank", json=QUESTION, headers={"X-Request-Timeout": text})
     assert (answer.status_code, field_of(answer)) == (400, "X-Request-Timeout")
@@ -376,6 +376,14 @@ def test_a_port_in_use_is_refused_in_one_line(rest_server: ServerThread, start_s
     port = int(rest_server.app.http_url.rsplit(":", 1)[1])
     with pytest.raises(ServerUnavailable, match=f"cannot listen on 127.0.0.1:{port}: .*; choose another --http-port"):
         start_server(http_port=port)
+
+
+def test_answers_do_not_wait_for_acknowledgements(rest_server: ServerThread, web: httpx.Client) -> None:
+    web.get("/healthz")
+    assert rest_server.app._rest is not None
+    [connection] = rest_server.app._rest._server.server_state.connections
+    accepted = connection.transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_what_is_no_http_is_answered_as_other_errors_are(rest_server: ServerThread) -> None:
