@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from shortlist.server.openapi_examples import EXAMPLES
 from shortlist.server.openapi_schemas import REF, Json, schemas
-from shortlist.server.rest_body import DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS, TIMEOUT_HEADER
+from shortlist.server.rest_body import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_TIMEOUT_SECONDS,
+    MIN_TIMEOUT_SECONDS,
+    TIMEOUT_HEADER,
+)
 
 __all__ = ["describe"]
 
@@ -169,14 +174,14 @@ def _parameters() -> Json:
         return {"name": name, "in": "header", "required": False, "schema": schema, "description": text}
 
     id_text = "An id for the request, returned with the answer; any other than such a one is replaced."
-    time_text = f"How many seconds to wait for the answer, above 0 and up to {MAX_TIMEOUT_SECONDS:.0f}."
+    time_text = "How many seconds to wait for the answer."
     return {
         "X-Request-Id": header("X-Request-Id", {"type": "string"}, id_text),
         TIMEOUT_HEADER: header(
             TIMEOUT_HEADER,
             {
                 "type": "number",
-                "exclusiveMinimum": 0,
+                "minimum": MIN_TIMEOUT_SECONDS,
                 "maximum": MAX_TIMEOUT_SECONDS,
                 "default": DEFAULT_TIMEOUT_SECONDS,
             },

@@ -108,7 +108,7 @@ class RestFace:
         try:
             call.timeout_seconds = rest_body.read_timeout(request.headers)
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
-            call.caller = await self._gate.identify(request.headers)
+            call.caller = await self._gate.identify(_headers(request))
             if self._desk.refusal:  # before a large body is taken in
                 raise ServerUnavailable(self._desk.refusal)
             body = await rest_body.receive(request, self._max_bytes, call.cancel)
@@ -118,6 +118,8 @@ class RestFace:
             content = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
         except ClientDisconnect:
             return self._failed(call, RequestCancelled("the caller left before the request was there"))
+        except asyncio.CancelledError:  # a stop has waited long enough; nothing of this task comes after
+            return self._failed(call, ServerUnavailable("the server stopped before the request was there"))
         except Exception as error:  # the boundary of the request
             _rename_field(error, asked.names if asked else {})
             return self._failed(call, error)
@@ -146,7 +148,7 @@ class RestFace:
     async def _tell_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
         call = _begin("GetInfo", request)
         try:
-            call.caller = await self._gate.identify(request.headers)
+            call.caller = await self._gate.identify(_headers(request))
             response = self._desk.info()
         except Exception as error:  # the boundary of the request
             return self._failed(call, error)
@@ -166,7 +168,7 @@ class RestFace:
         if self._render_metrics is None:
             raise HTTPException(404)
         try:
-            await self._gate.identify(request.headers)
+            await self._gate.identify(_headers(request))
             content, kind = self._render_metrics(request.headers.get("accept", ""))
         except Exception as error:  # the boundary of the request
             return _answer_status(status_of(error, request_id=_request_id(request)))
@@ -216,6 +218,14 @@ def _begin(method: str, request: Request) -> Call:
     return Call(
         method, transport="http", request_id=_request_id(request), parent=request.headers.get("traceparent", "")
     )
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Gathers the headers; one sent twice has both values, so that nobody in front of this server reads another one."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _request_id(request: Request) -> str:

@@ -15,10 +15,19 @@ from shortlist.schemas.errors import InvalidInput, LimitExceeded, RequestCancell
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "MAX_TIMEOUT_SECONDS", "TIMEOUT_HEADER", "read_json", "read_timeout", "receive"]
+__all__ = [
+    "DEFAULT_TIMEOUT_SECONDS",
+    "MAX_TIMEOUT_SECONDS",
+    "MIN_TIMEOUT_SECONDS",
+    "TIMEOUT_HEADER",
+    "read_json",
+    "read_timeout",
+    "receive",
+]
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 DEFAULT_TIMEOUT_SECONDS = 60.0
+MIN_TIMEOUT_SECONDS = 0.001
 MAX_TIMEOUT_SECONDS = 3600.0
 # However long a caller would wait for its answer: a body that trickles in must not hold its place for longer.
 _BODY_SECONDS = 60.0
@@ -30,14 +39,14 @@ def read_timeout(headers: Mapping[str, str]) -> float:
     """Reads how many seconds the caller waits for its answer.
 
     Raises:
-        InvalidInput: it is no decimal number above 0 and up to 3600.
+        InvalidInput: it is no decimal number, or out of range.
     """
     text = headers.get(TIMEOUT_HEADER.lower())
     if text is None:
         return DEFAULT_TIMEOUT_SECONDS
     seconds = float(text) if _NUMBER.match(text) else 0.0
-    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
-        message = f"should be seconds as a decimal number, above 0 and up to {MAX_TIMEOUT_SECONDS:.0f}"
+    if not MIN_TIMEOUT_SECONDS <= seconds <= MAX_TIMEOUT_SECONDS:
+        message = f"should be seconds as a decimal number, {MIN_TIMEOUT_SECONDS} to {MAX_TIMEOUT_SECONDS:.0f}"
         raise InvalidInput(message, field=TIMEOUT_HEADER)
     return seconds
 
@@ -46,7 +55,7 @@ async def receive(request: Request, max_bytes: int, cancel: CancelToken) -> byte
     """Receives the body, keeping no more than `max_bytes` of it.
 
     Raises:
-        UnsupportedContent: it is not declared to be JSON.
+        UnsupportedContent: it is not declared to be plain JSON.
         LimitExceeded: it is larger.
         RequestCancelled: it had not arrived when the time was up.
         ClientDisconnect: Starlette's, the caller left.
@@ -110,6 +119,8 @@ def _check_type(headers: Mapping[str, str]) -> None:
     charset = parameters.partition("charset=")[2].partition(";")[0].strip('" ').lower()
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise UnsupportedContent("should be application/json in UTF-8", field="Content-Type")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedContent("should be left out; bodies are not unpacked here", field="Content-Encoding")
 
 
 def _too_large(actual: int, limit: int) -> LimitExceeded:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from rest_fixtures import ask, detail_of, field_of, reason_of, url_of
 from server_fixtures import ServerProcess, ServerThread, wait_until, wait_until_pairs_wait
 
-from shortlist.schemas.errors import ServerUnavailable, Unauthenticated
+from shortlist.schemas.errors import InvalidConfiguration, ServerUnavailable, Unauthenticated
 from shortlist.server import rest_server as rest_server_module
 from shortlist.server.call import Call, Caller
 from shortlist.server.client import Client
@@ -95,6 +103,15 @@ def test_a_method_that_a_route_has_not_is_refused_with_those_it_has(web: httpx.C
 def test_what_is_not_declared_as_json_is_refused(web: httpx.Client, headers: Mapping[str, str]) -> None:
     answer = web.post("/v1/rerank", content=json.dumps(QUESTION), headers=headers)
     assert (answer.status_code, reason_of(answer), field_of(answer)) == (415, "UNSUPPORTED_CONTENT", "Content-Type")
+
+
+def test_a_packed_body_is_refused(web: httpx.Client) -> None:
+    answer = web.post("/v1/rerank", content=b"\x1f\x8b", headers={**JSON, "Content-Encoding": "gzip"})
+    assert (answer.status_code, field_of(answer)) == (415, "Content-Encoding")
+
+
+def test_a_path_may_be_percent_encoded(web: httpx.Client) -> None:
+    assert web.post("/v1/tools%3Aselect", json={"query": "x"}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
@@ -263,6 +280,11 @@ def test_who_has_a_key_is_answered(guarded: httpx.Client) -> None:
     assert answer.status_code == 200
 
 
+def test_who_sends_two_keys_is_not_answered(guarded: httpx.Client) -> None:
+    headers = [("Authorization", "Bearer right"), ("Authorization", "Bearer wrong")]
+    assert guarded.post("/v1/rerank", json=QUESTION, headers=headers).status_code == 401
+
+
 def test_health_and_documentation_need_no_key(guarded: httpx.Client) -> None:
     paths = ("/healthz", "/readyz", "/health", "/docs", "/openapi.json")
     assert [guarded.get(path).status_code for path in paths] == [200] * 5
@@ -285,7 +307,7 @@ def test_metrics_are_told_unless_they_are_closed(
         assert web.get("/metrics").status_code == status
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "abc", "1e9", "1.e0", "nan", "inf", "3601", "1_0"])
+@pytest.mark.parametrize("text", ["0", "0.0009", "-1", "abc", "1e9", "1.e0", "nan", "inf", "3601", "1_0"])
 def test_a_timeout_that_is_none_is_refused(web: httpx.Client, text: str) -> None:
     answer = web.post("/v1/rerank", json=QUESTION, headers={"X-Request-Timeout": text})
     assert (answer.status_code, field_of(answer)) == (400, "X-Request-Timeout")
@@ -372,6 +394,18 @@ def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServe
     assert (cut_off.status_code, "stopped" in cut_off.json()["message"]) == (503, True)
 
 
+def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
+    rest_server: ServerThread, told: list[Call], caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with ThreadPoolExecutor() as pool:
+        uploading = pool.submit(raw, rest_server, head)
+        wait_until(lambda: bool(rest_server.app._rest and rest_server.app._rest._server.server_state.tasks))
+        assert rest_server.begin_stop().result(60) is True
+        assert uploading.result(60).startswith(b"HTTP/1.1 503 ")
+    assert ([call.reason for call in told], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
+
+
 def test_a_port_in_use_is_refused_in_one_line(rest_server: ServerThread, start_server: StartServer) -> None:
     port = int(rest_server.app.http_url.rsplit(":", 1)[1])
     with pytest.raises(ServerUnavailable, match=f"cannot listen on 127.0.0.1:{port}: .*; choose another --http-port"):
@@ -384,6 +418,33 @@ def test_answers_do_not_wait_for_acknowledgements(rest_server: ServerThread, web
     [connection] = rest_server.app._rest._server.server_state.connections
     accepted = connection.transport.get_extra_info("socket")
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate of this machine that nobody signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    (tmp_path / "tls.crt").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    (tmp_path / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return tmp_path / "tls.crt", tmp_path / "tls.key"
+
+
+def test_with_a_certificate_it_is_encrypted(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
+    server = start_server(http_port=0, host="localhost", tls_certificate=certificate[0], tls_key=certificate[1])
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    with httpx.Client(base_url=server.app.http_url, verify=trusting, trust_env=False, timeout=60) as web:
+        assert web.post("/v1/rerank", json=QUESTION).status_code == 200
+    assert server.app.http_url.startswith("https://localhost:")
+
+
+def test_a_certificate_that_is_none_is_refused(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
+    certificate[0].write_text("no certificate")
+    with pytest.raises(InvalidConfiguration, match=r"tls\.crt"):
+        start_server(http_port=0, host="localhost", tls_certificate=certificate[0], tls_key=certificate[1])
 
 
 def test_what_is_no_http_is_answered_as_other_errors_are(rest_server: ServerThread) -> None:
