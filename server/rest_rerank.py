@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic import WithJsonSchema as Schema
 from pydantic_core import PydanticCustomError
 
@@ -52,6 +62,10 @@ def _read_text(value: Any) -> str:
     return text
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _read_document(value: Any) -> Any:
     if not isinstance(value, str | dict):
         raise PydanticCustomError("document", "should be a string or an object")
@@ -80,7 +94,8 @@ _Document = Annotated[
         }
     ),
 ]
-_Count = Annotated[StrictInt, Field(ge=1)]
+# JSON has one kind of number: 3.0 is an integer there, and what some programs write for one.
+_Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
 _QUERY_TEXT = "What is looked for, as a string or as an object with `text`."
 
 
@@ -107,7 +122,7 @@ class RerankV1(RerankV2):
     rank_fields: list[StrictStr] | None = Field(
         None,
         min_length=1,
-        description="The fields of documents that are objects to read, in this order; absent, `text`.",
+        description="What to read of documents that are objects, in this order; where none is there, `text`.",
     )
     max_chunks_per_doc: _Count | None = Field(
         None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
@@ -188,14 +203,15 @@ def _text_of(document: Any, rank_fields: Sequence[str] | None, place: int) -> st
     if isinstance(document, str):
         return document
     name = f"documents[{place}]"
-    if rank_fields is None:
-        if "text" not in document:
-            raise InvalidInput("has no `text`; texts are ranked here, not images", field=name)
-        return str(document["text"])
-    found = [document[wanted] for wanted in rank_fields if document.get(wanted) is not None]
-    if not found:
-        raise InvalidInput("has none of the rank_fields", field=name)
-    return "\n".join(map(str, found))
+    found = [document[wanted] for wanted in rank_fields or () if document.get(wanted) is not None]
+    if found:
+        return "\n".join(map(str, found))
+    if "text" not in document:
+        missing = (
+            "none of the rank_fields and no `text`" if rank_fields else "no `text`; texts are ranked here, not images"
+        )
+        raise InvalidInput(f"has {missing}", field=name)
+    return str(document["text"])
 
 
 def _returned(document: Any, text: str) -> dict[str, Any]:

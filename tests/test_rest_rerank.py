@@ -58,8 +58,8 @@ def test_a_request_says_whether_documents_are_returned(web: httpx.Client, path: 
     assert ["document" in result for result in answer["results"]] == [returns] * 3
 
 
-@pytest.mark.parametrize(("top_n", "count"), [(1, 1), (3, 3), (10**30, 3), (None, 3)])
-def test_top_n_bounds_the_answer(web: httpx.Client, top_n: int | None, count: int) -> None:
+@pytest.mark.parametrize(("top_n", "count"), [(1, 1), (2.0, 2), (3, 3), (10**30, 3), (None, 3)])
+def test_top_n_bounds_the_answer(web: httpx.Client, top_n: float | None, count: int) -> None:
     assert len(rerank(web, top_n=top_n)["results"]) == count
 
 
@@ -86,6 +86,12 @@ def test_rank_fields_say_what_of_an_object_is_read(web: httpx.Client) -> None:
     answer = rerank(web, documents=documents, rank_fields=["title", "body"])
     assert [(result["index"], result["relevance_score"]) for result in answer["results"]] == [(0, 1.0), (1, 0.0)]
     assert answer["results"][0]["document"] == {"title": "capital", "body": "of France", "text": "capital\nof France"}
+
+
+def test_a_document_without_any_of_the_rank_fields_is_read_by_its_text(web: httpx.Client) -> None:
+    documents = [{"text": "capital of France"}, {"title": "capital"}]
+    answer = rerank(web, documents=documents, rank_fields=["title"])
+    assert [result["relevance_score"] for result in answer["results"]] == [1.0, pytest.approx(1 / 3)]
 
 
 def test_a_query_may_be_an_object(web: httpx.Client) -> None:

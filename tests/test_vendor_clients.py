@@ -10,23 +10,20 @@ from pathlib import Path
 import pytest
 from rest_fixtures import url_of
 from server_fixtures import ServerProcess
-from vendor_clients import BEST, CHECKS, ENVIRONMENT, is_installed
+from vendor_clients import CHECKS
 
+CLIENTS = Path(__file__).with_name("vendor_clients.py")
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 
 
-@pytest.mark.filterwarnings("default")  # of other people's packages
-@pytest.mark.parametrize("name", CHECKS)
-def test_a_published_client_gets_the_best_document_first(
-    start_process: Callable[..., ServerProcess], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    package, check = CHECKS[name]
-    if not is_installed(package):
-        pytest.skip(f"{package} is not installed; the extra `vendors` has it")
-    for variable, value in ENVIRONMENT.items():
-        monkeypatch.setenv(variable, value)
-    assert check(url_of(start_process("--http-port", "0")), "none")[0] == BEST
+def test_published_clients_get_the_best_document_first(start_process: Callable[..., ServerProcess]) -> None:
+    url = url_of(start_process("--http-port", "0"))
+    # In a process of their own: their warnings and sockets are no business of these tests.
+    done = subprocess.run([sys.executable, str(CLIENTS), url], capture_output=True, text=True, timeout=300, check=False)
+    outcomes = {line[:24].strip(): line[24:].strip() for line in done.stdout.splitlines()}
+    assert outcomes["standard library"] == "fine"
+    assert (done.returncode, list(outcomes)) == (0, list(CHECKS)), done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ CHECKS: dict[str, tuple[str, Callable[[str, str], list[int]]]] = {
 
 
 # A proxy named in the environment does not reach this machine, and a list of prices is not what is tested.
-ENVIRONMENT = {"NO_PROXY": "127.0.0.1,localhost", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+_ENVIRONMENT = {"NO_PROXY": "127.0.0.1,localhost", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 def is_installed(package: str) -> bool:
@@ -169,7 +169,7 @@ def is_installed(package: str) -> bool:
 
 def main(url: str, key: str = "none") -> int:
     """Runs all checks and prints how each went."""
-    os.environ |= ENVIRONMENT
+    os.environ |= _ENVIRONMENT
     failed = 0
     for name, (package, check) in CHECKS.items():
         if not is_installed(package):
