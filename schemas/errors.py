@@ -4,6 +4,7 @@ ShortlistError
 ├── InvalidInput            a field of the request is wrong; the caller can mend it
 │   ├── LimitExceeded       … because it is larger than a stated limit
 │   ├── UnknownDialect      … because no SQL dialect has that name
+│   ├── UnsupportedContent  … because it is not in the format that is read
 │   └── InvalidTool         one tool cannot be used at all (undecodable JSON, no name)
 ├── ModelError              a model cannot be loaded or does not fit the request
 │   ├── ModelNotFound       no such folder, file or permitted download
@@ -38,6 +39,7 @@ __all__ = [
     "ShortlistError",
     "Unauthenticated",
     "UnknownDialect",
+    "UnsupportedContent",
     "UnsupportedModel",
 ]
 
@@ -76,6 +78,10 @@ class UnknownDialect(InvalidInput):
         )
         self.dialect = dialect
         self.known = known
+
+
+class UnsupportedContent(InvalidInput):
+    """The request is not in the format that is read: JSON, over HTTP."""
 
 
 class InvalidTool(InvalidInput):

@@ -27,6 +27,7 @@ from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
+    from shortlist.server.rest_server import RestServer
     from shortlist.server.tracing import Tracing
 
 __all__ = ["Application"]
@@ -74,6 +75,8 @@ class Application:
         self._server = grpc.aio.server(options=_channel_options(settings))
         self.port = settings.port
         self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
+        self._rest = self._make_rest()
+        self._is_serving = False
 
     @property
     def address(self) -> str:
@@ -86,6 +89,11 @@ class Application:
         if self._metrics_endpoint is None:
             return None
         return f"http://{_address(self.settings.host, self._metrics_endpoint.port)}/metrics"
+
+    @property
+    def http_url(self) -> str:
+        """http://HOST:PORT of the REST face; empty where there is none."""
+        return self._rest.url if self._rest else ""
 
     async def start(self) -> None:
         """Listens.
@@ -102,7 +110,11 @@ class Application:
         self.port = self._bind()
         if self.settings.metrics_port is not None:
             self._metrics_endpoint = await self._serve_metrics(self.settings.metrics_port)
+        if self._rest is not None:
+            self._rest.bind()
         await self._server.start()
+        if self._rest is not None:
+            await self._rest.start()
 
     async def load(self, load_router: Callable[[], Router]) -> None:
         """Loads the model on a thread, warms it with a request of its own, and serves.
@@ -148,6 +160,8 @@ class Application:
         is_idle = await self.desk.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
             _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self.settings.grace_seconds)
+        if self._rest is not None:
+            await self._rest.stop()
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
@@ -161,6 +175,7 @@ class Application:
         return is_idle
 
     async def _set_health(self, *, is_serving: bool) -> None:
+        self._is_serving = is_serving
         response = health_pb2.HealthCheckResponse
         status = response.SERVING if is_serving else response.NOT_SERVING
         for name in ("", SERVICE_NAME):
@@ -182,6 +197,22 @@ class Application:
         except OSError as error:
             address = _address(host, port)
             raise _cannot_listen(address, error.strerror or str(error), "--metrics-port") from error
+
+    def _make_rest(self) -> RestServer | None:
+        if self.settings.http_port is None:
+            return None
+        # Servers without it start faster.
+        from shortlist.server.rest import RestFace
+        from shortlist.server.rest_server import RestServer
+
+        face = RestFace(
+            self.desk,
+            self._gate,
+            self.settings,
+            is_serving=lambda: self._is_serving,
+            render_metrics=self.metrics.render,
+        )
+        return RestServer(face.app, self.settings, linger_seconds=_LINGER_SECONDS)
 
     def _bind(self) -> int:
         _probe(self.settings.host, self.settings.port)

@@ -46,7 +46,7 @@ class Call:
     """One call. `arrived` is on the clock of `time.perf_counter`, `arrived_ns` on that of `time.time_ns`.
 
     `stages` are those of the work, in the order in which they ended; `trace_id` is empty where the call is not traced.
-    `method` is the proto's, `transport` is `grpc` or the route of the REST face. `code` is a gRPC code's name, and
+    `method` is the proto's, `transport` is `grpc` or `http`. `code` is a gRPC code's name, and
     `reason` the stable one of an error, both empty until it ends. `parent` is the W3C traceparent that came with it.
     """
 

@@ -33,9 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         subparsers,
         "serve",
         help="run the server",
-        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves; its "
-        "log goes to stderr. SIGTERM and SIGINT stop it when the answers in flight are sent, a second one at once. "
-        "SIGHUP reads keys, limits and the log's level anew; certificates are read anew by themselves.",
+        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves, the "
+        "second `listening on http://HOST:PORT` where it has a --http-port; its log goes to stderr. SIGTERM and SIGINT "
+        "stop it when the answers in flight are sent, a second one at once. SIGHUP reads keys, limits and the log's "
+        "level anew; certificates are read anew by themselves.",
     )
     parser.set_defaults(run=_run)
 
@@ -67,6 +68,8 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
     if not await _load(app, settings, stopping):
         _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
     print(f"listening on grpc://{app.address}", flush=True)
+    if app.http_url:
+        print(f"listening on {app.http_url}", flush=True)
     await stopping.wait()
     _log.info("stopping; a second signal stops at once")
     if not await app.stop():

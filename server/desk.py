@@ -89,6 +89,11 @@ class Desk:
         """How many calls are being answered."""
         return len(self._in_flight)
 
+    @property
+    def refusal(self) -> str:
+        """Why calls are not answered; empty where they are."""
+        return "" if self.is_open else self._refusal
+
     async def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Waits for the calls in flight; False if some are still there when the time is up."""
         try:

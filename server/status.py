@@ -42,6 +42,7 @@ KINDS: dict[type[errors.ShortlistError], Kind] = {
     errors.InvalidInput: Kind(_Code.INVALID_ARGUMENT, 400, "INVALID_FIELD"),
     errors.LimitExceeded: Kind(_Code.INVALID_ARGUMENT, 413, "LIMIT_EXCEEDED"),
     errors.UnknownDialect: Kind(_Code.INVALID_ARGUMENT, 400, "UNKNOWN_DIALECT"),
+    errors.UnsupportedContent: Kind(_Code.INVALID_ARGUMENT, 415, "UNSUPPORTED_CONTENT"),
     errors.InvalidTool: Kind(_Code.INVALID_ARGUMENT, 400, "INVALID_TOOL"),
     errors.ModelError: Kind(_Code.FAILED_PRECONDITION, 409, "MODEL_UNUSABLE"),
     errors.ModelMismatch: Kind(_Code.FAILED_PRECONDITION, 409, "MODEL_MISMATCH"),

@@ -30,13 +30,15 @@ OWNERS = {
     },
     "huggingface_hub": {"router/hub.py"},
     "openvino": {"router/export.py"},
+    "starlette": {"server/rest.py", "server/rest_body.py", "server/rest_server.py"},
+    "uvicorn": {"server/rest_server.py"},
     "flash_attn": {"router/attention_cuda.py"},
     "opentelemetry": {"server/tracing.py"},
     "prometheus_client": {"server/metrics.py"},
     "structlog": {"server/logs.py"},
     "sqlglot": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
     "jwt": {"server/jwks.py", "server/tokens.py"},
-    "cryptography": {"server/jwks.py"},
+    "cryptography": {"server/doctor.py", "server/jwks.py"},
     "jsonschema": {f"schemas/{path.name}" for path in (ROOT / "schemas").glob("*.py")},
 }
 # What `pip install shortlist` alone brings, the server's parts aside.

@@ -1,0 +1,148 @@
+"""Reads and writes the proto's messages as JSON: what `/v1/tools:select`, `/v1/tables:select` and `/v1/info` speak.
+
+Names are taken in snake case or in camel case and written in snake case, as the command line's `--json` does. Beyond
+the proto's own mapping a query may be a plain string, and a tool may stand as the object it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message as ProtoMessage
+
+from shortlist.schemas.errors import InvalidInput
+from shortlist.v1 import router_pb2 as pb
+
+__all__ = ["is_repeated", "read_tables", "read_tools", "write"]
+
+_INTEGER = re.compile(r"-?[0-9]{1,10}\Z")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
+_TOOL_TEXT = set(pb.ToolText.DESCRIPTOR.fields_by_name)
+
+MessageT = TypeVar("MessageT", bound=ProtoMessage)
+
+
+def read_tools(body: Mapping[str, Any]) -> pb.SelectToolsRequest:
+    """Reads a request for tools.
+
+    Raises:
+        InvalidInput: a field is unknown, or has a value of another type; its `field` says which.
+    """
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        body = {**body, "tools": [_tool_text(tool, place) for place, tool in enumerate(tools)]}
+    return _read(body, pb.SelectToolsRequest())
+
+
+def read_tables(body: Mapping[str, Any]) -> pb.SelectTablesRequest:
+    """Reads a request for tables; raises as `read_tools`."""
+    return _read(body, pb.SelectTablesRequest())
+
+
+def write(message: ProtoMessage) -> dict[str, Any]:
+    """Writes a message with its defaults, names in snake case."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether a field holds a list; releases of protobuf differ in how they say so."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)
+
+
+def _read(body: Mapping[str, Any], message: MessageT) -> MessageT:
+    if isinstance(body.get("query"), str):
+        body = {**body, "query": {"text": body["query"]}}
+    _check_object(body, message.DESCRIPTOR, "")
+    try:
+        return json_format.ParseDict(dict(body), message)
+    except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput("the request does not fit its schema; /openapi.json has it") from error
+
+
+def _tool_text(tool: Any, place: int) -> Any:
+    """Makes a ToolText of a tool's own object; what is a ToolText already, or no object, stays as it is."""
+    if not isinstance(tool, dict) or set(tool) <= _TOOL_TEXT:
+        return tool
+    try:
+        return {"json": json.dumps(tool, ensure_ascii=False)}
+    except RecursionError as error:
+        raise InvalidInput("is nested too deeply", field=f"tools[{place}]") from error
+
+
+def _check_object(value: Any, kind: Any, path: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidInput("should be an object", field=path)
+    names = {name: field for field in kind.fields for name in (field.name, field.json_name)}
+    seen: dict[str, str] = {}
+    for name, inner in value.items():
+        field = names.get(name)
+        if field is None:
+            raise InvalidInput(f"is not known here{_nearest(name, names)}", field=_under(path, name[:100]))
+        group = field.containing_oneof.name if field.containing_oneof else field.name
+        if inner is not None:
+            if group in seen:
+                raise InvalidInput(f"excludes {seen[group]}; give one of them", field=_under(path, name))
+            seen[group] = name
+            _check_field(inner, field, _under(path, field.name))
+
+
+def _check_field(value: Any, field: FieldDescriptor, path: str) -> None:
+    if not is_repeated(field):
+        _check_value(value, field, path)
+        return
+    if not isinstance(value, list):
+        raise InvalidInput("should be a list", field=path)
+    for place, inner in enumerate(value):
+        _check_value(inner, field, f"{path}[{place}]")
+
+
+def _check_value(value: Any, field: FieldDescriptor, path: str) -> None:
+    match field.cpp_type:
+        case FieldDescriptor.CPPTYPE_MESSAGE:
+            _check_object(value, field.message_type, path)
+        case FieldDescriptor.CPPTYPE_STRING:
+            if not isinstance(value, str):
+                raise InvalidInput("should be a string", field=path)
+        case FieldDescriptor.CPPTYPE_BOOL:
+            if not isinstance(value, bool):
+                raise InvalidInput("should be true or false", field=path)
+        case FieldDescriptor.CPPTYPE_INT32:
+            if not _is_integer(value):
+                raise InvalidInput("should be an integer, in 32 bits", field=path)
+        case _:
+            if not _is_number(value):
+                raise InvalidInput("should be a number", field=path)
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(_INTEGER.match(value)) and _is_integer(int(value))
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return is_whole and not isinstance(value, bool) and -(2**31) <= value < 2**31
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(_DECIMAL.match(value)) and len(value) < 400
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name[:100], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,299 @@
+"""Speaks the contracts by which programs call rerankers already: Jina's and Cohere's, and text-embeddings-inference's.
+
+Each is read into the proto's request and written from its answer. Vendors score all documents, and so do these. They
+read a document's first tokens only; here a long one is read in full, window by window, and an answer says so where
+that makes a difference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+from pydantic import WithJsonSchema as Schema
+from pydantic_core import PydanticCustomError
+
+from shortlist.schemas.errors import InvalidInput
+from shortlist.server.call import Call
+from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS
+from shortlist.v1 import router_pb2 as pb
+
+__all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]
+
+_MAX_DEPTH = 32
+_MAX_WARNED = 5
+# A query with this many documents, or fewer, is what Cohere bills as one search.
+_DOCUMENTS_PER_SEARCH = 100
+# Beyond this the logit is lost in the rounding of its sigmoid.
+_MAX_LOGIT = 36.0
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request in the proto's terms, how its answer is written, and how the contract calls the proto's fields."""
+
+    request: Any
+    write: Callable[[Any, Call], Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def _read_text(value: Any) -> str:
+    """Reads a text, plain or as `{"text": …}`."""
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise PydanticCustomError("text", "should be a string, or an object with a string as `text`")
+    return text
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _read_document(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("document", "should be a string or an object")
+    if isinstance(value, dict) and not isinstance(value.get("text", ""), str):
+        raise PydanticCustomError("document", "should have a string as `text`")
+    if _depth_exceeds(value, _MAX_DEPTH):
+        raise PydanticCustomError("document", "is nested too deeply")
+    return value
+
+
+_QUERY = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARS, "pattern": r"\S"}
+_QueryText = Annotated[
+    str,
+    PlainValidator(_read_text),
+    Schema({"anyOf": [_QUERY, {"type": "object", "properties": {"text": _QUERY}, "required": ["text"]}]}),
+]
+_Document = Annotated[
+    Any,
+    PlainValidator(_read_document),
+    Schema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+            ]
+        }
+    ),
+]
+# JSON has one kind of number: 3.0 is an integer there, and what some programs write for one.
+_Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
+_QUERY_TEXT = "What is looked for, as a string or as an object with `text`."
+
+
+class RerankV2(BaseModel):
+    """A request as Cohere's v2 takes it; what is not known is passed over, with a warning."""
+
+    model_config = ConfigDict(extra="allow")
+
+    query: _QueryText = Field(description=_QUERY_TEXT)
+    documents: list[_Document] = Field(
+        max_length=MAX_DOCUMENTS, description="The documents to rank, as strings or as objects with `text`."
+    )
+    model: StrictStr | None = Field(None, description="Taken as it is: the answer names the model that scored.")
+    top_n: _Count | None = Field(None, description="How many documents to return at most; absent, all.")
+    return_documents: StrictBool | None = Field(None, description="Whether results carry the documents.")
+    max_tokens_per_doc: _Count | None = Field(
+        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+    )
+
+
+class RerankV1(RerankV2):
+    """A request as Jina's v1 and Cohere's v1 take it; results carry the documents unless it says otherwise."""
+
+    rank_fields: list[StrictStr] | None = Field(
+        None,
+        min_length=1,
+        description="What to read of documents that are objects, in this order; where none is there, `text`.",
+    )
+    max_chunks_per_doc: _Count | None = Field(
+        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+    )
+
+
+class TeiRerank(BaseModel):
+    """A request as text-embeddings-inference takes it; what is not known is passed over."""
+
+    query: StrictStr = Field(
+        description="What is looked for.",
+        min_length=1,
+        max_length=MAX_QUERY_CHARS,
+        json_schema_extra={"pattern": r"\S"},
+    )
+    texts: list[StrictStr] = Field(max_length=MAX_DOCUMENTS, description="The texts to rank.")
+    raw_scores: StrictBool | None = Field(None, description="Whether to return logits rather than scores of 0..1.")
+    return_text: StrictBool | None = Field(None, description="Whether results carry the texts.")
+    truncate: StrictBool | None = Field(None, description="Taken: no text is too long, long ones are read in full.")
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(None, description="Taken, as above.")
+
+
+def read_v1(body: Mapping[str, Any]) -> Asked:
+    """Reads a request of `/v1/rerank`.
+
+    Raises:
+        InvalidInput: a field is missing or wrong; its `field` says which.
+    """
+    return _ask(_validated(RerankV1, body), api_version="1", returns_documents=True)
+
+
+def read_v2(body: Mapping[str, Any]) -> Asked:
+    """Reads a request of `/v2/rerank`; raises as `read_v1`."""
+    return _ask(_validated(RerankV2, body), api_version="2", returns_documents=False)
+
+
+def read_tei(body: Mapping[str, Any]) -> Asked:
+    """Reads a request of `/rerank`; raises as `read_v1`."""
+    asked = _validated(TeiRerank, body)
+    request = _request(asked.query, asked.texts, None)
+    return Asked(request, partial(_write_tei, asked), {"query.text": "query", "documents": "texts"})
+
+
+def write_tei_info(info: pb.GetInfoResponse) -> dict[str, Any]:
+    """Writes what text-embeddings-inference tells of itself, as far as it is so here."""
+    return {
+        "model_id": info.model_name,
+        "model_sha": info.model_version,
+        "model_dtype": info.dtype,
+        "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
+        "max_input_length": info.max_pair_tokens,
+        "max_client_batch_size": MAX_DOCUMENTS,
+        "auto_truncate": True,
+        "version": info.server_version,
+    }
+
+
+def _ask(body: RerankV2, *, api_version: str, returns_documents: bool) -> Asked:
+    rank_fields = getattr(body, "rank_fields", None)
+    texts = [_text_of(document, rank_fields, place) for place, document in enumerate(body.documents)]
+    if body.return_documents is not None:
+        returns_documents = body.return_documents
+    returned = [_returned(*pair) for pair in zip(body.documents, texts, strict=True)] if returns_documents else None
+    write = partial(
+        _write, api_version=api_version, num_documents=len(texts), returned=returned, warnings=_warnings(body, texts)
+    )
+    return Asked(_request(body.query, texts, body.top_n), write, {"query.text": "query"})
+
+
+def _request(query: str, documents: Sequence[str], top_n: int | None) -> pb.RerankRequest:
+    most = 0 if top_n is None else min(top_n, max(1, len(documents)))
+    return pb.RerankRequest(
+        query=pb.Query(text=query), documents=documents, top_n=most, max_candidates=0, return_documents=False
+    )
+
+
+def _text_of(document: Any, rank_fields: Sequence[str] | None, place: int) -> str:
+    if isinstance(document, str):
+        return document
+    name = f"documents[{place}]"
+    found = [document[wanted] for wanted in rank_fields or () if document.get(wanted) is not None]
+    if found:
+        return "\n".join(map(str, found))
+    if "text" not in document:
+        missing = (
+            "none of the rank_fields and no `text`" if rank_fields else "no `text`; texts are ranked here, not images"
+        )
+        raise InvalidInput(f"has {missing}", field=name)
+    return str(document["text"])
+
+
+def _returned(document: Any, text: str) -> dict[str, Any]:
+    return {"text": text, **document} if isinstance(document, dict) else {"text": text}
+
+
+def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
+    warnings = []
+    unknown = list(body.model_extra or ())
+    for name in unknown[:_MAX_WARNED]:
+        near = difflib.get_close_matches(name[:100], list(type(body).model_fields), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        warnings.append(f"{name[:100]}: is not known here, and was passed over{hint}")
+    limit = body.max_tokens_per_doc
+    # No token is shorter than a byte, so a text of fewer bytes is within the limit for certain.
+    if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
+        warnings.append("max_tokens_per_doc: was not applied; long documents are read in full, window by window")
+    if getattr(body, "max_chunks_per_doc", None) is not None:
+        warnings.append("max_chunks_per_doc: was not applied; long documents are read in full, window by window")
+    return warnings
+
+
+def _write(
+    response: pb.RerankResponse,
+    call: Call,
+    *,
+    api_version: str,
+    num_documents: int,
+    returned: Sequence[Any] | None,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    results: list[dict[str, Any]] = []
+    for item in response.items:
+        result: dict[str, Any] = {"index": item.index, "relevance_score": item.score}
+        results.append(result if returned is None else {**result, "document": returned[item.index]})
+    searches = max(1, math.ceil(num_documents / _DOCUMENTS_PER_SEARCH))
+    meta: dict[str, Any] = {"api_version": {"version": api_version}, "billed_units": {"search_units": searches}}
+    if told := [*warnings, *response.report.warnings]:
+        meta["warnings"] = told
+    return {
+        "id": call.request_id,
+        "object": "list",
+        "model": response.report.model_name,
+        "usage": {"total_tokens": response.report.num_tokens},
+        "results": results,
+        "meta": meta,
+    }
+
+
+def _write_tei(asked: TeiRerank, response: pb.RerankResponse, call: Call) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    for item in response.items:
+        result: dict[str, Any] = {"index": item.index, "score": _logit(item.score) if asked.raw_scores else item.score}
+        results.append({**result, "text": asked.texts[item.index]} if asked.return_text else result)
+    return results
+
+
+def _logit(score: float) -> float:
+    """Gives back what the score is the sigmoid of."""
+    if not 0.0 < score < 1.0:
+        return _MAX_LOGIT if score else -_MAX_LOGIT
+    return max(-_MAX_LOGIT, min(_MAX_LOGIT, math.log(score / (1.0 - score))))
+
+
+def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        problem = first["msg"].removeprefix("Input ").replace(" after validation", "")
+        problem = "is missing" if first["type"] == "missing" else problem[:1].lower() + problem[1:]
+        raise InvalidInput(problem, field=_path(first["loc"])) from None
+
+
+def _path(places: Sequence[int | str]) -> str:
+    path = ""
+    for place in places:
+        dot = "." if path else ""
+        path += f"[{place}]" if isinstance(place, int) else f"{dot}{place}"
+    return path
+
+
+def _depth_exceeds(value: Any, most: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most < 0 or any(_depth_exceeds(part, most - 1) for part in inner)
