@@ -75,22 +75,23 @@ fuzz: setup ns ## look for bytes that break a parser, MINUTES= each (TARGETS=); 
 			2> build/fuzz/$$target.log && grep ::number_of build/fuzz/$$target.log || { tail -n 40 build/fuzz/$$target.log; exit 1; }; \
 	done
 
-# The bill of materials and the audit are of what the base and the extra [serve] install, in an environment of their own.
-SHIPPED := build/shipped
-$(SHIPPED)/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -m venv --clear $(SHIPPED)
-	@$(SHIPPED)/bin/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
-	@$(SHIPPED)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub]'
-	@touch $@
-
-build/supply/.ready: Makefile
+# Tools that look at what is shipped; they are no part of it, and so stand in an environment of their own.
+build/supply/.ready:
 	@$(PYTHON) -m venv --clear build/supply
 	@build/supply/bin/python -m pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
 	@touch $@
 
-sbom: $(SHIPPED)/.ready build/supply/.ready ## write build/sbom.json, what the server is made of, as CycloneDX
-	@build/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json $(SHIPPED)/bin/python
-	@echo "build/sbom.json"
+sbom: setup build/supply/.ready ## write build/sbom.json, what the server is made of, as CycloneDX
+	@build/supply/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file build/sbom.json $(BIN)/python
+	@$(BIN)/python deploy/dependencies.py sbom build/sbom.json
+
+audit: setup ## look up known vulnerabilities of what is shipped; says so where the data is out of reach
+	@$(MAKE) --no-print-directory build/supply/.ready || echo "the tools of the audit cannot be installed"
+	@$(BIN)/python deploy/dependencies.py requirements > build/shipped.txt
+	@$(BIN)/python deploy/audit.py build/supply/bin/pip-audit build/shipped.txt
+
+licences: setup ## write docs/licences.md, the licences of all that is used
+	@$(BIN)/python deploy/dependencies.py licences
 
 bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=, PLOTS=)
 	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED)
