@@ -31,6 +31,8 @@ __all__ = ["Application"]
 
 _log = logging.getLogger(__name__)
 
+# The release of gRPC from which on a compressed message is held to the limit while it is unpacked.
+_BOUNDS_UNPACKING = (1, 84)
 # What stays open after the answers are sent (health watches) ends after this.
 _LINGER_SECONDS = 0.5
 
@@ -146,13 +148,16 @@ def _load_warm(
     return router, scorer
 
 
-def _channel_options(settings: Settings) -> list[tuple[str, int]]:
-    return [
+def _channel_options(settings: Settings, grpc_version: str = grpc.__version__) -> list[tuple[str, int]]:
+    options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
         ("grpc.so_reuseport", 0),
     ]
+    # Older releases unpack a compressed message whole before they look at its size: a megabyte would become a gigabyte.
+    is_bounded = tuple(map(int, grpc_version.split(".")[:2])) >= _BOUNDS_UNPACKING
+    return options if is_bounded else [*options, ("grpc.compression_enabled_algorithms_bitset", 1)]  # 1: none
 
 
 def _probe(host: str, port: int) -> None:
