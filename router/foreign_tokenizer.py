@@ -12,6 +12,8 @@ from .encoding import Tokenizer
 
 __all__ = ["load_tokenizer"]
 
+_VOCABULARIES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
+
 
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
     """Loads a folder's tokenizer, and tells whether it gives the second segment a token type of its own.
@@ -54,6 +56,9 @@ def _read_fast(folder: Path) -> FastTokenizer:
 
 def _convert(folder: Path) -> FastTokenizer:
     """Has transformers make a fast tokenizer of a vocabulary file; it is slow to import, so for that alone."""
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        # Of a folder without any, transformers makes a tokenizer that knows no words, and every text is the same to it.
+        raise ModelNotFound(f"{folder} holds no tokenizer.json, nor any of {', '.join(_VOCABULARIES)}; fetch it again")
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from shortlist.schemas.errors import ModelNotFound
+from shortlist.schemas.errors import ModelError, ModelNotFound
 
 from .attention_choice import choose_attention
 from .devices import resolve_device, resolve_dtype
@@ -36,7 +36,14 @@ def load_model(name: str | Path, *, allow_download: bool = False, revision: str 
     Raises:
         ModelNotFound: there is no such folder, or it would have to be downloaded.
         UnsupportedModel: it is of a kind this program does not run.
+        ModelError: a file of it is damaged, or holds weights that are no numbers.
     """
+    loaded = _load(name, allow_download=allow_download, revision=revision)
+    _check_finite(loaded, name)
+    return loaded
+
+
+def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> LoadedModel:
     if name in (EMBEDDED, FAST):
         return read_folder(_embedded_folder(), variant=FAST if name == FAST else None)
     folder = Path(name)
@@ -116,6 +123,14 @@ def _load_foreign(folder: Path) -> LoadedModel:
         default_pair_tokens=foreign.default_pair_tokens,
         document_tokens=min(_FOREIGN_DOCUMENT_TOKENS, foreign.default_pair_tokens // 2),
     )
+
+
+def _check_finite(loaded: LoadedModel, name: str | Path) -> None:
+    """Refuses weights that are no numbers: each score they have a part in would be none either."""
+    for model in (loaded.model, loaded.encoder):
+        for what, tensor in () if model is None else model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)):
+                raise ModelError(f"the weights {what} of {name} are not all finite numbers; fetch the model again")
 
 
 def _embedded_folder() -> Path:

@@ -22,6 +22,9 @@ __all__ = ["Admission", "Backlog"]
 # A token bucket left alone for longer than this is full again, whatever its rate; it need not be remembered.
 _FORGET_SECONDS = 600.0
 _LEAST_RETRY_SECONDS = 0.05
+# How much one call says of how wrong guesses are, and within what bounds.
+_LEARNING = 0.1
+_LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
 
 
 class Backlog(Protocol):
@@ -66,6 +69,8 @@ class Admission:
         self._now = now
         self._lock = threading.Lock()
         self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
+        self._per_guess = 1.0  # tokens counted for each that was guessed, of late
+        self._counted: set[CancelToken] = set()  # calls that stand in their caller's bucket
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self.backlog: Backlog | None = None
@@ -83,7 +88,9 @@ class Admission:
             return sum(self._expected.values())
 
     def enter(self, call: Call, num_tokens: int, *, needs_in_time: bool = True) -> None:
-        """Admits a call that is thought to bring `num_tokens`; `leave` must follow.
+        """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
+
+        What was counted of earlier calls corrects the guess.
 
         Raises:
             RateLimited: its caller has used up what it may send.
@@ -91,9 +98,11 @@ class Admission:
             ServerBusy: too much waits already.
         """
         with self._lock:
+            num_tokens = round(num_tokens * self._per_guess)
             self._check_count()
             self._check_queue(call.cancel, num_tokens, needs_in_time=needs_in_time)
-            self._take(call.caller)
+            if self._take(call.caller):
+                self._counted.add(call.cancel)
             self._num_admitted += 1
             self._expected[call.cancel] = num_tokens
 
@@ -102,8 +111,10 @@ class Admission:
         with self._lock:
             self._num_admitted -= 1
             self._expected.pop(call.cancel, None)
-            if bucket := self._buckets.get(call.caller.name):
-                bucket.num_calls -= 1
+            # Not every call of a caller with a bucket is in it: limits may come and go while calls run.
+            if call.cancel in self._counted:
+                self._counted.remove(call.cancel)
+                self._buckets[call.caller.name].num_calls -= 1
 
     def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
         """Takes note that a call's tokens, now counted, go to the engine.
@@ -112,9 +123,15 @@ class Admission:
             DeadlineTooShort: they cannot be computed in its time; not raised unless `needs_in_time`.
         """
         with self._lock:
-            self._expected.pop(cancel, None)
+            self._learn(self._expected.pop(cancel, 0), num_tokens)
             if needs_in_time:
                 self._check_time(cancel, self._seconds_before(num_tokens) + self._seconds(num_tokens))
+
+    def _learn(self, expected: int, counted: int) -> None:
+        """Corrects later guesses by what came of this one."""
+        if expected:
+            found = self._per_guess * counted / expected
+            self._per_guess += _LEARNING * (min(max(found, _LEAST_PER_GUESS), _MOST_PER_GUESS) - self._per_guess)
 
     def _check_count(self) -> None:
         if self._num_admitted >= self._max_admitted:
@@ -155,9 +172,10 @@ class Admission:
     def _retry(self, seconds: float) -> float:
         return max(_LEAST_RETRY_SECONDS, seconds)
 
-    def _take(self, caller: Caller) -> None:
+    def _take(self, caller: Caller) -> bool:
+        """Takes a call out of what its caller may send; False where nothing limits it."""
         if not caller.rate and not caller.max_calls:
-            return
+            return False
         now = self._now()
         burst = caller.burst or max(1.0, 2 * caller.rate)
         bucket = self._buckets.get(caller.name)
@@ -180,6 +198,7 @@ class Admission:
                 )
             bucket.tokens -= 1
         bucket.num_calls += 1
+        return True
 
     def _forget(self, now: float) -> None:
         """Drops the buckets of callers that have been silent; there are as many as callers within ten minutes."""

@@ -20,7 +20,7 @@ from shortlist.server.call import Observer
 from shortlist.server.desk import Desk
 from shortlist.server.gate import make_gate
 from shortlist.server.service import SERVICE_NAME, RouterService
-from shortlist.server.settings import Settings
+from shortlist.server.settings import RELOADED, Settings
 from shortlist.server.workers import Workers
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
@@ -48,7 +48,8 @@ class Application:
     """
 
     def __init__(self, settings: Settings, *, observers: Sequence[Observer] = ()) -> None:
-        self._settings = settings
+        self.settings = settings
+        self._credentials = _credentials(settings)
         self.admission = Admission(
             max_concurrent=settings.max_concurrent,
             max_waiting=settings.max_waiting,
@@ -68,11 +69,12 @@ class Application:
         self._scorer: BatchingScorer | None = None
         self._server = grpc.aio.server(options=_channel_options(settings))
         self.port = settings.port
+        self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
 
     @property
     def address(self) -> str:
         """HOST:PORT as a client takes it."""
-        return _address(self._settings.host, self.port)
+        return _address(self.settings.host, self.port)
 
     async def start(self) -> None:
         """Listens.
@@ -82,7 +84,7 @@ class Application:
         """
         pb_grpc.add_RouterServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if "reflection" not in self._settings.closed:
+        if "reflection" not in self.settings.closed:
             names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
@@ -105,18 +107,35 @@ class Application:
         self.desk.open(router)
         await self._set_health(is_serving=True)
 
+    def reload(self, settings: Settings) -> list[str]:
+        """Takes the keys, and of the settings those named in `RELOADED`; returns the names of those that changed.
+
+        `settings` then tells what is in force. Settings that changed and need a restart are named in a warning.
+
+        Raises:
+            InvalidConfiguration: something cannot be taken; all stays as it was.
+        """
+        changed = settings.differing_from(self.settings)
+        merged = self.settings.with_reloaded(settings)
+        self._gate.reload(merged)
+        self.settings = merged
+        if late := [name for name in changed if name not in RELOADED]:
+            _log.warning("changed, and needs a restart to hold: %s", ", ".join(late))
+        return [name for name in changed if name in RELOADED]
+
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
         self.desk.close()
         await self._health.enter_graceful_shutdown()
-        is_idle = await self.desk.wait_until_idle(self._settings.grace_seconds)
+        is_idle = await self.desk.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self._settings.grace_seconds)
+            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self.settings.grace_seconds)
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
             # Nobody is left to wait for a batch that outlasts its requests.
-            await asyncio.to_thread(self._scorer.close, is_patient=is_idle)
+            patience = _LINGER_SECONDS if is_idle else 0.0
+            self.is_engine_busy = not await asyncio.to_thread(self._scorer.close, timeout_seconds=patience)
         return is_idle
 
     async def _set_health(self, *, is_serving: bool) -> None:
@@ -126,14 +145,25 @@ class Application:
             await self._health.set(name, status)
 
     def _bind(self) -> int:
-        _probe(self._settings.host, self._settings.port)
+        _probe(self.settings.host, self.settings.port)
         try:
-            port = self._server.add_insecure_port(self.address)
+            if self._credentials is None:
+                port = self._server.add_insecure_port(self.address)
+            else:
+                port = self._server.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
             raise _cannot_listen(self.address, "the address was refused") from error
         if port == 0:
             raise _cannot_listen(self.address, "the address was refused")
         return port
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None:
+        return None
+    from shortlist.server.tls import server_credentials
+
+    return server_credentials(settings)
 
 
 def _load_warm(
@@ -154,6 +184,11 @@ def _channel_options(settings: Settings, grpc_version: str = grpc.__version__) -
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
         ("grpc.so_reuseport", 0),
+        # Clients who vanish without a word are let go of; those who ask whether we are there are no nuisance.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
     # Older releases unpack a compressed message whole before they look at its size: a megabyte would become a gigabyte.
     is_bounded = tuple(map(int, grpc_version.split(".")[:2])) >= _BOUNDS_UNPACKING

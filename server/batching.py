@@ -70,6 +70,7 @@ class BatchingScorer:
         self._jobs: deque[_Job] = deque()
         self._is_closed = False
         self._serves_urgent = False
+        self._running: list[_Job] = []
         self._running_tokens = 0
         self._rate = Rate()
         self._restarts = Restarts()
@@ -105,16 +106,16 @@ class BatchingScorer:
         job.raise_if_failed()
         return job
 
-    def close(self, *, is_patient: bool = True) -> None:
-        """Takes no more pairs and fails the requests that still wait; if patient, waits for the running batch."""
+    def close(self, *, timeout_seconds: float | None = None) -> bool:
+        """Takes no more pairs, fails the requests that wait, and waits for the running batch; False if in vain."""
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
                 job.fail(ServerUnavailable(_STOPPING))
             self._jobs.clear()
             self._changed.notify()
-        if is_patient:
-            self._worker.join()
+        self._worker.join(timeout_seconds)
+        return not self._worker.is_alive()
 
     @property
     def num_waiting_pairs(self) -> int:
@@ -176,10 +177,10 @@ class BatchingScorer:
     def _begin_anew(self, error: BaseException) -> bool:
         with self._changed:
             can_go_on = self._restarts.note()
-            for job in self._jobs:
+            for job in {*self._jobs, *self._running}:
                 job.fail(_cause_of(error))
             self._jobs.clear()
-            self._running_tokens = 0
+            self._running, self._running_tokens = [], 0
         return can_go_on
 
     def _tell_state(self, *, is_working: bool) -> None:
@@ -188,7 +189,9 @@ class BatchingScorer:
 
     def _work(self) -> None:
         while batch := self._next_batch():
+            self._running = _jobs_of(batch)
             self._run(batch)
+            self._running, self._running_tokens = [], 0
 
     def _next_batch(self) -> list[_Place]:
         """Waits for pairs and takes a batch; an empty one means that the scorer is closed."""
@@ -255,8 +258,6 @@ class BatchingScorer:
     def _note(self, batch: list[_Place], seconds: float) -> None:
         num_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._rate.note(num_tokens, seconds)
-        with self._changed:
-            self._running_tokens = max(0, self._running_tokens - num_tokens)
         if self._on_batch is not None:
             model = "embed" if batch[0][0].embeds else "score"
             self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))

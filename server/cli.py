@@ -12,8 +12,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+# gRPC reads this as it is imported. Its own default lets every stray connection to a TLS port write to the log.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
-from shortlist.server import cli_eval, cli_export, cli_health, cli_select, cli_serve, cli_settings
+from shortlist.server import cli_eval, cli_export, cli_health, cli_keys, cli_select, cli_serve, cli_settings
 
 __all__ = ["build_parser", "main"]
 
@@ -53,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_serve.add_parser(subparsers)
     cli_settings.add_config_parser(subparsers)
     cli_health.add_parser(subparsers)
+    cli_keys.add_parser(subparsers)
     cli_select.add_parsers(subparsers)
     cli_eval.add_parser(subparsers)
     cli_export.add_parser(subparsers)

@@ -13,7 +13,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.v1 import router_pb2 as pb
 
-__all__ = ["print_info", "print_json", "print_notes", "print_selection", "print_values"]
+__all__ = ["print_info", "print_json", "print_notes", "print_rows", "print_selection", "print_values"]
 
 _BAR_CELLS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -38,9 +38,14 @@ def print_values(values: Sequence[tuple[str, object, str]], *, as_json: bool) ->
     if as_json:
         print(json.dumps({name: {"value": value, "source": source} for name, value, source in values}, indent=2))
         return
-    widths = [max(len(str(row[column])) for row in values) for column in (0, 1)]
-    for name, value, source in values:
-        _print(f"{name:{widths[0]}}  {value!s:{widths[1]}}  {source}")
+    print_rows([(name, str(value), source) for name, value, source in values])
+
+
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of equally many texts, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        _print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_selection(items: Sequence[pb.SelectedItem], report: pb.SelectionReport, *, noun: str) -> None:

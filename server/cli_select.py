@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shortlist.server.cli_connection import add_connection_options, connect, connection_options_in
 from shortlist.server.cli_input import Script, read_documents, read_script, read_tool_texts
 from shortlist.server.cli_model import add_model_options, count, load_router, model_options_in, slow_notice
 from shortlist.server.cli_output import print_info, print_json, print_notes, print_selection
-from shortlist.server.client import Calls, Client
+from shortlist.server.client import Calls
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["add_parsers"]
@@ -91,10 +92,10 @@ def _add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the response as proto3 JSON")
-    parser.add_argument("--address", metavar="HOST:PORT", help="ask this server instead of loading a model here")
     parser.add_argument(
         "--timeout", type=_timeout, metavar="S", help="seconds to wait for the answer (default: no limit)"
     )
+    add_connection_options(parser)
     add_model_options(parser)
     parser.set_defaults(parser=parser)
 
@@ -169,6 +170,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     """Refuses what no single option can know to be wrong."""
     if args.address and (options := model_options_in(args, args.parser)):
         args.parser.error(f"the server at --address has its own model; leave out {', '.join(options)}")
+    if not args.address and (options := connection_options_in(args)):
+        args.parser.error(f"there is no --address of a server; leave out {', '.join(options)}")
     if "paths" in args and not args.paths and sys.stdin.isatty():
         args.parser.error("give a PATH, or pipe the input into stdin")
 
@@ -176,7 +179,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 @contextmanager
 def _client(args: argparse.Namespace) -> Iterator[_AnyClient]:
     if args.address:
-        with Client(args.address, timeout_seconds=None) as client, slow_notice(f"waiting for {args.address} …"):
+        with connect(args) as client, slow_notice(f"waiting for {args.address} …"):
             yield client
         return
     with slow_notice(f"loading model {args.model} …"):

@@ -11,10 +11,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from shortlist.schemas.errors import InvalidConfiguration
 from shortlist.server.cli_model import load_router
 from shortlist.server.cli_settings import add_settings_parser, effective_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shortlist.router.pipeline import Router
     from shortlist.server.app import Application
     from shortlist.server.settings import Settings
@@ -32,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run the server",
         description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves; its "
         "log goes to stderr. SIGTERM and SIGINT stop it when the answers in flight are sent, a second one at once. "
-        "SIGHUP reads keys, limits and certificates anew.",
+        "SIGHUP reads keys, limits and the log's level anew; certificates are read anew by themselves.",
     )
     parser.set_defaults(run=_run)
 
@@ -42,14 +45,15 @@ def _run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    return asyncio.run(_serve(settings))
+    return asyncio.run(_serve(settings, lambda: effective_settings(args).settings))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     from shortlist.server.app import Application
 
     stopping = _stop_on_signals()
     app = Application(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app, read_settings)
     await app.start()
     _log.info("bound %s, loading model %s", app.address, settings.model)
     if not await _load(app, settings, stopping):
@@ -60,6 +64,8 @@ async def _serve(settings: Settings) -> int:
     if not await app.stop():
         _leave_at_once(1)
     _log.info("stopped")
+    if app.is_engine_busy:
+        _leave_at_once(0)
     return 0
 
 
@@ -92,6 +98,17 @@ def return_free_memory() -> bool:
     except (OSError, TypeError, AttributeError):
         return False
     return bool(trim(0))
+
+
+def _reload(app: Application, read_settings: Callable[[], Settings]) -> None:
+    """Reads the settings and the keys anew; where they are wrong, says so, and all stays as it was."""
+    try:
+        changed = app.reload(read_settings())
+    except InvalidConfiguration as error:
+        _log.error("nothing reloaded, all stays as it was: %s", " ".join(str(error).split()))
+        return
+    logging.getLogger().setLevel(app.settings.log_level.upper())
+    _log.info("reloaded; keys were read anew, and of the settings changed: %s", ", ".join(changed) or "none")
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import json
-import re
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -23,27 +20,43 @@ import grpc
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.schemas import errors
+from shortlist.server.client_channel import Connection, FilePath
+from shortlist.server.client_errors import error_of
+from shortlist.server.client_requests import (
+    ChatMessage,
+    Query,
+    Tools,
+    ToolText,
+    make_query,
+    make_request,
+    make_tool_texts,
+    texts_of,
+)
+from shortlist.server.client_retries import Attempts, RetryPolicy
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
-__all__ = ["DEFAULT_ADDRESS", "AsyncClient", "Calls", "ChatMessage", "Client", "Query", "ToolText", "Tools"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "AsyncClient",
+    "Calls",
+    "ChatMessage",
+    "Client",
+    "Query",
+    "RetryPolicy",
+    "ToolText",
+    "Tools",
+]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 _READY_POLL_SECONDS = 0.1
-
-# A message as chat APIs write it: role, and content as text, as a list of parts, or None.
-ChatMessage = Mapping[str, Any]
-Query = str | Sequence[ChatMessage]
-# One tool or a container of many, as JSON text or as the object it decodes to.
-ToolText = str | Mapping[str, Any]
-Tools = ToolText | Sequence[ToolText]
+DEFAULT_RETRY = RetryPolicy()
 
 ToolsT = TypeVar("ToolsT", covariant=True)
 TablesT = TypeVar("TablesT", covariant=True)
 RerankT = TypeVar("RerankT", covariant=True)
 InfoT = TypeVar("InfoT", covariant=True)
-RequestT = TypeVar("RequestT", bound=ProtoMessage)
 
 
 class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
@@ -51,7 +64,8 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
 
     `top_n` and `max_candidates` of 0 mean all; None and an empty text take the server's default. `timeout_seconds` of
     None takes the client's. The calls raise `InvalidInput`, `LimitExceeded`, `ModelMismatch`, `RequestCancelled` (also
-    when the time is up), `ServerUnavailable`, `ServerBusy`, and `ShortlistError` for a defect of the server.
+    when the time is up), `ServerUnavailable` and its kinds `ServerBusy`, `DeadlineTooShort` and `RateLimited`,
+    `Unauthenticated`, `PermissionDenied`, and `ShortlistError` for a defect of the server.
     """
 
     def select_tools(
@@ -71,17 +85,17 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
     ) -> ToolsT:
         """Ranks tools; `namespaces` is empty or has one entry per tool text, for all tools in it."""
         fields = {
-            "query": _query(query),
-            "tools": _tool_texts(tools, namespaces),
+            "query": make_query(query),
+            "tools": make_tool_texts(tools, namespaces),
             "top_n": top_n,
             "min_score": min_score,
-            "always_include": _texts("always_include", always_include),
+            "always_include": texts_of("always_include", always_include),
             "max_candidates": max_candidates,
             "expected_model": expected_model,
             "expected_version": expected_version,
             "allow_degraded": allow_degraded,
         }
-        result: ToolsT = self._call("SelectTools", _request(pb.SelectToolsRequest, fields), timeout_seconds)
+        result: ToolsT = self._call("SelectTools", make_request(pb.SelectToolsRequest, fields), timeout_seconds)
         return result
 
     def select_tables(
@@ -101,18 +115,18 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
     ) -> TablesT:
         """Ranks the tables of a DDL script; without `dialect` the server detects it."""
         fields = {
-            "query": _query(query),
+            "query": make_query(query),
             "ddl": ddl,
             "dialect": dialect,
             "top_n": top_n,
             "min_score": min_score,
-            "always_include": _texts("always_include", always_include),
+            "always_include": texts_of("always_include", always_include),
             "max_candidates": max_candidates,
             "expected_model": expected_model,
             "expected_version": expected_version,
             "allow_degraded": allow_degraded,
         }
-        result: TablesT = self._call("SelectTables", _request(pb.SelectTablesRequest, fields), timeout_seconds)
+        result: TablesT = self._call("SelectTables", make_request(pb.SelectTablesRequest, fields), timeout_seconds)
         return result
 
     def rerank(
@@ -134,8 +148,8 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
     ) -> RerankT:
         """Ranks plain documents."""
         fields = {
-            "query": _query(query),
-            "documents": _texts("documents", documents),
+            "query": make_query(query),
+            "documents": texts_of("documents", documents),
             "top_n": top_n,
             "min_score": min_score,
             "max_candidates": max_candidates,
@@ -147,7 +161,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
             "expected_version": expected_version,
             "allow_degraded": allow_degraded,
         }
-        result: RerankT = self._call("Rerank", _request(pb.RerankRequest, fields), timeout_seconds)
+        result: RerankT = self._call("Rerank", make_request(pb.RerankRequest, fields), timeout_seconds)
         return result
 
     def get_info(self, *, timeout_seconds: float | None = None) -> InfoT:
@@ -162,8 +176,21 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
 class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]):
     """Calls a server and blocks; safe to share between threads.
 
-    `timeout_seconds` applies to each call, None waits for ever; an answer above `max_message_bytes` is refused. A
-    `channel` of the caller's own (with TLS, say) is used instead of `address` and closed with the client.
+    `timeout_seconds` applies to each call, None waits for ever; an answer above `max_message_bytes` is refused.
+
+    `tls` encrypts: True trusts the authorities that gRPC brings along, a path those in that PEM file. The PEM files
+    `client_certificate` and `client_key` say who calls where a server asks for that, and so does `api_key`, an API key
+    or a bearer token. It is never sent in the open to another machine, unless `allow_insecure_key` is set because
+    something in between encrypts.
+
+    A call that a server which is away, starting, stopping or full did not answer is tried again, as `retry` says; None
+    never tries again. The error that is raised in the end is the last one.
+
+    A `channel` of the caller's own is used instead of one to `address`, and closed with the client; an `api_key` goes
+    over it only if it encrypts.
+
+    Raises:
+        InvalidInput: the arguments do not go together, a file cannot be read, or the key would travel in the open.
     """
 
     def __init__(
@@ -172,11 +199,30 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         *,
         timeout_seconds: float | None = 60.0,
         max_message_bytes: int = _DEFAULT_MESSAGE_BYTES,
+        tls: bool | FilePath = False,
+        client_certificate: FilePath | None = None,
+        client_key: FilePath | None = None,
+        api_key: str | None = None,
+        allow_insecure_key: bool = False,
+        retry: RetryPolicy | None = DEFAULT_RETRY,
         channel: grpc.Channel | None = None,
     ) -> None:
         self._address = address
         self._timeout_seconds = timeout_seconds
-        self._channel = channel or grpc.insecure_channel(address, options=_channel_options(address, max_message_bytes))
+        self._retry = retry
+        self._was_answered = False
+        connection = Connection(
+            address,
+            max_message_bytes=max_message_bytes,
+            tls=tls,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            api_key=api_key,
+            allow_insecure_key=allow_insecure_key,
+        )
+        self._identity = connection.identity(is_foreign_channel=channel is not None)
+        self._is_closed = False
+        self._channel = channel or connection.open()
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
     def wait_until_ready(self, timeout_seconds: float = 30.0) -> pb.GetInfoResponse:
@@ -188,13 +234,15 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                return self.get_info(timeout_seconds=max(0.001, deadline - time.monotonic()))
+                info: pb.GetInfoResponse = self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
+                return info
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             time.sleep(_READY_POLL_SECONDS)
 
     def close(self) -> None:
         """Closes the connection; running calls of other threads fail."""
+        self._is_closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -207,10 +255,24 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
 
     def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        attempts = Attempts(self._retry, timeout, self._was_answered)
+        while True:
+            try:
+                return self._attempt(method, request, attempts.left_seconds)
+            except errors.ServerUnavailable as error:
+                if self._is_closed or (pause := attempts.pause_after(error)) is None:
+                    raise
+            time.sleep(pause)
+
+    def _attempt(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         try:
-            return getattr(self._stub, method)(request, timeout=timeout)
+            response = getattr(self._stub, method)(request, timeout=timeout_seconds, **self._identity)
         except grpc.RpcError as error:
-            raise _error_of(error, self._address) from error
+            raise error_of(error, self._address) from error
+        except ValueError as error:  # the channel is closed
+            raise errors.ShortlistError(f"{self._address}: {error}") from error
+        self._was_answered = True
+        return response
 
 
 class AsyncClient(
@@ -232,12 +294,29 @@ class AsyncClient(
         *,
         timeout_seconds: float | None = 60.0,
         max_message_bytes: int = _DEFAULT_MESSAGE_BYTES,
+        tls: bool | FilePath = False,
+        client_certificate: FilePath | None = None,
+        client_key: FilePath | None = None,
+        api_key: str | None = None,
+        allow_insecure_key: bool = False,
+        retry: RetryPolicy | None = DEFAULT_RETRY,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._address = address
         self._timeout_seconds = timeout_seconds
-        options = _channel_options(address, max_message_bytes)
-        self._channel = channel or grpc.aio.insecure_channel(address, options=options)
+        self._retry = retry
+        self._was_answered = False
+        connection = Connection(
+            address,
+            max_message_bytes=max_message_bytes,
+            tls=tls,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            api_key=api_key,
+            allow_insecure_key=allow_insecure_key,
+        )
+        self._identity = connection.identity(is_foreign_channel=channel is not None)
+        self._channel = channel or connection.open_async()
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
     async def wait_until_ready(self, timeout_seconds: float = 30.0) -> pb.GetInfoResponse:
@@ -249,7 +328,8 @@ class AsyncClient(
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                return await self.get_info(timeout_seconds=max(0.001, deadline - time.monotonic()))
+                info: pb.GetInfoResponse = await self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
+                return info
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             await asyncio.sleep(_READY_POLL_SECONDS)
@@ -268,109 +348,30 @@ class AsyncClient(
 
     async def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        attempts = Attempts(self._retry, timeout, self._was_answered)
+        while True:
+            try:
+                return await self._attempt(method, request, attempts.left_seconds)
+            except errors.ServerUnavailable as error:
+                if (pause := attempts.pause_after(error)) is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         try:
-            return await getattr(self._stub, method)(request, timeout=timeout)
+            response = await getattr(self._stub, method)(request, timeout=timeout_seconds, **self._identity)
         except grpc.aio.AioRpcError as error:
-            raise _error_of(error, self._address) from error
+            raise error_of(error, self._address) from error
+        except grpc.aio.UsageError as error:  # the channel is closed, or is one that must not carry a key
+            raise errors.ShortlistError(f"{self._address}: {error}") from error
+        self._was_answered = True
+        return response
 
 
-def _request(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
-    request = kind()
-    for field, value in fields.items():
-        with _naming(field):
-            request.MergeFrom(kind(**{field: value}))
-    return request
-
-
-def _query(query: Query) -> pb.Query:
-    with _naming("query"):
-        if isinstance(query, str):
-            return pb.Query(text=query)
-        messages = [pb.ChatMessage(role=message["role"], content=_content(message)) for message in query]
-        return pb.Query(conversation=pb.Conversation(messages=messages))
-
-
-def _content(message: ChatMessage) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content if part.get("text"))
-
-
-def _tool_texts(tools: Tools, namespaces: Sequence[str]) -> list[pb.ToolText]:
-    texts = [tools] if isinstance(tools, str | Mapping) else tools
-    owners = _texts("namespaces", namespaces) or [""] * len(texts)
-    if len(owners) != len(texts):
-        raise errors.InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
-    with _naming("tools"):
-        return [pb.ToolText(json=_json(text), namespace=owner) for text, owner in zip(texts, owners, strict=True)]
-
-
-def _json(tool: ToolText) -> str:
-    return tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False)
-
-
-def _texts(field: str, texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, str):
-        raise errors.InvalidInput("is one text; give a list of texts", field=field)
-    return texts
-
-
-@contextmanager
-def _naming(field: str) -> Iterator[None]:
-    """Says which field holds a value that protobuf refuses: a number too large, a lone surrogate."""
-    try:
-        yield
-    except ValueError as error:
-        raise errors.InvalidInput(str(error), field=field) from error
-
-
-def _channel_options(address: str, max_message_bytes: int) -> list[tuple[str, int]]:
-    options = [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
-        ("grpc.initial_reconnect_backoff_ms", 100),
-    ]
-    # A proxy named in the environment cannot reach this machine's own loopback.
-    is_loopback = address.startswith(("127.", "localhost:", "[::1]:"))
-    return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback else options
+def _until(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())
 
 
 def _raise_if_past(deadline: float, error: errors.ShortlistError) -> None:
     if time.monotonic() >= deadline:
         raise errors.ServerUnavailable(f"the server did not become ready in time; last: {error}") from error
-
-
-# gRPC's own wording for a message above a limit: "… larger than max (actual vs. limit)".
-_TOO_LARGE = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
-_KINDS: dict[grpc.StatusCode, type[errors.ShortlistError]] = {
-    grpc.StatusCode.FAILED_PRECONDITION: errors.ModelMismatch,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ServerBusy,
-    grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.RequestCancelled,
-    grpc.StatusCode.CANCELLED: errors.RequestCancelled,
-}
-
-
-def _error_of(error: Any, address: str) -> errors.ShortlistError:
-    code, text = error.code(), error.details() or ""
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        # Not dict(…): the metadata of older grpc.aio only look like a mapping.
-        field = {key: str(value) for key, value in error.trailing_metadata() or ()}.get("shortlist-field", "")
-        return errors.InvalidInput(text.removeprefix(f"{field}: "), field=field)
-    if match := _TOO_LARGE.search(text):
-        return _too_large(actual=int(match[1]), limit=int(match[2]), is_answer="CLIENT" in text)
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return errors.ShortlistError(f"{address} has no such call: no Shortlist server, or an older one")
-    return _KINDS.get(code, errors.ShortlistError)(f"{address}: {text or code.name}")
-
-
-def _too_large(*, actual: int, limit: int, is_answer: bool) -> errors.LimitExceeded:
-    if is_answer:
-        message = f"the answer has {actual} bytes, the client takes {limit}; raise the client's max_message_bytes"
-    else:
-        message = (
-            f"the request has {actual} bytes, the server takes {limit}; "
-            "send less, or start the server with a larger --max-message-mb"
-        )
-    return errors.LimitExceeded(message, limit=limit, actual=actual)

@@ -21,8 +21,8 @@ __all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
 _PREFIX = "SHORTLIST_"
 # Names the file, where no --config does; it is no setting itself.
 CONFIG_VARIABLE = "SHORTLIST_CONFIG"
-# Of other parts of the project: a variable that names a copy of the reference checkpoint.
-_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_JINA_DIR")
+# Of other parts of the project: the client's key, and a variable that names a copy of the reference checkpoint.
+_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_API_KEY", "SHORTLIST_JINA_DIR")
 _MASK = "******"
 
 
@@ -114,4 +114,6 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     field = Settings.model_fields.get(name)
     is_secret = field is not None and "Secret" in str(field.annotation)
     value = "" if is_secret else f" is {first['input']!r}:"
-    return f"{sources.get(name, name)}{value} {text}"
+    place = sources.get(name, name)
+    is_file = place != name and not place.startswith(("--", _PREFIX))
+    return f"{f'{place}: {name}' if is_file else place}{value} {text}"

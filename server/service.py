@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from shortlist.server.call import Call, new_request_id
+from shortlist.server.gate import headers_of
 from shortlist.server.status import status_of
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
@@ -77,8 +78,7 @@ class RouterService(pb_grpc.RouterServiceServicer):
 
 
 def _begin(method: str, context: _Context) -> tuple[Call, dict[str, str]]:
-    pairs = context.invocation_metadata() or ()
-    metadata = {key: value for key, value in pairs if isinstance(value, str)}
+    metadata = headers_of(context.invocation_metadata() or ())
     call = Call(
         method,
         request_id=new_request_id(metadata.get(_REQUEST_ID, "")),

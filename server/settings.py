@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shortlist.schemas.errors import InvalidConfiguration
 
 __all__ = ["LOOPBACK", "RELOADED", "Settings"]
 
@@ -53,7 +55,7 @@ class Settings(BaseSettings):
     max_concurrent: int = Field(32, ge=1, description="requests worked on at once")
     max_waiting: int = Field(128, ge=0, description="requests that may wait for it")
     max_queue_seconds: float = Field(
-        10.0, gt=0, description="refuse a request when what waits before it takes longer than this"
+        1.0, gt=0, description="refuse a request when what waits before it takes longer than this"
     )
     grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="time to finish on a stop")
     rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of each caller; 0 = no limit")
@@ -111,6 +113,23 @@ class Settings(BaseSettings):
                 "give tls_certificate and tls_key, or insecure if something in front encrypts"
             )
         return self
+
+    def differing_from(self, other: Settings) -> list[str]:
+        """Names the settings that have another value there."""
+        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
+
+    def with_reloaded(self, other: Settings) -> Settings:
+        """Takes what a SIGHUP reads anew from `other`, and all else from here.
+
+        Raises:
+            InvalidConfiguration: the two do not go together.
+        """
+        values = {name: getattr(other if name in RELOADED else self, name) for name in type(self).model_fields}
+        try:
+            return Settings(**values)
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+            raise InvalidConfiguration(f"cannot be taken without a restart: {reason}") from None
 
     @property
     def max_message_bytes(self) -> int:

@@ -299,7 +299,7 @@ def test_closing_fails_texts_that_wait_and_takes_no_more(
     submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
 ) -> None:
     waiting = submit(pairs_of("waiting", [20]), embeds=True)
-    scorer.close(is_patient=False)
+    assert scorer.close(timeout_seconds=0) is False
     with pytest.raises(ServerUnavailable):
         waiting.result(60)
     with pytest.raises(ServerUnavailable):

@@ -84,7 +84,7 @@ def test_what_cannot_be_sent_is_named(options: dict[str, Any], field: str) -> No
 
 
 def test_a_server_out_of_reach_is_unavailable(silent_address: str) -> None:
-    with Client(silent_address) as client, pytest.raises(ServerUnavailable, match=silent_address):
+    with Client(silent_address, retry=None) as client, pytest.raises(ServerUnavailable, match=silent_address):
         client.rerank("q", ["d"])
 
 

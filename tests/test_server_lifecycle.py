@@ -44,7 +44,7 @@ def test_health_is_not_serving_until_the_model_is_warm(start_server: StartServer
 
 def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(server: ServerThread) -> None:
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor() as pool:
         in_flight = pool.submit(client.rerank, "word", ["word"])
         server.engine.wait_until_entered()
         stopped = server.begin_stop()
@@ -58,7 +58,7 @@ def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(server: ServerThr
 def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServer) -> None:
     server = start_server(grace_seconds=0.1)
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor() as pool:
         in_flight = pool.submit(client.rerank, "word", ["word"])
         server.engine.wait_until_entered()
         stopped = server.begin_stop()

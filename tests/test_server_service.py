@@ -248,7 +248,7 @@ def test_an_answer_above_the_clients_limit_says_so(server: ServerThread) -> None
 def test_too_many_requests_at_once_are_turned_away(start_server: StartServer) -> None:
     server = start_server(max_concurrent=1, max_waiting=0)
     server.engine.gate.clear()
-    with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
+    with Client(server.app.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor() as pool:
         admitted = pool.submit(client.rerank, "first", ["first"])
         server.engine.wait_until_entered()
         with pytest.raises(ServerBusy, match="try again"):
@@ -274,7 +274,7 @@ def test_waiting_for_a_thread_counts_as_time_in_the_queue(start_server: StartSer
 
 def test_a_server_without_its_model_is_unavailable(start_server: StartServer) -> None:
     server = start_server(is_loaded=False)
-    with Client(server.app.address) as client, pytest.raises(ServerUnavailable, match="loading"):
+    with Client(server.app.address, retry=None) as client, pytest.raises(ServerUnavailable, match="loading"):
         client.rerank("x", ["x"])
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf import json_format
+from google.rpc import status_pb2
 
 from shortlist.schemas import errors
 from shortlist.server.status import KINDS, status_of
@@ -42,6 +44,86 @@ def test_a_request_cancelled_past_its_deadline_is_told_so() -> None:
 
 def test_the_field_travels_as_metadata() -> None:
     assert status_of(errors.InvalidInput("is odd", field="tools[ä]")).metadata[0] == ("shortlist-field", "tools[?]")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(
+            errors.LimitExceeded("is 3", limit=1, actual=3, field="top_n"),
+            {
+                "ErrorInfo": {
+                    "reason": "LIMIT_EXCEEDED",
+                    "domain": "shortlist",
+                    "metadata": {"limit": "1", "actual": "3"},
+                },
+                "BadRequest": {
+                    "fieldViolations": [{"field": "top_n", "description": "is 3", "reason": "LIMIT_EXCEEDED"}]
+                },
+            },
+            id="a field",
+        ),
+        pytest.param(
+            errors.ServerBusy("full", retry_seconds=1.25),
+            {"ErrorInfo": {"reason": "OVERLOADED", "domain": "shortlist"}, "RetryInfo": {"retryDelay": "1.250s"}},
+            id="overload",
+        ),
+        pytest.param(
+            errors.ModelMismatch("other", wanted="jina"),
+            {
+                "ErrorInfo": {"reason": "MODEL_MISMATCH", "domain": "shortlist"},
+                "ResourceInfo": {
+                    "resourceType": "shortlist.v1/Model",
+                    "resourceName": "jina",
+                    "description": "other",
+                },
+            },
+            id="another model",
+        ),
+    ],
+)
+def test_programs_are_told_in_details(error: Exception, expected: dict[str, object]) -> None:
+    status = status_of(error, request_id="r-1")
+    sent = status_pb2.Status.FromString(bytes(dict(status.metadata)["grpc-status-details-bin"]))  # type: ignore[arg-type]
+    details = {detail["@type"].rsplit(".", 1)[1]: detail for detail in map(json_format.MessageToDict, sent.details)}
+    for detail in details.values():
+        del detail["@type"]
+    assert details == expected | {"RequestInfo": {"requestId": "r-1"}}
+    assert (sent.code, sent.message) == (status.code.value[0], str(error))
+
+
+def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    body = status_of(errors.RateLimited("slow down", retry_seconds=2)).as_json()
+    assert body["message"] == body["error"]["message"] == "slow down"
+    assert (body["error"]["code"], body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+    assert [detail["@type"].rsplit(".", 1)[1] for detail in body["error"]["details"]] == ["ErrorInfo", "RetryInfo"]
+
+
+def test_reasons_are_stable_and_each_has_its_http_status() -> None:
+    # Programs rely on these: change none, only add.
+    assert {kind.reason: kind.http for kind in KINDS.values()} == {
+        "INVALID_FIELD": 400,
+        "LIMIT_EXCEEDED": 413,
+        "UNKNOWN_DIALECT": 400,
+        "INVALID_TOOL": 400,
+        "MODEL_UNUSABLE": 409,
+        "MODEL_MISMATCH": 409,
+        "CANCELLED": 499,
+        "NOT_SERVING": 503,
+        "OVERLOADED": 429,
+        "DEADLINE_TOO_SHORT": 429,
+        "RATE_LIMITED": 429,
+        "UNAUTHENTICATED": 401,
+        "PERMISSION_DENIED": 403,
+        "INVALID_CONFIGURATION": 500,
+    }
+
+
+def test_the_worst_text_fits_the_headers_that_clients_take() -> None:
+    status = status_of(errors.InvalidInput("\U0001f600" * 10_000, field="tools[3].namespace"), request_id="r" * 128)
+    text = sum(1 if char.isascii() else 3 * len(char.encode()) for char in status.text)
+    details = len(bytes(dict(status.metadata)["grpc-status-details-bin"])) * 4 / 3  # type: ignore[arg-type]
+    assert text + details < 7500
 
 
 def test_a_long_text_is_cut_to_what_a_header_holds() -> None:

@@ -1,0 +1,116 @@
+"""Opens the client's connection: in the open or encrypted, with a certificate of one's own, and says who calls."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import KW_ONLY, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from shortlist.schemas import errors
+
+__all__ = ["Connection", "FilePath", "is_loopback"]
+
+FilePath = str | PathLike[str]
+# What an authorization header takes as a bearer token (RFC 6750, 2.1).
+_API_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a server is reached, and as whom; the arguments are those of `Client`.
+
+    Raises:
+        InvalidInput: they do not go together, or the key would travel in the open.
+    """
+
+    address: str
+    _: KW_ONLY
+    max_message_bytes: int
+    tls: bool | FilePath = False
+    client_certificate: FilePath | None = None
+    client_key: FilePath | None = None
+    api_key: str | None = field(default=None, repr=False)
+    allow_insecure_key: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise errors.InvalidInput("goes with client_key, or both are left out", field="client_certificate")
+        if self.client_certificate is not None and not self.tls:
+            raise errors.InvalidInput("needs tls", field="client_certificate")
+        if self.api_key is not None and not _API_KEY.match(self.api_key):
+            raise errors.InvalidInput("is empty, or has characters that no key has", field="api_key")
+
+    def open(self) -> grpc.Channel:
+        """Opens a channel for ordinary code."""
+        self._refuse_open_key()
+        if self.tls:
+            return grpc.secure_channel(self.address, self._credentials(), options=self._options())
+        return grpc.insecure_channel(self.address, options=self._options())
+
+    def open_async(self) -> grpc.aio.Channel:
+        """Opens a channel for asyncio."""
+        self._refuse_open_key()
+        if self.tls:
+            return grpc.aio.secure_channel(self.address, self._credentials(), options=self._options())
+        return grpc.aio.insecure_channel(self.address, options=self._options())
+
+    def identity(self, *, is_foreign_channel: bool = False) -> dict[str, Any]:
+        """The arguments of each gRPC call that say who calls; a foreign channel is one that was not opened here."""
+        if self.api_key is None:
+            return {}
+        if is_foreign_channel:
+            # Only gRPC itself knows whether that channel encrypts, and sends these over no other.
+            return {"credentials": grpc.access_token_call_credentials(self.api_key)}
+        return {"metadata": (("authorization", f"Bearer {self.api_key}"),)}
+
+    def _refuse_open_key(self) -> None:
+        if self.api_key and not self.tls and not self.allow_insecure_key and not is_loopback(self.address):
+            raise errors.InvalidInput(
+                f"would travel to {self.address} in the open; use TLS, or allow it where something between encrypts",
+                field="api_key",
+            )
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        roots = None if isinstance(self.tls, bool) else _read(self.tls, "tls")
+        if self.client_certificate is None or self.client_key is None:
+            return grpc.ssl_channel_credentials(roots)
+        return grpc.ssl_channel_credentials(
+            roots, _read(self.client_key, "client_key"), _read(self.client_certificate, "client_certificate")
+        )
+
+    def _options(self) -> list[tuple[str, int]]:
+        options = [
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            # Notices a server that is gone without a word while a call waits; servers allow a ping every ten seconds.
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ]
+        # A proxy named in the environment cannot reach this machine's own loopback.
+        return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback(self.address) else options
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nothing beyond this machine is on the way to an address as gRPC takes it; False where that is unclear."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = address.rpartition(":")[0] if re.search(r":\d+\Z", address) else address
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(path: FilePath, name: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise errors.InvalidInput(f"{path} cannot be read: {error.strerror}", field=name) from error

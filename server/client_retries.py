@@ -1,0 +1,71 @@
+"""Says when the client tries a call again: every call only reads, so that a second one does no harm."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavailable, ShortlistError
+
+__all__ = ["Attempts", "RetryPolicy"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a client bears with a server that is away, starting, stopping or full.
+
+    A call is tried again until `patience_seconds` or its own time are over. The pause is what the server asks for, or
+    doubles from `first_seconds` to `longest_seconds`; up to half of it is added at random, so that clients who were
+    turned away together do not come back together. What is wrong with a request stays wrong and is never tried again.
+    An address that has never answered is given `first_contact_seconds`: more often than not, it is the wrong one.
+    """
+
+    patience_seconds: float = 30.0
+    first_contact_seconds: float = 5.0
+    first_seconds: float = 0.1
+    longest_seconds: float = 2.0
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The attempts at one call; `was_answered` says that the server has answered the client before."""
+
+    policy: RetryPolicy | None
+    timeout_seconds: float | None
+    was_answered: bool = True
+    now: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+    num_failed: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.began = self.now()
+
+    @property
+    def left_seconds(self) -> float | None:
+        """What is left of the call's time, at least a millisecond."""
+        if self.timeout_seconds is None:
+            return None
+        return max(0.001, self.timeout_seconds - (self.now() - self.began))
+
+    def pause_after(self, error: ShortlistError) -> float | None:
+        """Returns the seconds to wait before the next attempt; None if there is to be none."""
+        if self.policy is None or not isinstance(error, ServerUnavailable) or isinstance(error, DeadlineTooShort):
+            return None
+        # gRPC says the same of a server that is not there and of one whose certificate is not trusted.
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return None
+        doubled = self.policy.first_seconds * 2.0**self.num_failed
+        self.num_failed += 1
+        # A server that is full and does not say for how long is another program's.
+        if isinstance(error, ServerBusy) and error.retry_seconds is None:
+            return None
+        # A server that is full may ask for less than it takes until it has room for all it has turned away.
+        pause = max(min(doubled, self.policy.longest_seconds), error.retry_seconds or 0.0)
+        pause *= random.uniform(1.0, 1.5)
+        is_told = self.was_answered or error.retry_seconds is not None
+        patience = self.policy.patience_seconds if is_told else self.policy.first_contact_seconds
+        if self.timeout_seconds is not None:
+            patience = min(patience, self.timeout_seconds)
+        return pause if self.now() - self.began + pause < patience else None

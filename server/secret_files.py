@@ -1,0 +1,47 @@
+"""Reads files that hold secrets, and says when the whole machine may read them too."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from pathlib import Path
+
+from shortlist.schemas.errors import InvalidConfiguration
+
+__all__ = ["Stamp", "read_bytes", "stamp_of", "warn_if_exposed"]
+
+_log = logging.getLogger(__name__)
+
+# What tells one state of a file from another without reading it; None where there is no file.
+Stamp = tuple[int, int, int] | None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a file whole.
+
+    Raises:
+        InvalidConfiguration: it cannot be read; the text names it.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidConfiguration(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Tells the state of a file: its inode, its size and when it was changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def warn_if_exposed(path: Path) -> None:
+    """Logs a warning where users beside owner and group may read or change a file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        _log.warning("%s is open to every user of this machine; close it with: chmod o= %s", path, path)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shortlist.schemas.errors import InvalidConfiguration
+from shortlist.server.configuration import CONFIG_VARIABLE, describe, load_settings
+from shortlist.server.settings import Settings
+
+
+def test_flags_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "shortlist.toml"
+    file.write_text('port = 1\nmax_waiting = 2\nrate = 3.5\nclosed = ["info"]\n')
+    environment = {"SHORTLIST_MAX_WAITING": "20", "SHORTLIST_PORT": "10"}
+    effective = load_settings({"port": "100"}, file=file, environment=environment)
+    settings = effective.settings
+    assert (settings.port, settings.max_waiting, settings.rate, settings.closed) == (100, 20, 3.5, ("info",))
+    assert effective.sources == {
+        "port": "--port",
+        "max_waiting": "SHORTLIST_MAX_WAITING",
+        "rate": str(file),
+        "closed": str(file),
+    }
+
+
+def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "shortlist.toml"
+    file.write_text("port = 7\n")
+    assert load_settings({}, environment={CONFIG_VARIABLE: str(file)}).settings.port == 7
+
+
+def test_an_empty_variable_sets_nothing() -> None:
+    assert load_settings({}, environment={"SHORTLIST_PORT": ""}).settings.port == 50051
+
+
+def test_other_programs_variables_are_not_looked_at() -> None:
+    assert load_settings({}, environment={"PORT": "x", "HOME": "/"}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("prot = 1", "there is no setting 'prot'; did you mean port?", id="a slip"),
+        pytest.param("colour = 1", "there is no setting 'colour'", id="nothing near"),
+        pytest.param("port = ", "is no TOML", id="no TOML"),
+        pytest.param("port = 70000", "is 70000: input should be less than", id="out of range"),
+        pytest.param('closed = ["doors"]', "is 'doors': input should be", id="no such thing to close"),
+        pytest.param("rate = nan", "is nan: input should be", id="no number"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "shortlist.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidConfiguration) as caught:
+        load_settings({}, file=file, environment={})
+    assert str(caught.value).startswith(str(file))
+    assert told in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match="cannot be read: No such file"):
+        load_settings({}, file=tmp_path / "none.toml", environment={})
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        pytest.param({"SHORTLIST_HSOT": "x"}, "SHORTLIST_HSOT; did you mean SHORTLIST_HOST?", id="a slip"),
+        pytest.param({"SHORTLIST_THREADS": "many"}, "SHORTLIST_THREADS is 'many'", id="no number"),
+    ],
+)
+def test_a_wrong_variable_is_named(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=told.replace("?", r"\?")):
+        load_settings({}, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"host": "0.0.0.0"}, "nothing would be encrypted"),
+        ({"tls_key": "k"}, "together or not at all"),
+        ({"tls_client_ca": "c"}, "needs tls_certificate"),
+        ({"jwks_file": "f"}, "need jwt_issuer and jwt_audience"),
+        ({"jwks_url": "http://x", "jwt_issuer": "i", "jwt_audience": "a"}, "must begin with https"),
+        ({"jwks_url": "https://x", "jwks_file": "f", "jwt_issuer": "i", "jwt_audience": "a"}, "exclude each other"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(flags: dict[str, str], told: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=told):
+        load_settings(flags, environment={})
+
+
+@pytest.mark.parametrize("flags", [{"insecure": "true"}, {"tls_certificate": "c", "tls_key": "k"}])
+def test_beyond_this_machine_it_listens_with_tls_or_when_told_to(flags: dict[str, str]) -> None:
+    assert load_settings({"host": "0.0.0.0", **flags}, environment={}).settings.host == "0.0.0.0"
+
+
+def test_secrets_are_masked_where_settings_are_shown() -> None:
+    effective = load_settings({}, environment={"SHORTLIST_OTLP_HEADERS": "authorization=hush"})
+    shown = {name: (value, source) for name, value, source in describe(effective)}
+    assert shown["otlp_headers"] == ("******", "SHORTLIST_OTLP_HEADERS")
+    assert shown["port"] == (50051, "default")
+    assert "hush" not in str(shown) + repr(effective)
+
+
+def test_a_secret_out_of_range_is_not_told() -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        load_settings({"otlp_headers": ["hush"]}, environment={})
+    assert "hush" not in str(caught.value)

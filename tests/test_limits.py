@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shortlist.schemas.errors import LimitExceeded
+from shortlist.server.limits import MAX_DOCUMENTS, MAX_MESSAGES, MAX_NAMES, MAX_TOOL_TEXTS, check, expected_tokens
+from shortlist.v1 import router_pb2 as pb
+
+LONG = "x" * 1001
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.RerankRequest(query=pb.Query(text="x" * 1_000_001)), "query.text"),
+        (pb.RerankRequest(documents=["x"] * (MAX_DOCUMENTS + 1)), "documents"),
+        (pb.RerankRequest(expected_model=LONG), "expected_model"),
+        (pb.SelectToolsRequest(expected_version=LONG), "expected_version"),
+        (pb.SelectToolsRequest(tools=[pb.ToolText()] * (MAX_TOOL_TEXTS + 1)), "tools"),
+        (pb.SelectToolsRequest(tools=[pb.ToolText(), pb.ToolText(namespace=LONG)]), "tools[1].namespace"),
+        (pb.SelectToolsRequest(always_include=["x"] * (MAX_NAMES + 1)), "always_include"),
+        (pb.SelectTablesRequest(always_include=["x", LONG]), "always_include[1]"),
+        (pb.SelectTablesRequest(dialect=LONG), "dialect"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_larger_than_is_taken_is_named(request_: Any, field: str) -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        check(request_)
+    assert (caught.value.field, caught.value.actual > caught.value.limit) == (field, True)
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([pb.ChatMessage(role="user")] * (MAX_MESSAGES + 1), "query.conversation.messages"),
+        ([pb.ChatMessage(role="user", content="x" * 600_000)] * 2, "query.conversation.messages"),
+        ([pb.ChatMessage(role=LONG)], "query.conversation.messages[0].role"),
+    ],
+    ids=["many", "long together", "a role"],
+)
+def test_a_conversation_has_limits_too(messages: list[pb.ChatMessage], field: str) -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        check(pb.RerankRequest(query=pb.Query(conversation=pb.Conversation(messages=messages))))
+    assert caught.value.field == field
+
+
+def test_the_largest_that_is_taken_is_taken() -> None:
+    check(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
+    check(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param(pb.RerankRequest(documents=["x" * 400] * 4, max_candidates=0), 400, id="all documents"),
+        pytest.param(pb.RerankRequest(documents=["x" * 400] * 4, max_candidates=1), 100, id="one of four"),
+        pytest.param(pb.RerankRequest(), 0, id="nothing"),
+        pytest.param(pb.SelectToolsRequest(tools=[pb.ToolText(json="x" * 400)]), 100, id="one tool"),
+        pytest.param(pb.SelectToolsRequest(tools=[pb.ToolText(json="x" * 10**6)]), 8000, id="fifty of many tools"),
+        pytest.param(pb.SelectTablesRequest(ddl="x" * 10**6, max_candidates=0), 250_000, id="all tables"),
+    ],
+)
+def test_tokens_are_guessed_by_length_and_candidates(request_: Any, expected: int) -> None:
+    assert expected_tokens(request_) == expected
