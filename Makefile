@@ -13,7 +13,10 @@ BENCHED ?= build/bench/found
 TOOLS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test serve check format proto ns bench bench-gpu bench-quick peers eval train clean
+.PHONY: help setup demo test serve check format proto proto-release json-schemas ns bench bench-gpu bench-quick peers
+.PHONY: eval train fuzz sbom audit licences clean
+# How long `make fuzz` looks at each target.
+MINUTES ?= 10
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +59,39 @@ ns: ## link the packages as build/ns/shortlist/*, where type checkers and editor
 proto: ## regenerate the stubs from proto/
 	@test -x build/protoc/bin/python || { $(PYTHON) -m venv build/protoc && build/protoc/bin/pip install --quiet 'grpcio-tools==1.65.5' 'setuptools<80'; }
 	@build/protoc/bin/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto proto/shortlist/v1/router.proto
+
+proto-release: setup ## take the contract as it stands for the released one, which later ones must not break
+	@$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb
+
+json-schemas: setup ns ## write schemas/json/ anew from the proto, the settings and the classes
+	@PYTHONPATH=build/ns $(BIN)/python proto/json_schemas.py
+
+# The fuzzer stands apart, under build/: it is no part of what is developed or shipped.
+fuzz: setup ns ## look for bytes that break a parser, MINUTES= each (TARGETS=); what is found stands in build/fuzz
+	@test -d build/fuzz/tool/atheris || $(BIN)/python -m pip install --quiet --target build/fuzz/tool 'atheris>=3,<4'
+	@for target in $(or $(TARGETS),tools tables messages bodies chunks statuses); do \
+		echo "fuzzing $$target for $(MINUTES) minutes"; \
+		PYTHONPATH=build/ns:build/fuzz/tool $(BIN)/python tests/fuzz/run.py $$target --seconds $$(($(MINUTES) * 60)) \
+			2> build/fuzz/$$target.log && grep ::number_of build/fuzz/$$target.log || { tail -n 40 build/fuzz/$$target.log; exit 1; }; \
+	done
+
+# Tools that look at what is shipped; they are no part of it, and so stand in an environment of their own.
+build/supply/.ready:
+	@$(PYTHON) -m venv --clear build/supply
+	@build/supply/bin/python -m pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
+	@touch $@
+
+sbom: setup build/supply/.ready ## write build/sbom.json, what the server is made of, as CycloneDX
+	@build/supply/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file build/sbom.json $(BIN)/python
+	@$(BIN)/python deploy/dependencies.py sbom build/sbom.json
+
+audit: setup ## look up known vulnerabilities of what is shipped; says so where the data is out of reach
+	@$(MAKE) --no-print-directory build/supply/.ready || echo "the tools of the audit cannot be installed"
+	@$(BIN)/python deploy/dependencies.py requirements > build/shipped.txt
+	@$(BIN)/python deploy/audit.py build/supply/bin/pip-audit build/shipped.txt
+
+licences: setup ## write docs/licences.md, the licences of all that is used
+	@$(BIN)/python deploy/dependencies.py licences
 
 bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=, PLOTS=)
 	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED)

@@ -47,11 +47,11 @@ _ALIASES = {
 
 # Cues by dialect with their weights; a cue counts at most three times.
 _CUES: tuple[tuple[str, int, str], ...] = (
-    ("tsql", 6, r"^[ \t]*GO[ \t\r]*;?[ \t\r]*$"),
+    ("tsql", 6, r"^[ \t]*+GO[ \t\r]*+;?+[ \t\r]*+$"),
     ("tsql", 6, r"\[dbo\]|\bdbo\.|\]\s*\.\s*\[|\]\s+\["),
     ("tsql", 4, r"\bIDENTITY\s*\(\s*\d+\s*,|\b(?:NON)?CLUSTERED\b|\bsp_addextendedproperty\b|\bON\s+\[PRIMARY\]"),
     ("tsql", 3, r"\b(?:NVARCHAR|UNIQUEIDENTIFIER|DATETIME2|DATETIMEOFFSET|SMALLDATETIME|NTEXT|SYSNAME)\b"),
-    ("tsql", 2, r"[,(]\s*\[\w[^\]\n]*\]\s+\w"),
+    ("tsql", 2, r"[,(]\s*\[\w[^\[\]\n]*+\]\s+\w"),
     ("postgres", 5, r"\bFROM\s+stdin\b|\bALTER\s+TABLE\s+ONLY\b|\bOWNER\s+TO\b"),
     ("postgres", 5, r"\bnextval\s*\(|\bPARTITION\s+OF\b|^\\\w"),
     ("postgres", 3, r"::\s*\w|\b(?:BIG|SMALL)?SERIAL\b|\bJSONB\b"),
@@ -82,7 +82,7 @@ _CUES: tuple[tuple[str, int, str], ...] = (
     ("duckdb", 5, r"\bread_(?:csv|parquet)|\bATTACH\b"),
     ("duckdb", 3, r"\bMAP\s*\(\s*\w+\s*,|\bCREATE\s+TYPE\s+\w+\s+AS\s+ENUM\b.{0,200}\bUNION\s*\("),
     ("redshift", 7, r"\bDISTKEY\b|\bSORTKEY\b|\bDISTSTYLE\b|\bENCODE\s+(?:zstd|lzo|az64|raw|delta|bytedict)\b"),
-    ("clickhouse", 7, r"\bENGINE\s*=?\s*\w*(?:MergeTree|Distributed|Log|Kafka|Buffer)\b"),
+    ("clickhouse", 7, r"\bENGINE\s*+=?+\s*+\w*(?:MergeTree|Distributed|Log|Kafka|Buffer)\b"),
     ("clickhouse", 7, r"\bLowCardinality\s*\(|\bNullable\s*\("),
     ("clickhouse", 4, r"\bU?Int(?:8|16|32|64|128|256)\b|\bDateTime64\b|\bEnum(?:8|16)\b|\bCODEC\s*\("),
     ("databricks", 6, r"\bUSING\s+DELTA\b|\bLIQUID\b"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlglot.dialects.dialect import Dialect
 
-__all__ = ["Lexer", "Token", "lexer_for", "line_starts", "locate", "unquote", "words"]
+__all__ = ["Lexer", "Nesting", "Token", "lexer_for", "line_starts", "locate", "unquote", "words"]
 
 _NESTED_EDGE = re.compile(r"/\*|\*/")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": ""}
@@ -19,7 +19,12 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": ""}
 _RUN_COMMENT = r"/\*M?!\d*|\*/"
 _DOLLAR_QUOTE = r"(?<![\w$])\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
 _ESCAPE_STRING = r"(?<!\w)[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z)"
-_ORACLE_STRING = r"(?<!\w)[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|(?P<mark>[^\s\w'\[{(<]).*?(?P=mark))'"
+_ORACLE_STRING = (
+    r"(?<!\w)[nN]?[qQ]'(?:\[.*?(?:\]'|\Z)|\{.*?(?:\}'|\Z)|\(.*?(?:\)'|\Z)|<.*?(?:>'|\Z)"
+    r"|(?P<mark>[^\s\w'\[{(<]).*?(?:(?P=mark)'|\Z))"
+)
+# How often a text may be read to its end in search of the ends of nested comments that are never closed.
+_MAX_VAIN_READINGS = 16
 _MYSQL_FAMILY = frozenset({"mysql", "doris", "starrocks"})
 
 
@@ -60,22 +65,39 @@ class Lexer:
 
     def tokens(self, text: str) -> Iterator[Token]:
         """Yields every token of the text in order, comments included, white space not."""
-        position = 0
+        position, nesting = 0, Nesting(text)
         while match := self.pattern.search(text, position):
             kind, start = str(match.lastgroup), match.start()
-            position = self.comment_end(text, match) if kind == "comment" else match.end()
+            position = self.comment_end(match, nesting) if kind == "comment" else match.end()
             yield Token(kind, text[start:position], start, position)
 
-    def comment_end(self, text: str, match: re.Match[str]) -> int:
+    def comment_end(self, match: re.Match[str], nesting: Nesting) -> int:
         """Returns where the comment ends, minding comments within it where the dialect nests them."""
+        text = match.string
         if not self.has_nested_comments or not text.startswith("/*", match.start()) or "/*" not in match[0][2:]:
             return match.end()
+        end = nesting.end_from(match.start())
+        return match.end() if end < 0 else end  # never closed: the first end is a better guess than that of the script
+
+
+class Nesting:
+    """Finds the ends of nested comments in one text, and gives up where too much was read in vain."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._num_chars_left = _MAX_VAIN_READINGS * len(text)
+
+    def end_from(self, start: int) -> int:
+        """Returns the end of the comment that starts there; -1 where it is never closed, or no longer looked for."""
+        if self._num_chars_left <= 0:
+            return -1
         depth = 0
-        for edge in _NESTED_EDGE.finditer(text, match.start()):
+        for edge in _NESTED_EDGE.finditer(self._text, start):
             depth += 1 if edge[0] == "/*" else -1
             if depth == 0:
                 return edge.end()
-        return match.end()  # never closed: the first end is a better guess than the end of the script
+        self._num_chars_left -= len(self._text) - start
+        return -1
 
 
 @cache
@@ -103,7 +125,8 @@ def lexer_for(dialect: str) -> Lexer:
 
 
 _LANDMARKS = [
-    r"(?P<batch>^[ \t]*GO(?:[ \t]+\d+)?[ \t]*;?[ \t]*(?:--[^\n]*)?[\r]*$)",
+    # Possessive throughout: a long run of blanks must be passed over once, not once for every way to divide it.
+    r"(?P<batch>^[ \t]*+GO(?:[ \t]++\d++)?+[ \t]*+;?+[ \t]*+(?:--[^\n]*+)?+\r*+$)",
     r"(?P<slash>^[ \t]*/[ \t\r]*$)",
     r"(?P<client>^(?:\\|\.[a-z])[^\n]*$)",
     r"(?P<delimiter>^[ \t]*DELIMITER[ \t]+(?P<delimiter_mark>[^\s]+)[^\n]*$)",

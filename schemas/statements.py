@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from .lexing import lexer_for
+from .lexing import Nesting, lexer_for
 
 __all__ = ["Statement", "split_statements"]
 
@@ -66,6 +66,8 @@ class _Splitter:
         self._num_statements = 0
         self._unit_lines: list[int] | None = None if dialect in _UNIT_LINE_DIALECTS else []
         self._routine_budget = _MAX_ROUTINE_SCAN
+        self._nesting = Nesting(script)
+        self._may_have_copy_end = True
         self._steps: dict[str, Callable[[re.Match[str], int, int], None]] = {
             "comment": self._comment,
             "open": self._open,
@@ -81,7 +83,7 @@ class _Splitter:
     def run(self) -> Iterator[Statement]:
         while match := self._lexer.landmarks.search(self._script, self._position):
             kind, begin = str(match.lastgroup), match.start()
-            self._position = self._lexer.comment_end(self._script, match) if kind == "comment" else match.end()
+            self._position = self._lexer.comment_end(match, self._nesting) if kind == "comment" else match.end()
             self._note_start(begin)
             if kind in self._steps:
                 self._steps[kind](match, begin, self._position)
@@ -126,8 +128,10 @@ class _Splitter:
             end = self._routine_end(end)
         is_copy = self._start >= 0 and _COPY.match(self._script, self._start, end)
         self._finish(end)
-        if is_copy and (data_end := _COPY_END.search(self._script, end)):
-            self._cursor = data_end.end()
+        if is_copy and self._may_have_copy_end:
+            data_end = _COPY_END.search(self._script, end)
+            self._may_have_copy_end = data_end is not None  # or every COPY would seek it to the end of the script
+            self._cursor = data_end.end() if data_end else self._cursor
         self._position = max(self._position, self._cursor)
 
     def _break(self, match: re.Match[str], begin: int, end: int) -> None:

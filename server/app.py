@@ -34,6 +34,8 @@ __all__ = ["Application"]
 
 _log = logging.getLogger(__name__)
 
+# The release of gRPC from which on a compressed message is held to the limit while it is unpacked.
+_BOUNDS_UNPACKING = (1, 84)
 # What stays open after the answers are sent (health watches) ends after this.
 _LINGER_SECONDS = 0.5
 
@@ -259,8 +261,8 @@ def _make_tracing(settings: Settings) -> Tracing | None:
     return make_tracing(settings)
 
 
-def _channel_options(settings: Settings) -> list[tuple[str, int]]:
-    return [
+def _channel_options(settings: Settings, grpc_version: str = grpc.__version__) -> list[tuple[str, int]]:
+    options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
@@ -271,6 +273,9 @@ def _channel_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
+    # Older releases unpack a compressed message whole before they look at its size: a megabyte would become a gigabyte.
+    is_bounded = tuple(map(int, grpc_version.split(".")[:2])) >= _BOUNDS_UNPACKING
+    return options if is_bounded else [*options, ("grpc.compression_enabled_algorithms_bitset", 1)]  # 1: none
 
 
 def _probe(host: str, port: int) -> None:

@@ -13,7 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
-from shortlist.server import cli_doctor, cli_eval, cli_export, cli_keys, cli_select, cli_serve, cli_settings
+from shortlist.server import (
+    cli_doctor,
+    cli_eval,
+    cli_export,
+    cli_health,
+    cli_keys,
+    cli_select,
+    cli_serve,
+    cli_settings,
+)
 
 __all__ = ["build_parser", "main"]
 
@@ -52,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     cli_serve.add_parser(subparsers)
     cli_settings.add_config_parser(subparsers)
+    cli_health.add_parser(subparsers)
     cli_keys.add_parser(subparsers)
     cli_doctor.add_parser(subparsers)
     cli_select.add_parsers(subparsers)

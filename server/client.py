@@ -23,6 +23,7 @@ from shortlist.schemas import errors
 from shortlist.server.client_channel import Connection, FilePath
 from shortlist.server.client_errors import error_of
 from shortlist.server.client_requests import (
+    DEFAULT_ADDRESS,
     ChatMessage,
     Query,
     Tools,
@@ -48,7 +49,6 @@ __all__ = [
     "Tools",
 ]
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 _DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 _READY_POLL_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()

@@ -69,6 +69,7 @@ _BY_REASON: dict[str, Callable[[_Told], errors.ShortlistError]] = {
     "UNKNOWN_DIALECT": _invalid(errors.InvalidInput),
     "INVALID_TOOL": _invalid(errors.InvalidTool),
     "LIMIT_EXCEEDED": _limit,
+    "UNSUPPORTED_CONTENT": _invalid(errors.UnsupportedContent),
     "MODEL_UNUSABLE": _plain(errors.ModelError),
     "MODEL_MISMATCH": lambda told: errors.ModelMismatch(told.placed, wanted=told.resource),
     "CANCELLED": _plain(errors.RequestCancelled),

@@ -12,7 +12,19 @@ from google.protobuf.message import Message as ProtoMessage
 from shortlist.schemas import errors
 from shortlist.v1 import router_pb2 as pb
 
-__all__ = ["ChatMessage", "Query", "ToolText", "Tools", "make_query", "make_request", "make_tool_texts", "texts_of"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "ChatMessage",
+    "Query",
+    "ToolText",
+    "Tools",
+    "make_query",
+    "make_request",
+    "make_tool_texts",
+    "texts_of",
+]
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 # A message as chat APIs write it: role, and content as text, as a list of parts, or None.
 ChatMessage = Mapping[str, Any]

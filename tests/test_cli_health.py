@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from server_fixtures import ServerThread
+
+from shortlist.server.cli import main
+
+StartServer = Callable[..., ServerThread]
+
+
+@pytest.fixture
+def silent_address() -> Iterator[str]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Writes a certificate of its own authority for one name, and its key."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    plain = (encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(made.public_bytes(encoding))
+    key_file.write_bytes(key.private_bytes(*plain))
+    return certificate_file, key_file
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A health service behind TLS whose certificate names `shortlist.test`; its address, and whom to trust."""
+    certificate, key = make_certificate(tmp_path, "shortlist.test")
+    servicer = health.HealthServicer()
+    servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    server = grpc.server(ThreadPoolExecutor(2))
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    yield f"127.0.0.1:{port}", certificate
+    server.stop(None).wait()
+
+
+def test_a_server_that_serves_is_healthy(server: ServerThread, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["health", "--address", server.app.address]) == 0
+    assert capsys.readouterr().out == f"{server.app.address}: SERVING\n"
+
+
+def test_a_server_without_its_model_is_not(start_server: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+    address = start_server(is_loaded=False).app.address
+    assert main(["health", "--address", address]) == 1
+    assert capsys.readouterr().err == f"shortlist: {address}: NOT_SERVING\n"
+
+
+def test_no_server_is_told_in_one_line(free_address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["health", "--address", free_address]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"shortlist: {free_address}: ")
+    assert err.count("\n") == 1
+
+
+def test_a_server_that_hangs_is_given_up(silent_address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["health", "--address", silent_address, "--timeout", "0.3"]) == 1
+    assert silent_address in capsys.readouterr().err
+
+
+def test_a_server_behind_tls_is_asked_by_the_name_of_its_certificate(tls_server: tuple[str, Path]) -> None:
+    address, authority = tls_server
+    assert main(["health", "--address", address, "--tls-ca", str(authority), "--tls-name", "shortlist.test"]) == 0
+
+
+def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Path]) -> None:
+    address, authority = tls_server
+    assert main(["health", "--address", address, "--tls-ca", str(authority)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tls-ca", "/no/such/file"], "/no/such/file: cannot be read"),
+        (["--tls-name", "a"], "need --tls-ca too"),
+        (["--tls-ca", __file__, "--tls-key", __file__], "given together or not at all"),
+    ],
+    ids=["no file", "a name alone", "a key alone"],
+)
+def test_wrong_options_are_told_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["health", *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_asking_loads_neither_torch_nor_the_settings(server: ServerThread) -> None:
+    code = (
+        "import json, sys; from shortlist.server.cli import main\n"
+        f"code = main(['health', '--address', {server.app.address!r}])\n"
+        "print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    status, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0
+    assert {"torch", "numpy", "sqlglot", "pydantic"}.isdisjoint(loaded)

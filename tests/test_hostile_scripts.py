@@ -1,0 +1,109 @@
+"""Holds the reading of hostile scripts and schemas to a time that grows with their length, and to their own text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from shortlist.schemas.table import parse_tables
+from shortlist.schemas.tool import parse_tools
+
+# In time that grows with the square of the length each of these took a quarter of a minute to many hours.
+_SECONDS = 10
+_LENGTH = 80_000
+
+SCRIPTS = {
+    "blanks after GO": ("GO" + " " * _LENGTH + "x", "tsql"),
+    "blanks after GO, detected": ("GO" + " " * _LENGTH + "x", None),
+    "blanks after ENGINE": ("ENGINE" + " " * _LENGTH + "x", None),
+    "brackets that do not close": (",[a" * (_LENGTH // 3), None),
+    "COPY without an end": ("copy a from stdin;\n" * (_LENGTH // 19), "postgres"),
+    "q-strings that do not close": ("q'[" * (_LENGTH // 3), "oracle"),
+    "q-strings of another mark": ("q'! " * (_LENGTH // 4), "oracle"),
+    "nested comments that do not close": ("/*/**/ " * (_LENGTH // 7), "databricks"),
+    "a statement of such comments": ("create table a (b int " + "/*/**/ " * (_LENGTH // 7), "duckdb"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_read_in_time_that_grows_with_its_length(name: str) -> None:
+    script, dialect = SCRIPTS[name]
+    began = time.process_time()
+    parse_tables(script, dialect=dialect)
+    assert time.process_time() - began < _SECONDS
+
+
+def test_copied_rows_are_still_passed_over() -> None:
+    script = (
+        "copy a from stdin;\n1\t;create table no (x int);\n\\.\ncreate table yes (x int);\ncopy b from stdin;\n2;\n"
+    )
+    assert [table.name for table in parse_tables(script, dialect="postgres").tables] == ["yes"]
+
+
+def test_comments_nested_in_comments_still_end_with_the_outer_one() -> None:
+    script = "/* a /* create table no (x int); */ create table nor (x int); */ create table yes (x int);"
+    assert [table.name for table in parse_tables(script, dialect="duckdb").tables] == ["yes"]
+
+
+@pytest.mark.parametrize("line", ["GO", "go 5", " GO ; ", "GO -- done", "GO\r"])
+def test_a_batch_line_still_ends_a_statement(line: str) -> None:
+    script = f"create table a (b int)\n{line}\ncreate table c (d int)"
+    assert [table.name for table in parse_tables(script, dialect="tsql").tables] == ["a", "c"]
+
+
+def test_a_string_of_oracle_still_holds_quotes() -> None:
+    script = "create table a (b varchar2(9) default q'[it's]', c number);\ncreate table d (e number)"
+    assert [len(table.columns) for table in parse_tables(script, dialect="oracle").tables] == [2, 1]
+
+
+def test_a_pattern_in_a_schema_is_never_run() -> None:
+    evil = {"type": "string", "pattern": "^(a+)+$", "default": "a" * 64 + "!", "examples": ["a" * 64 + "!"]}
+    schema = {"type": "object", "properties": {"a": evil}, "patternProperties": {"^(a+)+$": evil}}
+    text = json.dumps({"name": "t", "parameters": schema | {"a" * 64 + "!": 1}})
+    began = time.process_time()
+    assert [tool.name for tool in parse_tools([text]).tools] == ["t"]
+    assert time.process_time() - began < _SECONDS
+
+
+# Runs in a process of its own: an audit hook sees every file and socket that the interpreter opens, and stays for good.
+_WATCHED = """
+import sys
+from shortlist.schemas.serialise import table_document, tool_document
+from shortlist.schemas.table import parse_tables
+from shortlist.schemas.tool import parse_tools
+TOOL = '{"name":"a","parameters":{"$schema":"%s","$id":"%s","properties":{"x":{"$ref":"%s"},"y":{"$dynamicRef":"%s"}}}}'
+SCRIPT = '''create table a (b int);
+\\\\i /etc/hostname
+.read /etc/hostname
+source /etc/hostname;
+@/etc/hostname
+copy a from '/etc/hostname';
+attach '/etc/hostname' as x;
+create table c as select * from read_csv('/etc/hostname');
+load data infile '/etc/hostname' into table a;'''
+seen = []
+def read(uri):
+    for tool in parse_tools([TOOL % (uri, uri, uri, uri)]).tools:
+        tool_document(tool)
+    for dialect in (None, 'postgres', 'mysql', 'duckdb', 'sqlite', 'tsql'):
+        for table in parse_tables(SCRIPT, dialect=dialect).tables:
+            table_document(table)
+read('x')  # what is imported only now
+def hook(event, arguments):
+    if event == 'open' or event.startswith(('socket.', 'subprocess.', 'os.exec', 'os.system', 'urllib.')):
+        seen.append((event, str(arguments)[:200]))
+sys.addaudithook(hook)
+for uri in ('file:///etc/hostname', '/etc/hostname', 'http://127.0.0.1:9/x', 'https://example.com/schema', '../x.json'):
+    read(uri)
+print(seen)
+"""
+
+
+def test_no_reference_and_no_statement_opens_a_file_or_a_socket() -> None:
+    done = subprocess.run([sys.executable, "-c", _WATCHED], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout == "[]\n"
