@@ -7,6 +7,7 @@ one; the reckoning is the same.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ _LEAST_RETRY_SECONDS = 0.05
 # How much one call says of how wrong guesses are, and within what bounds.
 _LEARNING = 0.1
 _LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
+_TYPICAL_CALLS = 4
 
 
 class Backlog(Protocol):
@@ -52,8 +54,9 @@ class _Bucket:
 class Admission:
     """Admits calls, and knows those admitted; safe to share between threads.
 
-    At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more than
-    `max_queue_seconds` of work, unless nothing waits at all.
+    At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more work than takes
+    `max_queue_seconds`, or than four calls of late bring, whichever is more: where a call takes a second, a queue of
+    one second would refuse the second caller.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Admission:
         self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
         self._per_guess = 1.0  # tokens counted for each that was guessed, of late
         self._counted: set[CancelToken] = set()  # calls that stand in their caller's bucket
+        self._log_typical = 0.0  # the logarithm of the tokens that a call brings, of late
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self.backlog: Backlog | None = None
@@ -129,6 +133,9 @@ class Admission:
 
     def _learn(self, expected: int, counted: int) -> None:
         """Corrects later guesses by what came of this one."""
+        if counted:
+            # By its logarithm, so that one large call does not pass for what is usual.
+            self._log_typical += _LEARNING * (math.log(counted) - self._log_typical)
         if expected:
             found = self._per_guess * counted / expected
             self._per_guess += _LEARNING * (min(max(found, _LEAST_PER_GUESS), _MOST_PER_GUESS) - self._per_guess)
@@ -142,10 +149,11 @@ class Admission:
 
     def _check_queue(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool) -> None:
         waiting = self._seconds_before(num_tokens)
-        if waiting > self._max_queue_seconds:
+        most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(round(math.exp(self._log_typical))))
+        if waiting > most:
             raise ServerBusy(
                 f"the work that waits takes {waiting:.1f} s already; try again in a moment",
-                retry_seconds=self._retry(waiting - self._max_queue_seconds),
+                retry_seconds=self._retry(waiting - most),
             )
         if needs_in_time and waiting:
             self._check_time(cancel, waiting)

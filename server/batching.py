@@ -2,8 +2,8 @@
 
 One worker thread owns the engine. It takes batches off the waiting requests by deficit round robin (Shreedhar and
 Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995) with tokens for bytes: every request is
-credited the same number of tokens per turn, so one with 5,000 pairs delays one with five by about one batch. In every
-other batch the turn begins with those whose time is nearly up.
+credited the same number of tokens per turn, so one with 5,000 pairs delays one with five by about one batch. Every
+other batch is filled in the order of what is left to do, those first whose time is nearly up: small ones are soon done.
 """
 
 from __future__ import annotations
@@ -17,26 +17,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shortlist.router.scoring import CancelToken, PairScores, TextVectors
-from shortlist.router.stages import note_stage
 from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
 from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory, unusable
+from shortlist.server.shares import Job, Place, fill_batch, in_order, jobs_of, room_for
 
 if TYPE_CHECKING:
     from shortlist.router.encoding import Pair
     from shortlist.router.scorer import Engine
 
-__all__ = ["BatchError", "BatchRun", "BatchingScorer", "fill_batch"]
+__all__ = ["BatchRun", "BatchingScorer"]
 
 _log = logging.getLogger(__name__)
 
-# With less time left than this, about three full batches on two cores, a request is served before others.
-_URGENT_SECONDS = 1.0
 _LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
 _STOPPING = "the server is stopping; try another one, or again later"
-
-
-class BatchError(Exception):
-    """The engine failed on a batch that held pairs of this request; the cause is chained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +62,10 @@ class BatchingScorer:
     ) -> None:
         self._engine = engine
         self._on_submit, self._on_batch, self._on_state = on_submit, on_batch, on_state
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._is_closed = False
-        self._serves_urgent = False
-        self._running: list[_Job] = []
+        self._serves_small = False
+        self._running: list[Job] = []
         self._running_tokens = 0
         self._rate = Rate()
         self._restarts = Restarts()
@@ -87,7 +81,7 @@ class BatchingScorer:
             ServerUnavailable: the scorer is closed, or was while pairs waited.
             BatchError: the engine failed on a batch with pairs of this request.
         """
-        job = _Job(pairs, cancel or CancelToken())
+        job = Job(pairs, cancel or CancelToken())
         if self._on_submit is not None:
             self._on_submit(job.cancel, job.num_tokens)
         self._do(job)
@@ -95,10 +89,10 @@ class BatchingScorer:
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
         """Gives the vectors of each framed text, in order; waits its turn and raises as `score` does."""
-        job = self._do(_Job(texts, cancel or CancelToken(), embeds=True))
+        job = self._do(Job(texts, cancel or CancelToken(), embeds=True))
         return TextVectors(job.outputs, job.num_tokens, *job.cost_ms())
 
-    def _do(self, job: _Job) -> _Job:
+    def _do(self, job: Job) -> Job:
         job.cancel.raise_if_cancelled()
         if job.pairs:
             self._submit(job)
@@ -141,7 +135,7 @@ class BatchingScorer:
         """The rate of the last batches, 0 before the first."""
         return self._rate.per_second
 
-    def _submit(self, job: _Job) -> None:
+    def _submit(self, job: Job) -> None:
         with self._changed:
             if self._restarts.is_given_up:
                 raise ServerUnavailable("the server's engine does not work any more; try another server")
@@ -150,12 +144,12 @@ class BatchingScorer:
             self._jobs.append(job)
             self._changed.notify()
 
-    def _await(self, job: _Job) -> None:
+    def _await(self, job: Job) -> None:
         # An expired token calls nobody back, hence the timeout.
         if not job.done.wait(job.cancel.remaining_seconds):
             self._drop(job)
 
-    def _drop(self, job: _Job) -> None:
+    def _drop(self, job: Job) -> None:
         """Takes the job out of the queue and lets its caller go; a running batch is not stopped."""
         with self._changed:
             if job in self._jobs:
@@ -191,11 +185,11 @@ class BatchingScorer:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self._running = _jobs_of(batch)
+            self._running = jobs_of(batch)
             self._run(batch)
             self._running, self._running_tokens = [], 0
 
-    def _next_batch(self) -> list[_Place]:
+    def _next_batch(self) -> list[Place]:
         """Waits for pairs and takes a batch; an empty one means that the scorer is closed."""
         with self._changed:
             while True:
@@ -206,19 +200,22 @@ class BatchingScorer:
                     return []
                 self._changed.wait()
 
-    def _fill_batch(self) -> list[_Place]:
+    def _fill_batch(self) -> list[Place]:
         """Fills one batch for the model that the first job waits for; the other model's jobs then come first."""
         embeds = self._jobs[0].embeds
-        alike = deque(job for job in self._jobs if job.embeds == embeds)
-        # Not every time: callers who all give little time must not starve those who give much.
-        self._serves_urgent = not self._serves_urgent
-        if self._serves_urgent:
-            alike = deque(sorted(alike, key=lambda job: not job.is_urgent))
+        alike = [job for job in self._jobs if job.embeds == embeds]
         others = [job for job in self._jobs if job.embeds != embeds]
-        batch = fill_batch(alike, self._engine.max_batch_tokens)
+        # Not every time: many small calls, or callers who all give little time, must not starve the others.
+        self._serves_small = len(alike) > 1 and not self._serves_small
+        room = room_for(alike, self._engine.max_batch_tokens, serves_small=self._serves_small)
+        if self._serves_small:
+            batch = fill_batch(deque(in_order(alike)), room, in_shares=False)
+            left: Iterable[Job] = [job for job in alike if job.waiting]
+        else:
+            left = deque(alike)
+            batch = fill_batch(left, room)
         self._running_tokens = sum(len(job.pairs[index]) for job, index in batch)
-        self._jobs.clear()
-        self._jobs.extend([*others, *alike])
+        self._jobs = deque([*others, *left])
         return batch
 
     def _forget_cancelled(self) -> None:
@@ -226,10 +223,10 @@ class BatchingScorer:
             self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
 
-    def _run(self, batch: list[_Place]) -> None:
+    def _run(self, batch: list[Place]) -> None:
         """Runs a batch; one that memory does not suffice for is run in halves, and a pair alone is refused."""
         started = time.perf_counter()
-        for job in _jobs_of(batch):
+        for job in jobs_of(batch):
             job.began = job.began or started
         try:
             run = self._engine.embed if batch[0][0].embeds else self._engine.run
@@ -248,139 +245,31 @@ class BatchingScorer:
             return
         seconds = time.perf_counter() - started
         self._note(batch, seconds)
-        for job in _jobs_of(batch):
+        for job in jobs_of(batch):
             job.infer_ms += seconds * 1000
         for (job, index), output in results:
             job.put(index, output)
 
-    def _run_in_halves(self, batch: list[_Place]) -> None:
+    def _run_in_halves(self, batch: list[Place]) -> None:
         half = len(batch) // 2
         for part in (batch[:half], batch[half:]):
             if wanted := [place for place in part if not place[0].done.is_set()]:
                 self._run(wanted)
 
-    def _note(self, batch: list[_Place], seconds: float) -> None:
+    def _note(self, batch: list[Place], seconds: float) -> None:
         num_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._rate.note(num_tokens, seconds)
         if self._on_batch is not None:
             model = "embed" if batch[0][0].embeds else "score"
             self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))
 
-    def _fail(self, batch: list[_Place], error: Exception) -> None:
+    def _fail(self, batch: list[Place], error: Exception) -> None:
         with self._changed:
-            for job in _jobs_of(batch):
+            for job in jobs_of(batch):
                 if job in self._jobs:
                     self._jobs.remove(job)
                 job.fail(error)
 
 
-class _Job:
-    """The pairs of one call; `waiting` holds the places of those in no batch yet, the longest last."""
-
-    def __init__(self, pairs: Sequence[Pair], cancel: CancelToken, *, embeds: bool = False) -> None:
-        self.pairs = pairs
-        self.cancel = cancel
-        self.embeds = embeds
-        self.waiting = sorted(range(len(pairs)), key=lambda index: (len(pairs[index]), -index))
-        self.num_tokens = sum(map(len, pairs))
-        self.waiting_tokens = self.num_tokens
-        self.credit_tokens = 0
-        self.infer_ms = 0.0
-        self.began = 0.0  # when its first batch did, on the clock of `time.perf_counter`
-        self.done = threading.Event()
-        self.outputs: list[Any] = [None] * len(pairs)
-        self._num_missing = len(pairs)
-        self._submitted = time.perf_counter()
-        self._error: Exception | None = None
-
-    @property
-    def next_tokens(self) -> int:
-        """The length of the pair that comes next."""
-        return len(self.pairs[self.waiting[-1]])
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether its time is nearly up."""
-        left = self.cancel.remaining_seconds
-        return left is not None and left < _URGENT_SECONDS
-
-    def take(self) -> int:
-        """Takes the pair that comes next, and returns its place."""
-        self.waiting_tokens -= self.next_tokens
-        return self.waiting.pop()
-
-    def put(self, index: int, output: Any) -> None:
-        self.outputs[index] = output
-        self._num_missing -= 1
-        if not self._num_missing:
-            self.done.set()
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.is_set():
-            self._error = error
-            self.done.set()
-
-    def raise_if_failed(self) -> None:
-        if isinstance(self._error, RequestCancelled | ServerUnavailable):
-            raise self._error
-        if self._error is not None:
-            raise BatchError("the batch with this request's pairs failed") from self._error
-
-    def note_stages(self) -> None:
-        """Tells who watches the request how long it waited for its first batch, and how long its batches took."""
-        ended = time.perf_counter()
-        note_stage("queue", self._submitted, self.began or ended)
-        if self.began:
-            note_stage("infer", self.began, ended, num_tokens=self.num_tokens)
-
-    def cost_ms(self) -> tuple[float, float]:
-        """Returns the time waited and the time computed."""
-        waited_ms = (time.perf_counter() - self._submitted) * 1000 - self.infer_ms
-        return max(0.0, waited_ms), self.infer_ms
-
-
-_Place = tuple[_Job, int]
-
-
-def fill_batch(jobs: deque[_Job], max_batch_tokens: int) -> list[_Place]:
-    """Takes the pairs of the next batch off `jobs`, longest first; a pair above the budget goes alone.
-
-    Jobs with nothing left leave the queue. Those served last stand last; one whose next pair no longer fitted stands
-    first, so that it cannot be passed over twice.
-    """
-    turn_tokens = max(max_batch_tokens // len(jobs), *(job.next_tokens for job in jobs), 1)
-    batch: list[_Place] = []
-    passed: deque[_Job] = deque()
-    room = max_batch_tokens
-    while jobs:
-        job = jobs.popleft()
-        taken = _take_turn(job, turn_tokens, room, take_oversized=not batch)
-        batch += [(job, index) for index in taken]
-        room -= sum(len(job.pairs[index]) for index in taken)
-        if job.waiting:
-            (jobs if taken else passed).append(job)
-    jobs.extend(passed)
-    # Neighbours of like length suit the attention kernels that group by length.
-    batch.sort(key=lambda place: -len(place[0].pairs[place[1]]))
-    return batch
-
-
-def _take_turn(job: _Job, turn_tokens: int, room: int, *, take_oversized: bool) -> list[int]:
-    if take_oversized and job.next_tokens > room:
-        return [job.take()]
-    if job.credit_tokens < job.next_tokens <= room:
-        job.credit_tokens += turn_tokens
-    taken = []
-    while job.waiting and job.next_tokens <= min(job.credit_tokens, room):
-        job.credit_tokens -= job.next_tokens
-        room -= job.next_tokens
-        taken.append(job.take())
-    return taken
-
-
 def _cause_of(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
-
-
-def _jobs_of(batch: Iterable[_Place]) -> list[_Job]:
-    return list({id(job): job for job, _ in batch}.values())

@@ -163,3 +163,17 @@ def test_guesses_are_corrected_by_what_was_counted(clock: FakeClock) -> None:
         admission.leave(visit)
     admission.enter(call(), 1000)
     assert admission.expected_tokens == pytest.approx(250, rel=0.05)
+
+
+def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(60):
+        visit = call()
+        admission.enter(visit, 1500)
+        admission.settle(visit.cancel, 1500)
+        admission.leave(visit)
+    admission.backlog = FakeBacklog((1500,) * 3)
+    admission.enter(call(), 1500)
+    admission.backlog = FakeBacklog((1500,) * 5)
+    with pytest.raises(ServerBusy):
+        admission.enter(call(), 1500)

@@ -13,7 +13,8 @@ from server_fixtures import wait_until
 
 from shortlist.router.scoring import CancelToken, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
-from shortlist.server.batching import BatchError, BatchingScorer, _Job, fill_batch
+from shortlist.server.batching import BatchingScorer
+from shortlist.server.shares import BatchError, Job, fill_batch
 
 Submit = Callable[..., "Future[object]"]
 
@@ -109,7 +110,7 @@ def test_a_huge_request_delays_a_small_one_by_one_batch(
 def test_a_request_whose_time_is_nearly_up_goes_before_those_that_came_first(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.server.batching._URGENT_SECONDS", 100.0)
+    monkeypatch.setattr("shortlist.server.shares._URGENT_SECONDS", 100.0)
     futures = [submit(pairs_of(f"patient{place}", [90])) for place in range(3)]
     futures.append(submit(pairs_of("hurried", [90]), CancelToken(timeout_seconds=60)))
     engine.gate.set()
@@ -122,7 +123,7 @@ def test_a_request_whose_time_is_nearly_up_goes_before_those_that_came_first(
 def test_many_in_a_hurry_do_not_starve_one_with_time(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.server.batching._URGENT_SECONDS", 100.0)
+    monkeypatch.setattr("shortlist.server.shares._URGENT_SECONDS", 100.0)
     patient = submit(pairs_of("patient", [90]))
     hurried = [submit(pairs_of(f"hurried{place}", [90]), CancelToken(timeout_seconds=60)) for place in range(4)]
     engine.gate.set()
@@ -238,10 +239,10 @@ def test_texts_and_pairs_never_share_a_batch(submit: Submit, engine: FakeEngine,
 
 
 def test_scoring_and_embedding_take_turns(submit: Submit, engine: FakeEngine, busy: Future[object]) -> None:
-    futures = [submit(pairs_of("pairs", [20] * 50)), submit(pairs_of("texts", [20] * 50), embeds=True)]
+    futures = [submit(pairs_of("pairs", [20] * 20)), submit(pairs_of("texts", [20] * 20), embeds=True)]
     engine.gate.set()
     assert all(future.result(60) for future in futures)
-    assert engine.kinds == ["score", *["score", "embed"] * 10]
+    assert engine.kinds == ["score", *["score", "embed"] * 4]
 
 
 @pytest.mark.parametrize("embeds", [True, False], ids=["texts_behind_pairs", "pairs_behind_texts"])
@@ -309,7 +310,7 @@ def test_closing_fails_texts_that_wait_and_takes_no_more(
 @settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=30), min_size=1, max_size=8), st.integers(10, 120))
 def test_every_pair_is_batched_once_within_the_budget(requests: list[list[int]], budget: int) -> None:
-    jobs = deque(_Job(pairs_of("q", lengths), CancelToken()) for lengths in requests)
+    jobs = deque(Job(pairs_of("q", lengths), CancelToken()) for lengths in requests)
     batches = list(batches_of(jobs, budget))
     placed = [(id(job), index) for batch in batches for job, index in batch]
     sizes = [sum(len(job.pairs[index]) for job, index in batch) for batch in batches]
@@ -320,12 +321,31 @@ def test_every_pair_is_batched_once_within_the_budget(requests: list[list[int]],
 @settings(deadline=None)
 @given(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=50, max_size=200))
 def test_no_request_waits_longer_than_its_fair_share(length: int, neighbour: list[int]) -> None:
-    small = _Job(pairs_of("small", [length]), CancelToken())
-    jobs = deque([_Job(pairs_of("huge", neighbour), CancelToken()), small])
+    small = Job(pairs_of("small", [length]), CancelToken())
+    jobs = deque([Job(pairs_of("huge", neighbour), CancelToken()), small])
     batches = list(batches_of(jobs, 100))
     assert min(place for place, batch in enumerate(batches) if (small, 0) in batch) <= 1
 
 
-def batches_of(jobs: deque[_Job], budget: int) -> Iterator[list[tuple[_Job, int]]]:
+def batches_of(jobs: deque[Job], budget: int) -> Iterator[list[tuple[Job, int]]]:
     while jobs:
         yield fill_batch(jobs, budget)
+
+
+def test_every_other_batch_begins_with_what_is_soon_done(
+    submit: Submit, engine: FakeEngine, busy: Future[object]
+) -> None:
+    large = submit(pairs_of("large", [20] * 12))
+    small = submit(pairs_of("small", [20] * 4))
+    engine.gate.set()
+    small.result(60)
+    large.result(60)
+    # Of two batches in turn, one is dealt out in equal shares and one in order: the small call needs no third.
+    counts = [sum(pair.query == "small" for pair in batch) for batch in engine.batches[1:]]
+    assert (sum(counts[:2]), counts[0] in (2, 4)) == (4, True)
+
+
+def test_a_large_call_alone_is_dealt_out_in_smaller_batches(submit: Submit, engine: FakeEngine) -> None:
+    submit(pairs_of("large", [25] * 40)).result(60)
+    sizes = [sum(map(len, batch)) for batch in engine.batches]
+    assert (sizes[0], sizes[-1], sum(sizes)) == (50, 100, 1000)

@@ -12,8 +12,9 @@ from server_fixtures import wait_until
 
 from shortlist.router.scoring import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavailable
-from shortlist.server.batching import BatchError, BatchingScorer, BatchRun
+from shortlist.server.batching import BatchingScorer, BatchRun
 from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory
+from shortlist.server.shares import BatchError
 
 
 @dataclass
