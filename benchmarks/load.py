@@ -41,6 +41,7 @@ class Outcome:
     """What became of the requests of one phase; latencies in milliseconds, of those answered."""
 
     seconds: float
+    drain_seconds: float = 0.0  # from when the last request was due until all had an answer
     latencies: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -92,7 +93,7 @@ async def measure(
         await asyncio.sleep(2)
         before = resident_mib(process)
         over = await open_loop(client, requests, factor * capacity, seconds)
-        recovery = await recover(client, requests, NORMAL * idle_ms)
+        recovery = over.drain_seconds + await recover(client, requests, NORMAL * idle_ms)
         after = resident_mib(process)
     return {
         "seconds": seconds,
@@ -158,7 +159,8 @@ async def open_loop(client: AsyncClient, requests: Requests, rate: float, second
             outcome.put((time.perf_counter() - began - due[number]) * 1_000, None)
 
     await asyncio.gather(*map(send, range(len(due))))
-    outcome.seconds = max(float(due[-1]), time.perf_counter() - began)
+    outcome.drain_seconds = time.perf_counter() - began - float(due[-1])
+    outcome.seconds = float(due[-1]) + outcome.drain_seconds
     return outcome
 
 

@@ -26,7 +26,7 @@ _LEAST_RETRY_SECONDS = 0.05
 # How much one call says of how wrong guesses are, and within what bounds.
 _LEARNING = 0.1
 _LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
-_TYPICAL_CALLS = 4
+_TYPICAL_CALLS = 5
 
 
 class Backlog(Protocol):
@@ -55,7 +55,7 @@ class Admission:
     """Admits calls, and knows those admitted; safe to share between threads.
 
     At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more work than takes
-    `max_queue_seconds`, or than four calls of late bring, whichever is more: where a call takes a second, a queue of
+    `max_queue_seconds`, or than five calls of late bring, whichever is more: where a call takes a second, a queue of
     one second would refuse the second caller.
     """
 

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     max_concurrent: int = Field(32, ge=1, description="requests worked on at once")
     max_waiting: int = Field(128, ge=0, description="requests that may wait for it")
     max_queue_seconds: float = Field(
-        1.0, gt=0, description="refuse a request when what waits before it takes longer than this, or than four others"
+        1.0, gt=0, description="refuse a request when what waits before it takes longer than this, or than five others"
     )
     grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="time to finish on a stop")
     rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of each caller; 0 = no limit")

@@ -172,8 +172,8 @@ def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> 
         admission.enter(visit, 1500)
         admission.settle(visit.cancel, 1500)
         admission.leave(visit)
-    admission.backlog = FakeBacklog((1500,) * 3)
+    admission.backlog = FakeBacklog((1500,) * 4)
     admission.enter(call(), 1500)
-    admission.backlog = FakeBacklog((1500,) * 5)
+    admission.backlog = FakeBacklog((1500,) * 6)
     with pytest.raises(ServerBusy):
         admission.enter(call(), 1500)
