@@ -101,6 +101,8 @@ def is_loopback(address: str) -> bool:
     """Whether nothing beyond this machine is on the way to an address as gRPC takes it; False where that is unclear."""
     if address.startswith(("unix:", "unix-abstract:")):
         return True
+    if address.startswith(("ipv4:", "ipv6:")):
+        return all(is_loopback(one) for one in address[5:].split(","))
     host = address.rpartition(":")[0] if re.search(r":\d+\Z", address) else address
     host = host.removeprefix("[").removesuffix("]")
     try:

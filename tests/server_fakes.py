@@ -32,7 +32,8 @@ class FakeEngine:
     """Scores a pair by the share of the query's words it holds; `gate` holds every batch back until it is set.
 
     `kinds` says which of the two models each of the `batches` was for. A chunk with "explode" fails the batch, one
-    with "stall" says so on stdout and sleeps for a minute.
+    with "crash" ends the thread that runs it, one with "memory" wants it for itself, one with "stall" says so on stdout
+    and sleeps for a minute.
     """
 
     max_batch_tokens: int = 1000
@@ -64,6 +65,10 @@ class FakeEngine:
         if any("stall" in pair.chunk for pair in pairs):
             print("stalling", flush=True)
             time.sleep(120)
+        if any("crash" in pair.chunk for pair in pairs):
+            raise SystemExit("the engine's thread is gone")
+        if len(pairs) > 1 and any("memory" in pair.chunk for pair in pairs):
+            raise MemoryError
         if any("explode" in pair.chunk for pair in pairs):
             raise RuntimeError(f"the engine exploded on {pairs[0].query}")
 

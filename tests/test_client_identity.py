@@ -124,6 +124,8 @@ def test_a_reason_of_another_service_does_not_count() -> None:
         ("[::1]:1", True),
         ("::1", False),
         ("unix:/run/s.sock", True),
+        ("ipv4:127.0.0.1:1,127.0.0.1:2", True),
+        ("ipv4:127.0.0.1:1,10.0.0.1:2", False),
         ("127.evil.example:1", False),
         ("localhost.evil.example:1", False),
         ("10.0.0.1:1", False),

@@ -123,7 +123,7 @@ def test_closing_the_client_ends_its_attempts(start_server: StartServer) -> None
 
 
 def test_no_call_fails_while_two_servers_take_turns_on_a_port(start_process: StartProcess) -> None:
-    served = start_process()
+    served = start_process("--log-level", "warning")
     port = served.address.rsplit(":", 1)[1]
     outcomes: list[str] = []
     is_over = False
@@ -138,7 +138,10 @@ def test_no_call_fails_while_two_servers_take_turns_on_a_port(start_process: Sta
         served.process.terminate()
         served.process.wait(30)
         again = subprocess.Popen(
-            [sys.executable, str(SERVE_FAKE), "serve", "--port", port], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(SERVE_FAKE), "serve", "--port", port],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         try:
             before = len(outcomes)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 from checkpoints import write_xlm_roberta
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_fixtures import SERVE_FAKE, ServerProcess, wait_until
 
 from shortlist.schemas.errors import LimitExceeded, ServerUnavailable, ShortlistError
@@ -21,6 +23,7 @@ from shortlist.server.client import Client
 from shortlist.v1 import router_pb2 as pb
 
 StartProcess = Callable[..., ServerProcess]
+SERVING = health_pb2.HealthCheckResponse.SERVING
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
@@ -152,6 +155,68 @@ def test_on_sigterm_every_request_taken_on_is_answered_and_no_other(start_proces
     _, log = served.process.communicate(timeout=40)
     assert set(outcomes) <= {"answered", "refused"}
     assert (outcomes.count("answered") > 5, served.process.returncode, "cut off" in log) == (True, 0, False)
+
+
+def test_a_batch_beyond_the_memory_is_split_and_the_call_answered(start_process: StartProcess) -> None:
+    served = start_process("--log-level", "warning")
+    with Client(served.address, timeout_seconds=60) as client:
+        items = client.rerank("paris", ["berlin", "memory of paris", "x", "y"]).items
+    served.process.terminate()
+    _, log = served.process.communicate(timeout=40)
+    assert ([item.index for item in items][:1], log.count("it is split")) == ([1], 2)
+
+
+def test_the_engines_thread_begins_anew_and_health_tells_when_it_no_longer_does(start_process: StartProcess) -> None:
+    served = start_process()
+    with Client(served.address, timeout_seconds=60, retry=None) as client:
+        for _ in range(5):
+            with pytest.raises(ShortlistError, match="its log tells why"):
+                client.rerank("x", ["crash"])
+            wait_until(lambda: is_serving(served))
+            assert client.rerank("paris", ["berlin", "paris"]).items[0].index == 1
+        with pytest.raises(ShortlistError):
+            client.rerank("x", ["crash"])
+        wait_until(lambda: not is_serving(served))
+        with pytest.raises(ServerUnavailable, match="does not work any more"):
+            client.rerank("paris", ["berlin", "paris"])
+    served.process.terminate()
+    _, log = served.process.communicate(timeout=40)
+    assert "failed too often" in log
+
+
+def is_serving(served: ServerProcess) -> bool:
+    with grpc.insecure_channel(served.address) as channel:
+        request = health_pb2.HealthCheckRequest()
+        return health_pb2_grpc.HealthStub(channel).Check(request, timeout=20).status == SERVING
+
+
+def test_no_call_fails_while_the_servers_behind_one_client_are_replaced_in_turn(start_process: StartProcess) -> None:
+    old = [start_process("--log-level", "warning") for _ in range(2)]
+    new = [start_process("--log-level", "warning") for _ in range(2)]
+    # A static list of addresses: what a name that resolves to several comes to.
+    address = "ipv4:" + ",".join(served.address for served in (*old, *new))
+    answered: list[int] = []
+    is_over = False
+
+    def ask_on() -> None:
+        while not is_over:
+            answered.append(len(client.rerank("paris", ["berlin", "paris"]).items))
+
+    with Client(address, timeout_seconds=60) as client, ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask_on) for _ in range(4)]
+        try:
+            for served in old:
+                before = len(answered)
+                wait_until(lambda before=before: len(answered) > before + 20)  # type: ignore[misc]
+                served.process.terminate()
+                assert served.process.wait(40) == 0
+            before = len(answered)
+            wait_until(lambda: len(answered) > before + 20)
+        finally:
+            is_over = True
+        for future in asking:
+            future.result(60)
+    assert set(answered) == {2}
 
 
 def damage_end(folder: Path) -> None:
