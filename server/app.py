@@ -18,6 +18,7 @@ from shortlist.server.admission import Admission
 from shortlist.server.batching import BatchingScorer, BatchRun
 from shortlist.server.call import Call, Observer
 from shortlist.server.desk import Desk
+from shortlist.server.early_refusal import EarlyRefusal
 from shortlist.server.gate import make_gate
 from shortlist.server.metrics import Metrics, MetricsEndpoint
 from shortlist.server.service import SERVICE_NAME, RouterService
@@ -74,7 +75,8 @@ class Application:
         self._service = RouterService(self.desk, self._gate)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
-        self._server = grpc.aio.server(options=_channel_options(settings))
+        guards = (EarlyRefusal(self.desk, self._gate),) if settings.asks_who_calls else ()
+        self._server = grpc.aio.server(options=_channel_options(settings), interceptors=guards)
         self.port = settings.port
         self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
         self._rest = self._make_rest()

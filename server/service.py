@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     _Context = ServicerContext[Any, Any]
 
-__all__ = ["SERVICE_NAME", "RouterService"]
+__all__ = ["SERVICE_NAME", "RouterService", "abort_call", "begin_call"]
 
 SERVICE_NAME: str = pb.DESCRIPTOR.services_by_name["RouterService"].full_name
 _REQUEST_ID = "x-request-id"
@@ -55,29 +55,30 @@ class RouterService(pb_grpc.RouterServiceServicer):
         self, request: pb.GetInfoRequest, context: _Context
     ) -> pb.GetInfoResponse:
         """Describes the model and the limits."""
-        call, metadata = _begin("GetInfo", context)
+        call, metadata = begin_call("GetInfo", context)
         try:
             call.caller = await self._gate.identify(metadata)
             response = self._desk.info()
         except Exception as error:  # the RPC boundary
             self._desk.fail(call, error)
-            await _abort(context, call, error)
+            await abort_call(context, call, error)
         self._desk.end(call, response)
         return response
 
     async def _answer(self, method: str, request: Any, context: _Context) -> Any:
-        call, metadata = _begin(method, context)
+        call, metadata = begin_call(method, context)
         try:
             call.caller = await self._gate.identify(metadata)
             response = await self._desk.answer(call, request)
         except Exception as error:  # the RPC boundary
             self._desk.fail(call, error)
-            await _abort(context, call, error)
+            await abort_call(context, call, error)
         context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
         return response
 
 
-def _begin(method: str, context: _Context) -> tuple[Call, dict[str, str]]:
+def begin_call(method: str, context: _Context) -> tuple[Call, dict[str, str]]:
+    """Makes the Call of a gRPC call, and gathers its headers."""
     metadata = headers_of(context.invocation_metadata() or ())
     call = Call(
         method,
@@ -88,7 +89,8 @@ def _begin(method: str, context: _Context) -> tuple[Call, dict[str, str]]:
     return call, metadata
 
 
-async def _abort(context: _Context, call: Call, error: Exception) -> NoReturn:
+async def abort_call(context: _Context, call: Call, error: Exception) -> NoReturn:
+    """Ends a gRPC call with an error's status."""
     status = call.status or status_of(error, request_id=call.request_id)
     await context.abort(status.code, status.text, (*status.metadata, (_REQUEST_ID, call.request_id)))
     raise AssertionError("abort does not return")

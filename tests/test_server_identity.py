@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,6 +157,22 @@ def test_a_key_that_expired_is_told_so(start_server: StartServer, path: Path, ad
     key = add_key(expires=datetime.now(UTC) - timedelta(days=1))
     with pytest.raises(Unauthenticated, match="expired at"):
         ask(start_server(keys_file=path), key)
+
+
+def test_a_stranger_is_refused_before_a_byte_of_the_message_is_sent(guarded: ServerThread) -> None:
+    never = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        never.wait(60)
+        yield b""
+
+    with grpc.insecure_channel(guarded.app.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        # On the wire a call that sends one message, and takes its time.
+        channel.stream_unary("/shortlist.v1.RouterService/Rerank")(nothing(), timeout=20)
+    never.set()
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    trailing = dict(caught.value.trailing_metadata())
+    assert {"x-request-id", "grpc-status-details-bin"} <= set(trailing)
 
 
 def test_the_description_needs_a_key_too(guarded: ServerThread, path: Path, add_key: AddKey) -> None:

@@ -1,0 +1,48 @@
+"""Refuses strangers by the headers of their call, before any of its message is read, let alone kept."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from shortlist.server.gate import headers_of
+from shortlist.server.service import SERVICE_NAME, abort_call, begin_call
+
+if TYPE_CHECKING:
+    from shortlist.server.desk import Desk
+    from shortlist.server.gate import Gate
+
+__all__ = ["EarlyRefusal"]
+
+
+class EarlyRefusal(grpc.aio.ServerInterceptor):
+    """Asks the gate as soon as a call begins. Who passes is asked again with the message, as limits are then taken."""
+
+    def __init__(self, desk: Desk, gate: Gate) -> None:
+        self._desk, self._gate = desk, gate
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Lets a call go on, or answers it with the gate's refusal."""
+        service, _, method = handler_call_details.method.strip("/").rpartition("/")
+        if service == SERVICE_NAME:
+            try:
+                await self._gate.identify(headers_of(handler_call_details.invocation_metadata or ()))
+            except Exception as error:  # the RPC boundary
+                return self._refusing(method, error)
+        return await continuation(handler_call_details)
+
+    def _refusing(self, method: str, error: Exception) -> grpc.RpcMethodHandler[Any, Any]:
+        async def refuse(_: Any, context: Any) -> None:
+            call, _metadata = begin_call(method, context)
+            self._desk.fail(call, error)
+            await abort_call(context, call, error)
+
+        # A method that takes a stream is called before the first message is read; this one never asks for it.
+        return grpc.stream_unary_rpc_method_handler(refuse)
