@@ -164,9 +164,9 @@ async def soak(
 def sample(pid: int) -> dict[str, float]:
     """Reads memory (MiB), open files and threads of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
-    fields = {line.split(":")[0]: line.split(":")[1].split()[0] for line in status.splitlines() if ":" in line}
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return {"mib": int(fields["VmRSS"]) / 1_024, "files": files, "threads": int(fields["Threads"])}
+    return {"mib": int(fields["VmRSS"].split()[0]) / 1_024, "files": files, "threads": int(fields["Threads"])}
 
 
 def _post(url: str, body: bytes) -> None:
