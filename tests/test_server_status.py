@@ -116,6 +116,7 @@ def test_reasons_are_stable_and_each_has_its_http_status() -> None:
         "UNAUTHENTICATED": 401,
         "PERMISSION_DENIED": 403,
         "INVALID_CONFIGURATION": 500,
+        "UNSUPPORTED_CONTENT": 415,
     }
 
 
