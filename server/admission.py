@@ -27,6 +27,8 @@ _LEAST_RETRY_SECONDS = 0.05
 _LEARNING = 0.1
 _LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
 _TYPICAL_CALLS = 5
+# More tokens than this at once are a part of a call, of which more parts follow (`router/windows.py` makes them).
+_PART_TOKENS = 100_000
 
 
 class Backlog(Protocol):
@@ -40,6 +42,15 @@ class Backlog(Protocol):
     def tokens_per_second(self) -> float:
         """The engine's rate of late; 0 where it is not known yet."""
         ...
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a call is thought to bring, what of it is still to come, and what was counted, in tokens."""
+
+    guessed: int
+    expected: int
+    counted: int = 0
 
 
 @dataclass(slots=True)
@@ -71,10 +82,10 @@ class Admission:
         self._max_queue_seconds = max_queue_seconds
         self._now = now
         self._lock = threading.Lock()
-        self._expected: dict[CancelToken, int] = {}  # tokens of calls admitted and not yet handed to the engine
+        self._tallies: dict[CancelToken, _Tally] = {}
         self._per_guess = 1.0  # tokens counted for each that was guessed, of late
         self._counted: set[CancelToken] = set()  # calls that stand in their caller's bucket
-        self._log_typical = 0.0  # the logarithm of the tokens that a call brings, of late
+        self._log_typical: float | None = None  # the logarithm of the tokens that a call brings, of late
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self.backlog: Backlog | None = None
@@ -89,7 +100,7 @@ class Admission:
     def expected_tokens(self) -> int:
         """How many tokens the calls admitted are thought to bring, those handed to the engine excluded."""
         with self._lock:
-            return sum(self._expected.values())
+            return sum(tally.expected for tally in self._tallies.values())
 
     def enter(self, call: Call, num_tokens: int, *, needs_in_time: bool = True) -> None:
         """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
@@ -108,37 +119,42 @@ class Admission:
             if self._take(call.caller):
                 self._counted.add(call.cancel)
             self._num_admitted += 1
-            self._expected[call.cancel] = num_tokens
+            self._tallies[call.cancel] = _Tally(num_tokens, num_tokens)
 
     def leave(self, call: Call) -> None:
         """Frees the place of a call that was admitted."""
         with self._lock:
             self._num_admitted -= 1
-            self._expected.pop(call.cancel, None)
+            self._learn(self._tallies.pop(call.cancel))
             # Not every call of a caller with a bucket is in it: limits may come and go while calls run.
             if call.cancel in self._counted:
                 self._counted.remove(call.cancel)
                 self._buckets[call.caller.name].num_calls -= 1
 
     def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
-        """Takes note that a call's tokens, now counted, go to the engine.
+        """Takes note that a call's tokens, now counted, go to the engine; a large call comes in several parts.
 
         Raises:
             DeadlineTooShort: they cannot be computed in its time; not raised unless `needs_in_time`.
         """
         with self._lock:
-            self._learn(self._expected.pop(cancel, 0), num_tokens)
+            if tally := self._tallies.get(cancel):
+                tally.counted += num_tokens
+                tally.expected = max(0, tally.expected - num_tokens) if num_tokens > _PART_TOKENS else 0
             if needs_in_time:
                 self._check_time(cancel, self._seconds_before(num_tokens) + self._seconds(num_tokens))
 
-    def _learn(self, expected: int, counted: int) -> None:
+    def _learn(self, tally: _Tally) -> None:
         """Corrects later guesses by what came of this one."""
-        if counted:
-            # By its logarithm, so that one large call does not pass for what is usual.
-            self._log_typical += _LEARNING * (math.log(counted) - self._log_typical)
-        if expected:
-            found = self._per_guess * counted / expected
-            self._per_guess += _LEARNING * (min(max(found, _LEAST_PER_GUESS), _MOST_PER_GUESS) - self._per_guess)
+        if not tally.counted:
+            return
+        # By its logarithm, so that one large call does not pass for what is usual.
+        found = math.log(tally.counted)
+        before = found if self._log_typical is None else self._log_typical
+        self._log_typical = before + _LEARNING * (found - before)
+        if tally.guessed:
+            share = min(max(self._per_guess * tally.counted / tally.guessed, _LEAST_PER_GUESS), _MOST_PER_GUESS)
+            self._per_guess += _LEARNING * (share - self._per_guess)
 
     def _check_count(self) -> None:
         if self._num_admitted >= self._max_admitted:
@@ -149,7 +165,8 @@ class Admission:
 
     def _check_queue(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool) -> None:
         waiting = self._seconds_before(num_tokens)
-        most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(round(math.exp(self._log_typical))))
+        usual = 0 if self._log_typical is None else round(math.exp(self._log_typical))
+        most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(usual))
         if waiting > most:
             raise ServerBusy(
                 f"the work that waits takes {waiting:.1f} s already; try again in a moment",
@@ -170,7 +187,7 @@ class Admission:
     def _seconds_before(self, num_tokens: int) -> float:
         if self.backlog is None:
             return 0.0
-        expected = sum(min(other, num_tokens) for other in self._expected.values())
+        expected = sum(min(tally.expected, num_tokens) for tally in self._tallies.values())
         return self._seconds(expected + self.backlog.tokens_before(num_tokens))
 
     def _seconds(self, num_tokens: int) -> float:

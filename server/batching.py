@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
 _STOPPING = "the server is stopping; try another one, or again later"
+_BROKEN = "the server's engine does not work any more; try another server"
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class BatchingScorer:
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
-                job.fail(ServerUnavailable(_STOPPING))
+                job.fail(ServerUnavailable(_STOPPING, retry_seconds=_RETRY_SECONDS))
             self._jobs.clear()
             self._changed.notify()
         self._worker.join(timeout_seconds)
@@ -138,9 +140,9 @@ class BatchingScorer:
     def _submit(self, job: Job) -> None:
         with self._changed:
             if self._restarts.is_given_up:
-                raise ServerUnavailable("the server's engine does not work any more; try another server")
+                raise ServerUnavailable(_BROKEN, retry_seconds=_RETRY_SECONDS)
             if self._is_closed:
-                raise ServerUnavailable(_STOPPING)
+                raise ServerUnavailable(_STOPPING, retry_seconds=_RETRY_SECONDS)
             self._jobs.append(job)
             self._changed.notify()
 
@@ -163,7 +165,8 @@ class BatchingScorer:
                 self._work()
                 return
             except BaseException as error:  # the thread's boundary: without it all calls would wait for ever
-                _log.exception("the engine's thread failed with %s", type(error).__name__)
+                _log.error("the engine's thread failed with %s", type(error).__name__)
+                _log.debug("the engine's thread failed", exc_info=error)
                 self._tell_state(is_working=False)
                 if not self._begin_anew(error):
                     _log.error("it failed too often; this server answers no more and must be restarted")
@@ -231,17 +234,16 @@ class BatchingScorer:
         try:
             run = self._engine.embed if batch[0][0].embeds else self._engine.run
             outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
-            results = list(zip(batch, outputs, strict=True))
+            results: list[tuple[Place, Any]] | None = list(zip(batch, outputs, strict=True))
             if reason := unusable(outputs):
                 raise ArithmeticError(reason)
         except Exception as error:  # whatever broke, the other requests and the worker go on
-            if not fails_for_memory(error):
-                self._fail(batch, error)
-            elif len(batch) == 1:
-                self._fail(batch, ServerBusy("memory does not suffice for this request; send less of it at once"))
-            else:
-                _log.warning("memory does not suffice for a batch of %d pairs; it is split", len(batch))
-                self._run_in_halves(batch)
+            if not self._can_split(batch, error):
+                return
+            results = None
+        if results is None:
+            # Not within the handler: there the error holds what the batch had computed, and so the memory.
+            self._run_in_halves(batch)
             return
         seconds = time.perf_counter() - started
         self._note(batch, seconds)
@@ -249,6 +251,17 @@ class BatchingScorer:
             job.infer_ms += seconds * 1000
         for (job, index), output in results:
             job.put(index, output)
+
+    def _can_split(self, batch: list[Place], error: Exception) -> bool:
+        """Says whether halves of a batch that failed may pass; fails its calls where not."""
+        if not fails_for_memory(error):
+            self._fail(batch, error)
+        elif len(batch) == 1:
+            self._fail(batch, ServerBusy("memory does not suffice for this request; send less of it at once"))
+        else:
+            _log.warning("memory does not suffice for a batch of %d pairs; it is split", len(batch))
+            return True
+        return False
 
     def _run_in_halves(self, batch: list[Place]) -> None:
         half = len(batch) // 2

@@ -56,7 +56,7 @@ class Attempts:
         # gRPC says the same of a server that is not there and of one whose certificate is not trusted.
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return None
-        doubled = self.policy.first_seconds * 2.0**self.num_failed
+        doubled = self.policy.first_seconds * 2.0 ** min(self.num_failed, 30)
         self.num_failed += 1
         # A server that is full and does not say for how long is another program's.
         if isinstance(error, ServerBusy) and error.retry_seconds is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -66,9 +67,14 @@ def describe(effective: Effective) -> list[tuple[str, Any, str]]:
     described = []
     for name, value in effective.settings.model_dump(mode="json").items():
         raw = getattr(effective.settings, name)
-        shown = _MASK if isinstance(raw, SecretStr) else value
+        shown = _MASK if isinstance(raw, SecretStr) else _without_password(value)
         described.append((name, shown, effective.sources.get(name, "default")))
     return described
+
+
+def _without_password(value: Any) -> Any:
+    """Masks what stands before the host of a URL."""
+    return re.sub(r"(?<=://)[^/@]*@", f"{_MASK}@", value) if isinstance(value, str) else value
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:

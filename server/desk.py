@@ -173,7 +173,7 @@ class Desk:
         self._admission.enter(call, expected, needs_in_time=not request.allow_degraded)
 
         def run() -> ProtoMessage:
-            call.cancel.raise_if_cancelled()
+            _raise_if_unwanted(call, request)
             call.stages.append(Stage("queue", call.arrived, time.perf_counter()))
             with recording(call.stages):
                 response = _ANSWERS[call.method](router, request, call.cancel, waited_ms=call.age_ms())
@@ -184,7 +184,8 @@ class Desk:
 
     def _explained(self, error: Exception) -> Exception:
         if isinstance(error, RequestCancelled) and self._router is None:
-            return ServerUnavailable("the server stopped before the answer was ready; try another one, or again later")
+            text = "the server stopped before the answer was ready; try another one, or again later"
+            return ServerUnavailable(text, retry_seconds=_RETRY_SECONDS)
         return error
 
     def _ready_router(self) -> Router:
@@ -211,9 +212,17 @@ class Desk:
             self._is_idle.set()
 
 
+def _raise_if_unwanted(call: Call, request: Any) -> None:
+    """Raises for a caller that left, or whose time is up; who takes a degraded answer gets that from the Router."""
+    if call.cancel.caller_left or not request.allow_degraded:
+        call.cancel.raise_if_cancelled()
+
+
 def _time_for(call: Call, request: Any) -> float | None:
     """Returns the seconds for the work: all there are, or so many that a degraded answer still comes in time."""
-    left = call.timeout_seconds
-    if left is None or not request.allow_degraded:
+    if call.timeout_seconds is None:
+        return None
+    left = max(0.0, call.timeout_seconds - call.age_ms() / 1000)
+    if not request.allow_degraded:
         return left
     return max(0.0, left - max(_MARGIN_SECONDS, _MARGIN_SHARE * left))

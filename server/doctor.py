@@ -8,7 +8,7 @@ import platform
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shortlist.schemas.errors import ShortlistError
+from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.cli_model import load_router
 from shortlist.server.cpus import usable_cpus
 from shortlist.server.settings import Settings
@@ -60,10 +60,31 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield _check_file(name, path)
     if settings.tls_certificate and settings.tls_key:
         yield from _check_certificate(settings.tls_certificate, settings.tls_key, settings.host)
+    yield from _check_readers(settings)
     yield from _check_ports(settings)
     yield from (_check_clock(), _check_threads(settings), _check_neighbours(), _check_processor())
     yield _check_model(settings)
     yield _check_memory()
+
+
+def _check_readers(settings: Settings) -> Iterator[Finding]:
+    """Reads keys, certificates and where traces go as `serve` does."""
+    from shortlist.server.gate import make_gate
+    from shortlist.server.tls import server_credentials
+    from shortlist.server.tracing import make_tracing
+
+    readers: dict[str, tuple[bool, Callable[[Settings], object]]] = {
+        "callers": (settings.asks_who_calls, make_gate),
+        "tls": (settings.tls_certificate is not None, server_credentials),
+        "traces": (settings.otlp_endpoint is not None, make_tracing),
+    }
+    for name, (is_set, read) in readers.items():
+        if not is_set:
+            continue
+        try:
+            read(settings)
+        except InvalidConfiguration as error:
+            yield Finding(name, "fail", " ".join(str(error).split()), "serve ends with the same error")
 
 
 def _check_file(name: str, path: Path) -> Finding:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from shortlist.server.call import METHODS
 from shortlist.server.gate import headers_of
 from shortlist.server.service import SERVICE_NAME, abort_call, begin_call
 
@@ -31,7 +32,8 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Lets a call go on, or answers it with the gate's refusal."""
         service, _, method = handler_call_details.method.strip("/").rpartition("/")
-        if service == SERVICE_NAME:
+        # Another method is gRPC's to refuse: its name is the stranger's text, and belongs in no metric and no log.
+        if service == SERVICE_NAME and method in (*METHODS, "GetInfo"):
             try:
                 await self._gate.identify(headers_of(handler_call_details.invocation_metadata or ()))
             except Exception as error:  # the RPC boundary

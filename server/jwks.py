@@ -133,7 +133,7 @@ class UrlKeys:
             self._fetched = time.monotonic()
         except InvalidConfiguration as error:
             _log.warning("%s", error)
-        except (OSError, http.client.HTTPException, TimeoutError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             _log.warning("jwks_url: cannot be fetched: %s", str(reason) or type(reason).__name__)
 

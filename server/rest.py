@@ -111,10 +111,9 @@ class RestFace:
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
             call.caller = await self._gate.identify(headers_of(request.headers.items()))
             if self._desk.refusal:  # before a large body is taken in
-                raise ServerUnavailable(self._desk.refusal)
+                raise ServerUnavailable(self._desk.refusal, retry_seconds=1.0)
             body = await rest_body.receive(request, self._max_bytes, call.cancel)
             asked = await _in_turn(len(body), lambda: read(rest_body.read_json(body)))
-            call.timeout_seconds = call.cancel.remaining_seconds
             answer = await self._answer(call, asked.request, request)
             content = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
         except ClientDisconnect:

@@ -136,11 +136,12 @@ class _Server(uvicorn.Server):
 
 
 class _GuardedProtocol(HttpToolsProtocol):
-    """Bounds the bytes and the seconds of what comes before a body, which the protocol itself does not."""
+    """Bounds the bytes and the seconds of what comes before and behind a body, which the protocol itself does not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for a first head."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_bytes = 0  # since the last part of a body
         self._begin_head()
         super().connection_made(transport)
 
@@ -155,9 +156,30 @@ class _GuardedProtocol(HttpToolsProtocol):
             if self._head_timer is None:  # the next request of a connection that was kept
                 self._begin_head()
             self._head_bytes += len(data)
+        self._idle_bytes += len(data)
         super().data_received(data)
         if self._is_in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("")
+        if not self._is_in_head and self._idle_bytes > len(data) + _MAX_HEAD_BYTES:
+            self.transport.close()  # neither body nor end: a line behind the body that does not end
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header before the body; those behind one (trailers) nobody asked for, and nothing bounds."""
+        if self._is_in_head:
+            super().on_header(name, value)
+        else:
+            self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of the body."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Lets go of a caller who was answered before its body was there: what is left of that would be unbounded."""
+        super().on_response_complete()
+        if not self._is_in_head and not self.transport.is_closing():
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         """Lets the body take its time, which `rest_body` bounds."""

@@ -116,8 +116,8 @@ def status_of(error: Exception, *, is_expired: bool = False, request_id: str = "
 
 
 def _told(error: Exception, kind: Kind, request_id: str) -> Status:
-    text = _shortened(str(error))
-    name = error.field if isinstance(error, errors.InvalidInput) else ""
+    text = _writable(_shortened(str(error)))
+    name = _writable(error.field) if isinstance(error, errors.InvalidInput) else ""
     retry = error.retry_seconds if isinstance(error, errors.ServerUnavailable) else None
     details: list[ProtoMessage] = [_info(kind, _facts(error))]
     if isinstance(error, errors.InvalidInput):
@@ -130,7 +130,7 @@ def _told(error: Exception, kind: Kind, request_id: str) -> Status:
         details.append(
             error_details_pb2.ResourceInfo(
                 resource_type="shortlist.v1/Model",
-                resource_name=error.wanted,
+                resource_name=_writable(error.wanted),
                 description=_cut_for_details(text),
             )
         )
@@ -186,6 +186,11 @@ def _shortened(text: str, max_bytes: int = _MAX_TEXT_BYTES) -> str:
 
 def _cut_for_details(text: str) -> str:
     return _shortened(text, _MAX_DETAIL_BYTES)
+
+
+def _writable(text: str) -> str:
+    """Replaces half surrogate pairs: JSON escapes can spell them, and messages cannot hold them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _ascii(text: str) -> str:

@@ -163,7 +163,7 @@ def _attributes(call: Call) -> dict[str, str | int | bool]:
         attributes |= {"rpc.system": _GRPC, "rpc.grpc.status_code": grpc.StatusCode[call.code].value[0]}
     else:
         http = call.status.kind.http if call.status else 200
-        attributes |= {"http.route": call.transport, "http.response.status_code": http}
+        attributes |= {"http.response.status_code": http}
     if call.reason:
         attributes["error.type"] = call.reason
     if call.report is not None:

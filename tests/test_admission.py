@@ -177,3 +177,32 @@ def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> 
     admission.backlog = FakeBacklog((1500,) * 6)
     with pytest.raises(ServerBusy):
         admission.enter(call(), 1500)
+
+
+def test_a_large_call_in_parts_neither_passes_for_usual_nor_hides_what_is_to_come(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(20):
+        visit = call()
+        admission.enter(visit, 100)
+        admission.settle(visit.cancel, 100)
+        admission.leave(visit)
+    large = call()
+    admission.enter(large, 4_000_000)
+    for part in range(1, 31):
+        admission.settle(large.cancel, 131_072)
+        assert admission.expected_tokens == 4_000_000 - part * 131_072
+    admission.leave(large)
+    admission.backlog = FakeBacklog((2500,))
+    with pytest.raises(ServerBusy):
+        admission.enter(call(), 2500)
+
+
+def test_the_first_call_says_what_is_usual(clock: FakeClock) -> None:
+    admission = made(max_queue_seconds=0.1, now=clock)
+    first = call()
+    admission.enter(first, 1000)
+    admission.settle(first.cancel, 1000)
+    admission.leave(first)
+    admission.backlog = FakeBacklog((1000,) * 4)
+    admission.enter(call(), 1000)
+    assert admission.num_admitted == 1

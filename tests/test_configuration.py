@@ -108,3 +108,9 @@ def test_a_secret_out_of_range_is_not_told() -> None:
     with pytest.raises(InvalidConfiguration) as caught:
         load_settings({"otlp_headers": ["hush"]}, environment={})
     assert "hush" not in str(caught.value)
+
+
+def test_a_password_in_an_address_is_masked() -> None:
+    effective = load_settings({}, environment={"SHORTLIST_OTLP_ENDPOINT": "http://ada:hush@host:4318/v1/traces"})
+    shown = {name: value for name, value, _ in describe(effective)}
+    assert shown["otlp_endpoint"] == "http://******@host:4318/v1/traces"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -183,3 +184,24 @@ def test_restarts_long_ago_do_not_count() -> None:
 )
 def test_only_a_want_of_memory_is_tried_again_in_parts(error: Exception, expected: bool) -> None:
     assert fails_for_memory(error) is expected
+
+
+def test_what_a_batch_had_computed_is_let_go_of_before_its_halves_run(engine: SmallEngine) -> None:
+    alive: list[weakref.ref[Activations]] = []
+    seen: list[int] = []
+
+    class Holding(SmallEngine):
+        def run(self, pairs: Sequence[FakePair]) -> list[float]:
+            seen.append(sum(one() is not None for one in alive))
+            computed = Activations()
+            alive.append(weakref.ref(computed))
+            return super().run(pairs)
+
+    scorer = BatchingScorer(Holding(max_batch_tokens=10_000, max_pairs=1))
+    assert scorer.score(pairs("a", "b", "a b", "")).logits == [0.5, 0.5, 1.0, 0.0]
+    assert (len(seen), set(seen)) == (7, {0})
+    scorer.close()
+
+
+class Activations:
+    """What a forward pass holds while it runs."""

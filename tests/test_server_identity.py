@@ -175,6 +175,16 @@ def test_a_stranger_is_refused_before_a_byte_of_the_message_is_sent(guarded: Ser
     assert {"x-request-id", "grpc-status-details-bin"} <= set(trailing)
 
 
+def test_a_strangers_method_reaches_neither_metrics_nor_log(
+    guarded: ServerThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    with grpc.insecure_channel(guarded.app.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/shortlist.v1.RouterService/Forged")(b"", timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    metrics, _ = guarded.app.metrics.render("")
+    assert (b"Forged" in metrics, "Forged" in str([vars(record) for record in caplog.records])) == (False, False)
+
+
 def test_the_description_needs_a_key_too(guarded: ServerThread, path: Path, add_key: AddKey) -> None:
     with Client(guarded.app.address) as client, pytest.raises(Unauthenticated):
         client.get_info()
