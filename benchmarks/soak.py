@@ -62,12 +62,9 @@ class Traffic:
         """Sends one request and counts it."""
         (_, name, send), *_ = self._rng.choices(self._kinds, [weight for weight, _, _ in self._kinds])
         try:
-            await send()
-            outcome = "answered"
+            outcome = await send() or "answered"
         except (ShortlistError, urllib.error.HTTPError) as error:
             outcome = type(error).__name__
-        except asyncio.CancelledError:
-            outcome = "cancelled"
         self.counts[f"{name}: {outcome}"] += 1
 
     async def _known(self) -> None:
@@ -103,11 +100,12 @@ class Traffic:
     async def _late(self) -> None:
         await self._client.select_tools("refund", self._some(), timeout_seconds=0.05)
 
-    async def _left(self) -> None:
+    async def _left(self) -> str:
         task = asyncio.ensure_future(self._client.select_tools("refund", self._some()))
         await asyncio.sleep(0.1)
         task.cancel()
-        await task
+        await asyncio.wait((task,))
+        return "left"
 
     def _some(self) -> Tools:
         return self._rng.sample(self._tools, 15)
@@ -156,7 +154,9 @@ async def soak(
                 _show(samples[-1], seconds)
                 await asyncio.sleep(SAMPLE_SECONDS)
 
-        await asyncio.gather(watch(), *map(work, traffics))
+        async with asyncio.TaskGroup() as group:  # where one fails, the others end too
+            for task in (watch(), *map(work, traffics)):
+                group.create_task(task)
     counts = sum((traffic.counts for traffic in traffics), Counter())
     return {"seconds": seconds, "counts": dict(sorted(counts.items())), "samples": samples}
 
