@@ -78,7 +78,10 @@ def test_recovery_is_when_a_request_is_quick_again(load: ModuleType, server: Ser
 
 
 def test_a_process_is_sampled(soak: ModuleType) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         found = soak.sample(process.pid)
         process.kill()
     assert (1 < found["mib"] < 200, found["files"] >= 3, found["threads"]) == (True, True, 1)
