@@ -197,17 +197,26 @@ class _Envelope:
         request_id = new_request_id(Request(scope).headers.get("x-request-id", ""))
         scope["state"]["request_id"] = request_id
 
-        has_started = False
+        has_started, is_read = False, scope["method"] != "POST"
+
+        async def receive_and_note() -> Message:
+            nonlocal is_read
+            message = await receive()
+            is_read = is_read or not message.get("more_body", False)
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if not is_read:  # the server lets go of who is answered before the body was read; clients must know
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive_and_note, send_with_id)
         except Exception as error:  # what the routes did not foresee must not reach a log in full
             status = status_of(error, request_id=request_id)
             if not has_started:
