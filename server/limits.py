@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shortlist.schemas.errors import LimitExceeded
+from shortlist.server.convert import DEFAULT_MAX_CANDIDATES
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [
@@ -33,7 +34,6 @@ MAX_NAME_CHARS = 1_000
 # Texts of tools and tables come to this many tokens per candidate at most, as a rule, query included.
 _ITEM_TOKENS = 160
 _CHARS_PER_TOKEN = 4
-_DEFAULT_CANDIDATES = 50
 
 
 def check(request: Any) -> None:
@@ -60,7 +60,7 @@ def check(request: Any) -> None:
 
 def expected_tokens(request: Any) -> int:
     """Guesses how many tokens the engine will read for a request, before anything of it is parsed."""
-    most = request.max_candidates if request.HasField("max_candidates") else _DEFAULT_CANDIDATES
+    most = request.max_candidates if request.HasField("max_candidates") else DEFAULT_MAX_CANDIDATES
     match request:
         case pb.RerankRequest():
             chars, num_items = sum(map(len, request.documents)), len(request.documents)

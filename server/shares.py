@@ -115,6 +115,8 @@ def fill_batch(jobs: deque[Job], max_batch_tokens: int, *, in_shares: bool = Tru
         taken = _take_turn(job, turn_tokens, room, take_oversized=not batch)
         batch += [(job, index) for index in taken]
         room -= sum(len(job.pairs[index]) for index in taken)
+        if not in_shares:
+            job.credit_tokens = 0  # what it did not use here is no claim on the next share
         if job.waiting:
             (jobs if taken else passed).append(job)
     jobs.extend(passed)

@@ -349,3 +349,11 @@ def test_a_large_call_alone_is_dealt_out_in_smaller_batches(submit: Submit, engi
     submit(pairs_of("large", [25] * 40)).result(60)
     sizes = [sum(map(len, batch)) for batch in engine.batches]
     assert (sizes[0], sizes[-1], sum(sizes)) == (50, 100, 1000)
+
+
+def test_what_a_call_leaves_of_a_batch_filled_in_order_is_no_claim_on_the_next_share() -> None:
+    small, large = (Job(pairs_of(query, [20] * count), CancelToken()) for query, count in (("s", 3), ("l", 20)))
+    fill_batch(deque([small, large]), 100, in_shares=False)
+    other = Job(pairs_of("o", [20] * 20), CancelToken())
+    batch = fill_batch(deque([large, other]), 80)
+    assert [sum(job is one for job, _ in batch) for one in (large, other)] == [2, 2]
