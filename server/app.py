@@ -18,8 +18,8 @@ from shortlist.server.admission import Admission
 from shortlist.server.batching import BatchingScorer, BatchRun
 from shortlist.server.call import Call, Observer
 from shortlist.server.desk import Desk
-from shortlist.server.early_refusal import EarlyRefusal
 from shortlist.server.gate import make_gate
+from shortlist.server.guard import Guard
 from shortlist.server.metrics import Metrics, MetricsEndpoint
 from shortlist.server.service import SERVICE_NAME, RouterService
 from shortlist.server.settings import RELOADED, Settings
@@ -72,11 +72,11 @@ class Application:
         self.metrics = Metrics(self.admission, self.desk)
         self._tracing = _make_tracing(settings)
         self._metrics_endpoint: MetricsEndpoint | None = None
-        self._service = RouterService(self.desk, self._gate)
+        self._service = RouterService(self.desk)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
-        guards = (EarlyRefusal(self.desk, self._gate),) if settings.asks_who_calls else ()
-        self._server = grpc.aio.server(options=_channel_options(settings), interceptors=guards)
+        guard = Guard(self.desk, self._gate)
+        self._server = grpc.aio.server(options=_channel_options(settings), interceptors=(guard,))
         self.port = settings.port
         self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
         self._rest = self._make_rest()

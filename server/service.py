@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shortlist.server.call import Call, new_request_id
+from shortlist.server.call import Call, Caller, new_request_id
 from shortlist.server.gate import headers_of
 from shortlist.server.status import status_of
 from shortlist.v1 import router_pb2 as pb
@@ -14,21 +15,22 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from shortlist.server.desk import Desk
-    from shortlist.server.gate import Gate
 
     _Context = ServicerContext[Any, Any]
 
-__all__ = ["SERVICE_NAME", "RouterService", "abort_call", "begin_call"]
+__all__ = ["SERVICE_NAME", "RouterService", "abort_call", "begin_call", "current_caller"]
 
 SERVICE_NAME: str = pb.DESCRIPTOR.services_by_name["RouterService"].full_name
 _REQUEST_ID = "x-request-id"
+# Who the gate has let in. Without a default: a call that did not pass the gate is a defect, and is not answered.
+current_caller: ContextVar[Caller] = ContextVar("current_caller")
 
 
 class RouterService(pb_grpc.RouterServiceServicer):
-    """The service; what a call may do is the Gate's to say, how it is answered the Desk's."""
+    """The service; who may call is said before (`guard.py`), how a call is answered is the Desk's to say."""
 
-    def __init__(self, desk: Desk, gate: Gate) -> None:
-        self._desk, self._gate = desk, gate
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def SelectTools(  # noqa: N802 - the generated name
         self, request: pb.SelectToolsRequest, context: _Context
@@ -55,9 +57,8 @@ class RouterService(pb_grpc.RouterServiceServicer):
         self, request: pb.GetInfoRequest, context: _Context
     ) -> pb.GetInfoResponse:
         """Describes the model and the limits."""
-        call, metadata = begin_call("GetInfo", context)
+        call = begin_call("GetInfo", context, current_caller.get())
         try:
-            call.caller = await self._gate.identify(metadata)
             response = self._desk.info()
         except Exception as error:  # the RPC boundary
             self._desk.fail(call, error)
@@ -66,9 +67,8 @@ class RouterService(pb_grpc.RouterServiceServicer):
         return response
 
     async def _answer(self, method: str, request: Any, context: _Context) -> Any:
-        call, metadata = begin_call(method, context)
+        call = begin_call(method, context, current_caller.get())
         try:
-            call.caller = await self._gate.identify(metadata)
             response = await self._desk.answer(call, request)
         except Exception as error:  # the RPC boundary
             self._desk.fail(call, error)
@@ -77,16 +77,16 @@ class RouterService(pb_grpc.RouterServiceServicer):
         return response
 
 
-def begin_call(method: str, context: _Context) -> tuple[Call, dict[str, str]]:
-    """Makes the Call of a gRPC call, and gathers its headers."""
+def begin_call(method: str, context: _Context, caller: Caller) -> Call:
+    """Makes the Call of a gRPC call."""
     metadata = headers_of(context.invocation_metadata() or ())
-    call = Call(
+    return Call(
         method,
+        caller=caller,
         request_id=new_request_id(metadata.get(_REQUEST_ID, "")),
         parent=metadata.get("traceparent", ""),
         timeout_seconds=context.time_remaining(),
     )
-    return call, metadata
 
 
 async def abort_call(context: _Context, call: Call, error: Exception) -> NoReturn:

@@ -175,6 +175,25 @@ def test_a_stranger_is_refused_before_a_byte_of_the_message_is_sent(guarded: Ser
     assert {"x-request-id", "grpc-status-details-bin"} <= set(trailing)
 
 
+def test_the_gate_is_asked_once_for_each_call(
+    guarded: ServerThread, path: Path, add_key: AddKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    identify = guarded.app._gate.identify
+
+    async def count(metadata: Any) -> Any:
+        caller = await identify(metadata)
+        asked.append(caller.name)
+        return caller
+
+    monkeypatch.setattr(guarded.app._gate, "identify", count)
+    ada, bob = add_key("ada"), add_key("bob")
+    reload(guarded)
+    for key in (ada, bob, ada):
+        ask(guarded, key)
+    assert asked == ["ada", "bob", "ada"]
+
+
 def test_a_strangers_method_reaches_neither_metrics_nor_log(
     guarded: ServerThread, caplog: pytest.LogCaptureFixture
 ) -> None:

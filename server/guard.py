@@ -1,4 +1,4 @@
-"""Refuses strangers by the headers of their call, before any of its message is read, let alone kept."""
+"""Asks who calls by the headers of a call, and refuses strangers before any of its message is read, let alone kept."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from shortlist.server.call import METHODS
+from shortlist.server.call import ANONYMOUS, METHODS
 from shortlist.server.gate import headers_of
-from shortlist.server.service import SERVICE_NAME, abort_call, begin_call
+from shortlist.server.service import SERVICE_NAME, abort_call, begin_call, current_caller
 
 if TYPE_CHECKING:
     from shortlist.server.desk import Desk
     from shortlist.server.gate import Gate
 
-__all__ = ["EarlyRefusal"]
+__all__ = ["Guard"]
 
 
-class EarlyRefusal(grpc.aio.ServerInterceptor):
-    """Asks the gate as soon as a call begins. Who passes is asked again with the message, as limits are then taken."""
+class Guard(grpc.aio.ServerInterceptor):
+    """Asks the gate as soon as a call begins, and lets the service know who calls (`current_caller`)."""
 
     def __init__(self, desk: Desk, gate: Gate) -> None:
         self._desk, self._gate = desk, gate
@@ -35,14 +35,15 @@ class EarlyRefusal(grpc.aio.ServerInterceptor):
         # Another method is gRPC's to refuse: its name is the stranger's text, and belongs in no metric and no log.
         if service == SERVICE_NAME and method in (*METHODS, "GetInfo"):
             try:
-                await self._gate.identify(headers_of(handler_call_details.invocation_metadata or ()))
+                caller = await self._gate.identify(headers_of(handler_call_details.invocation_metadata or ()))
             except Exception as error:  # the RPC boundary
                 return self._refusing(method, error)
+            current_caller.set(caller)  # the handler runs in the same task
         return await continuation(handler_call_details)
 
     def _refusing(self, method: str, error: Exception) -> grpc.RpcMethodHandler[Any, Any]:
         async def refuse(_: Any, context: Any) -> None:
-            call, _metadata = begin_call(method, context)
+            call = begin_call(method, context, ANONYMOUS)
             self._desk.fail(call, error)
             await abort_call(context, call, error)
 
