@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 _LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
 _STOPPING = "the server is stopping; try another one, or again later"
 _BROKEN = "the server's engine does not work any more; try another server"
-_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class BatchingScorer:
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
-                job.fail(ServerUnavailable(_STOPPING, retry_seconds=_RETRY_SECONDS))
+                job.fail(ServerUnavailable(_STOPPING))
             self._jobs.clear()
             self._changed.notify()
         self._worker.join(timeout_seconds)
@@ -140,9 +139,9 @@ class BatchingScorer:
     def _submit(self, job: Job) -> None:
         with self._changed:
             if self._restarts.is_given_up:
-                raise ServerUnavailable(_BROKEN, retry_seconds=_RETRY_SECONDS)
+                raise ServerUnavailable(_BROKEN)
             if self._is_closed:
-                raise ServerUnavailable(_STOPPING, retry_seconds=_RETRY_SECONDS)
+                raise ServerUnavailable(_STOPPING)
             self._jobs.append(job)
             self._changed.notify()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic_settings import EnvSettingsSource
 
 from shortlist.schemas.errors import InvalidConfiguration
 from shortlist.server.settings import Settings
+from shortlist.server.suggest import nearest
 
 __all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
 
@@ -88,7 +88,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         raise InvalidConfiguration(f"{file}: is no TOML: {error}") from error
     for name in values:
         if name not in Settings.model_fields:
-            raise InvalidConfiguration(f"{file}: there is no setting {name!r}{_nearest(name, Settings.model_fields)}")
+            raise InvalidConfiguration(f"{file}: there is no setting {name!r}{nearest(name, Settings.model_fields)}")
     return values
 
 
@@ -96,17 +96,12 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
     for name in environment:
         if name.upper().startswith(_PREFIX) and name.upper() not in known and name not in _NOT_OURS:
-            raise InvalidConfiguration(f"there is no setting for the variable {name}{_nearest(name.upper(), known)}")
+            raise InvalidConfiguration(f"there is no setting for the variable {name}{nearest(name.upper(), known)}")
     source: Any = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environment.items()}
     found: dict[str, Any] = source()
     # An empty variable is how scripts unset one.
     return {name: value for name, value in found.items() if value != ""}
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:

@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 # A degraded answer leaves before the deadline by this share of the time, or by this many seconds if that is more.
 _MARGIN_SHARE = 0.1
 _MARGIN_SECONDS = 0.05
-_RETRY_SECONDS = 1.0
 
 ResponseT = TypeVar("ResponseT", bound=ProtoMessage)
 
@@ -185,12 +184,12 @@ class Desk:
     def _explained(self, error: Exception) -> Exception:
         if isinstance(error, RequestCancelled) and self._router is None:
             text = "the server stopped before the answer was ready; try another one, or again later"
-            return ServerUnavailable(text, retry_seconds=_RETRY_SECONDS)
+            return ServerUnavailable(text)
         return error
 
     def _ready_router(self) -> Router:
         if self._router is None:
-            raise ServerUnavailable(self._refusal, retry_seconds=_RETRY_SECONDS)
+            raise ServerUnavailable(self._refusal)
         return self._router
 
     def _check_size(self, response: ProtoMessage) -> None:

@@ -111,7 +111,7 @@ class RestFace:
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
             call.caller = await self._gate.identify(headers_of(request.headers.items()))
             if self._desk.refusal:  # before a large body is taken in
-                raise ServerUnavailable(self._desk.refusal, retry_seconds=1.0)
+                raise ServerUnavailable(self._desk.refusal)
             body = await rest_body.receive(request, self._max_bytes, call.cancel)
             asked = await _in_turn(len(body), lambda: read(rest_body.read_json(body)))
             answer = await self._answer(call, asked.request, request)
@@ -275,8 +275,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 def _answer_status(status: Status, headers: Mapping[str, str] | None = None) -> Response:
     headers = dict(headers or {})
-    if status.kind.http in (429, 503):
-        headers["Retry-After"] = str(max(1, math.ceil(status.retry_seconds or 0)))
+    if status.retry_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(status.retry_seconds)))
     if status.kind.http == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(_json(status.as_json()), status.kind.http, headers, "application/json")

@@ -6,7 +6,6 @@ the proto's own mapping a query may be a plain string, and a tool may stand as t
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.schemas.errors import InvalidInput
+from shortlist.server.suggest import nearest
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["is_repeated", "read_tables", "read_tools", "write"]
@@ -87,7 +87,7 @@ def _check_object(value: Any, kind: Any, path: str) -> None:
     for name, inner in value.items():
         field = names.get(name)
         if field is None:
-            raise InvalidInput(f"is not known here{_nearest(name, names)}", field=_under(path, name[:100]))
+            raise InvalidInput(f"is not known here{nearest(name, names)}", field=_under(path, name[:100]))
         group = field.containing_oneof.name if field.containing_oneof else field.name
         if inner is not None:
             if group in seen:
@@ -141,8 +141,3 @@ def _is_number(value: Any) -> bool:
 
 def _under(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name[:100], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""

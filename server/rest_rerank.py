@@ -7,7 +7,6 @@ that makes a difference.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from pydantic_core import PydanticCustomError
 from shortlist.schemas.errors import InvalidInput
 from shortlist.server.call import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS
+from shortlist.server.suggest import nearest
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]
@@ -222,8 +222,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     warnings = []
     unknown = list(body.model_extra or ())
     for name in unknown[:_MAX_WARNED]:
-        near = difflib.get_close_matches(name[:100], list(type(body).model_fields), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = nearest(name, type(body).model_fields)
         warnings.append(f"{name[:100]}: is not known here, and was passed over{hint}")
     limit = body.max_tokens_per_doc
     # No token is shorter than a byte, so a text of fewer bytes is within the limit for certain.

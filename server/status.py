@@ -58,6 +58,7 @@ KINDS: dict[type[errors.ShortlistError], Kind] = {
 EXPIRED = Kind(_Code.DEADLINE_EXCEEDED, 504, "DEADLINE_EXCEEDED")
 INTERNAL = Kind(_Code.INTERNAL, 500, "INTERNAL")
 
+_AWAY_SECONDS = 1.0
 _FIELD_KEY = "shortlist-field"
 _DETAILS_KEY = "grpc-status-details-bin"
 # Status texts travel in HTTP/2 headers, of which clients refuse more than 8 KiB: once percent-encoded, three bytes for
@@ -118,7 +119,7 @@ def status_of(error: Exception, *, is_expired: bool = False, request_id: str = "
 def _told(error: Exception, kind: Kind, request_id: str) -> Status:
     text = _writable(_shortened(str(error)))
     name = _writable(error.field) if isinstance(error, errors.InvalidInput) else ""
-    retry = error.retry_seconds if isinstance(error, errors.ServerUnavailable) else None
+    retry = _retry_seconds(error)
     details: list[ProtoMessage] = [_info(kind, _facts(error))]
     if isinstance(error, errors.InvalidInput):
         details.append(_bad_request(name, text, kind.reason))
@@ -135,6 +136,15 @@ def _told(error: Exception, kind: Kind, request_id: str) -> Status:
             )
         )
     return Status(kind, text, (*details, *_request_info(request_id)), name, retry)
+
+
+def _retry_seconds(error: Exception) -> float | None:
+    """Returns when to try again, None where that is of no use: a server that is away may be back in a second."""
+    if not isinstance(error, errors.ServerUnavailable):
+        return None
+    if error.retry_seconds is None and not isinstance(error, errors.ServerBusy):
+        return _AWAY_SECONDS
+    return error.retry_seconds
 
 
 def _facts(error: Exception) -> dict[str, str]:
