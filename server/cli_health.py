@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shortlist.schemas.errors import InvalidConfiguration, ServerUnavailable, ShortlistError
+from shortlist.schemas.errors import InvalidInput, ServerUnavailable, ShortlistError
 from shortlist.server.client_requests import DEFAULT_ADDRESS
-
-if TYPE_CHECKING:
-    from grpc import ChannelCredentials
 
 __all__ = ["add_parser"]
 
@@ -46,19 +43,21 @@ def _run(args: argparse.Namespace) -> int:
     try:
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        from shortlist.server.client_channel import Connection
     except ImportError as error:
         raise ShortlistError("this command needs grpcio-health-checking: install the extra [serve]") from error
 
-    options = [("grpc.enable_http_proxy", 0)]
-    if args.tls_name:
-        options.append(("grpc.ssl_target_name_override", args.tls_name))
-    credentials = _credentials(args)
-    channel = (
-        grpc.secure_channel(args.address, credentials, options=options)
-        if credentials
-        else grpc.insecure_channel(args.address, options=options)
+    if args.tls_name and not args.tls_ca:
+        raise InvalidInput("needs --tls-ca", field="--tls-name")
+    connection = Connection(
+        args.address,
+        tls=args.tls_ca or False,
+        client_certificate=args.tls_certificate,
+        client_key=args.tls_key,
+        server_name=args.tls_name,
     )
-    with channel:
+    with connection.open() as channel:
         try:
             # Not wait_for_ready: a probe wants to know how it is now.
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs for type checkers lack the calls
@@ -70,27 +69,6 @@ def _run(args: argparse.Namespace) -> int:
         raise ServerUnavailable(f"{args.address}: {status}")
     print(f"{args.address}: {status}")
     return 0
-
-
-def _credentials(args: argparse.Namespace) -> ChannelCredentials | None:
-    """Reads what TLS needs; None where the call goes without."""
-    import grpc
-
-    if (args.tls_certificate is None) != (args.tls_key is None):
-        raise InvalidConfiguration("--tls-certificate and --tls-key are given together or not at all")
-    if args.tls_ca is None:
-        if args.tls_certificate or args.tls_name:
-            raise InvalidConfiguration("--tls-certificate and --tls-name need --tls-ca too")
-        return None
-    ca, key, certificate = (_read(path) for path in (args.tls_ca, args.tls_key, args.tls_certificate))
-    return grpc.ssl_channel_credentials(ca, key, certificate)
-
-
-def _read(path: Path | None) -> bytes | None:
-    try:
-        return path.read_bytes() if path else None
-    except OSError as error:
-        raise InvalidConfiguration(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _seconds(text: str) -> float:

@@ -20,7 +20,7 @@ import grpc
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.schemas import errors
-from shortlist.server.client_channel import Connection, FilePath
+from shortlist.server.client_channel import DEFAULT_MESSAGE_BYTES, Connection, FilePath
 from shortlist.server.client_errors import error_of
 from shortlist.server.client_requests import (
     DEFAULT_ADDRESS,
@@ -49,7 +49,6 @@ __all__ = [
     "Tools",
 ]
 
-_DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 _READY_POLL_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 
@@ -198,7 +197,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         address: str = DEFAULT_ADDRESS,
         *,
         timeout_seconds: float | None = 60.0,
-        max_message_bytes: int = _DEFAULT_MESSAGE_BYTES,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
         tls: bool | FilePath = False,
         client_certificate: FilePath | None = None,
         client_key: FilePath | None = None,
@@ -293,7 +292,7 @@ class AsyncClient(
         address: str = DEFAULT_ADDRESS,
         *,
         timeout_seconds: float | None = 60.0,
-        max_message_bytes: int = _DEFAULT_MESSAGE_BYTES,
+        max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
         tls: bool | FilePath = False,
         client_certificate: FilePath | None = None,
         client_key: FilePath | None = None,

@@ -14,9 +14,10 @@ import grpc.aio
 
 from shortlist.schemas import errors
 
-__all__ = ["Connection", "FilePath", "is_loopback"]
+__all__ = ["DEFAULT_MESSAGE_BYTES", "Connection", "FilePath", "is_loopback"]
 
 FilePath = str | PathLike[str]
+DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 # What an authorization header takes as a bearer token (RFC 6750, 2.1).
 _API_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 
@@ -25,18 +26,21 @@ _API_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 class Connection:
     """How a server is reached, and as whom; the arguments are those of `Client`.
 
+    `server_name` is the name in the server's certificate, where it is not that of the address.
+
     Raises:
         InvalidInput: they do not go together, or the key would travel in the open.
     """
 
     address: str
     _: KW_ONLY
-    max_message_bytes: int
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES
     tls: bool | FilePath = False
     client_certificate: FilePath | None = None
     client_key: FilePath | None = None
     api_key: str | None = field(default=None, repr=False)
     allow_insecure_key: bool = False
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
         if (self.client_certificate is None) != (self.client_key is None):
@@ -84,8 +88,8 @@ class Connection:
             roots, _read(self.client_key, "client_key"), _read(self.client_certificate, "client_certificate")
         )
 
-    def _options(self) -> list[tuple[str, int]]:
-        options = [
+    def _options(self) -> list[tuple[str, int | str]]:
+        options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
             ("grpc.initial_reconnect_backoff_ms", 100),
@@ -93,6 +97,8 @@ class Connection:
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
+        if self.server_name:
+            options.append(("grpc.ssl_target_name_override", self.server_name))
         # A proxy named in the environment cannot reach this machine's own loopback.
         return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback(self.address) else options
 

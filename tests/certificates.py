@@ -21,7 +21,7 @@ ISSUER, AUDIENCE = "https://issuer.example", "shortlist"
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1 and localhost; `path` is its own, in PEM form."""
+    """Signs certificates, for 127.0.0.1 and localhost unless another host is named; `path` is its own, in PEM form."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder, self._name, self._key = folder, name, ec.generate_private_key(ec.SECP256R1())
@@ -29,20 +29,27 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(pem(self.certificate))
 
-    def issue(self, name: str, *, is_valid: bool = True) -> tuple[Path, Path]:
+    def issue(self, name: str, *, is_valid: bool = True, host: str = "") -> tuple[Path, Path]:
         """Writes a certificate and its key, and returns where."""
         key = ec.generate_private_key(ec.SECP256R1())
         paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        paths[0].write_bytes(pem(self._sign(name, key, is_valid=is_valid)))
+        paths[0].write_bytes(pem(self._sign(name, key, is_valid=is_valid, host=host)))
         paths[1].write_bytes(private_pem(key))
         paths[1].chmod(0o600)
         return paths
 
     def _sign(
-        self, name: str, key: ec.EllipticCurvePrivateKey, *, is_authority: bool = False, is_valid: bool = True
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        is_authority: bool = False,
+        is_valid: bool = True,
+        host: str = "",
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
-        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        own = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        names = [x509.DNSName(host)] if host else own
         return (
             x509.CertificateBuilder()
             .subject_name(common_name(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import signal
 import socket
@@ -16,11 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 from rest_fixtures import ask, detail_of, field_of, reason_of, url_of
 from server_fixtures import ServerProcess, ServerThread, wait_until, wait_until_pairs_wait
 
@@ -323,21 +318,20 @@ def test_answers_do_not_wait_for_acknowledgements(rest_server: ServerThread, web
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate of this machine that nobody signed, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    (tmp_path / "tls.crt").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
-    (tmp_path / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return tmp_path / "tls.crt", tmp_path / "tls.key"
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
 
 
-def test_with_a_certificate_it_is_encrypted(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
+@pytest.fixture
+def certificate(authority: Authority) -> tuple[Path, Path]:
+    return authority.issue("server")
+
+
+def test_with_a_certificate_it_is_encrypted(
+    start_server: StartServer, authority: Authority, certificate: tuple[Path, Path]
+) -> None:
     server = start_server(http_port=0, host="localhost", tls_certificate=certificate[0], tls_key=certificate[1])
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    trusting = ssl.create_default_context(cafile=str(authority.path))
     with httpx.Client(base_url=server.app.http_url, verify=trusting, trust_env=False, timeout=60) as web:
         assert web.post("/v1/rerank", json=QUESTION).status_code == 200
     assert server.app.http_url.startswith("https://localhost:")
@@ -345,7 +339,7 @@ def test_with_a_certificate_it_is_encrypted(start_server: StartServer, certifica
 
 def test_a_certificate_that_is_none_is_refused(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
     certificate[0].write_text("no certificate")
-    with pytest.raises(InvalidConfiguration, match=r"tls\.crt"):
+    with pytest.raises(InvalidConfiguration, match=r"server\.crt"):
         start_server(http_port=0, host="localhost", tls_certificate=certificate[0], tls_key=certificate[1])
 
 
