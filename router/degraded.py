@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from shortlist.schemas.errors import DeadlineTooShort, RequestCancelled
 
-from .candidates import FirstStage, ItemSet, ranked
+from .candidates import FirstStage, ItemSet, narrow, ranked
 from .run import Run
 from .selection import Rules, Scored
 from .windows import DocumentScores
@@ -25,11 +25,14 @@ def raise_unless_degraded(run: Run, error: Exception) -> None:
 
 
 def first_stage_order(run: Run, items: ItemSet, pinned: Set[int]) -> list[Scored]:
-    """Orders all items by the first stage, as far as it came: by words alone where its vectors were not ready.
+    """Orders the best items by the first stage, as far as it came: by words alone where its vectors were not ready.
 
+    As many are kept as the cross-encoder would have been given.
     A score says the position only, 1, 1/2, 1/3 …: without the cross-encoder there is none that is calibrated.
     """
     found: FirstStage = run.found or items.first_stage(run.query, None, max_new_vectors=None, cancel=None)
     run.rules = Rules(run.rules.top_n, 0.0)
     run.is_degraded = True
-    return [Scored(place, 1 / rank, place in pinned) for rank, place in enumerate(ranked(found.scores), 1)]
+    kept = set(narrow(found.scores, run.max_candidates, sorted(pinned)))
+    order = [place for place in ranked(found.scores) if place in kept]
+    return [Scored(place, 1 / rank, place in pinned) for rank, place in enumerate(order, 1)]

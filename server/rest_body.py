@@ -134,9 +134,11 @@ def _too_large(actual: int, limit: int) -> LimitExceeded:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput("stands twice in one object; which one is meant?", field=twice[:100])
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidInput("stands twice in one object; which one is meant?", field=name[:100])
+            seen.add(name)
     return made
 
 

@@ -55,6 +55,13 @@ def test_documents_come_by_their_words(late: Router) -> None:
     assert [item.index for item in selection.items] == [1, 0]
 
 
+def test_no_more_come_than_would_have_been_scored(late: Router) -> None:
+    selection = late.select_tools(QUERY, TOOLS, top_n=0, max_candidates=2, allow_degraded=True)
+    assert (len(selection.items), selection.num_dropped) == (2, len(TOOLS) - 2)
+    documents = late.rerank("Paris", ["Berlin", "Paris", "Paris too"], top_n=0, max_candidates=2, allow_degraded=True)
+    assert [item.index for item in documents.items] == [1, 2]
+
+
 def test_who_does_not_ask_for_it_gets_the_error(late: Router) -> None:
     with pytest.raises((RequestCancelled, DeadlineTooShort)):
         late.select_tools(QUERY, TOOLS)

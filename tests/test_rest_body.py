@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ import httpx
 import pytest
 from rest_fixtures import ask, detail_of, field_of, reason_of
 from server_fixtures import ServerThread
+
+from shortlist.schemas.errors import InvalidInput
+from shortlist.server.rest_body import read_json
 
 StartServer = Callable[..., ServerThread]
 
@@ -113,3 +117,11 @@ def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None
         web.post("/v1/tools:select", json={"query": "x" * 1_000_001}),
     ]
     assert [field_of(answer) for answer in answers] == ["query", "query", "query.text"]
+
+
+def test_a_name_that_stands_twice_is_found_among_many_at_once() -> None:
+    body = "{" + ",".join(f'"n{number}": 0' for number in range(100_000)) + ',"z": 1, "z": 2}'
+    began = time.perf_counter()
+    with pytest.raises(InvalidInput, match="z: stands twice"):
+        read_json(body.encode())
+    assert time.perf_counter() - began < 10  # comparing each with each takes minutes
