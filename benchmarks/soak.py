@@ -1,9 +1,10 @@
 """Sends a real server mixed traffic for a long time, and watches its memory, its open files and its threads.
 
-    python benchmarks/soak.py [--minutes 30] [--tools CORPUS.jsonl] [--save FOLDER] [--plot FILE.png]
+    python benchmarks/soak.py [--minutes 30] [--cache-mb 16] [--tools CORPUS.jsonl] [--save FOLDER] [--plot FILE.png]
 
 The traffic: catalogs seen before and never seen, DDL, documents short and long, over gRPC and over HTTP; and, one in
-ten, what goes wrong: fields out of range, garbage, deadlines too short, callers who leave.
+ten, what goes wrong: fields out of range, garbage, deadlines too short, callers who leave. The caches are small, so
+that they are full after a few minutes: what grows after that is a leak.
 """
 
 from __future__ import annotations
@@ -115,11 +116,12 @@ def main() -> None:
     """Runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--cache-mb", type=float, default=16.0, help="the server's setting (default: 16)")
     parser.add_argument("--tools", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE")
     add_saving(parser)
     options = parser.parse_args()
-    command = (*SERVER, "--http-port", "0", "--log-level", "warning")
+    command = (*SERVER, "--http-port", "0", "--log-level", "warning", "--cache-mb", str(options.cache_mb))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sys.stderr, text=True) as process:
         try:
             assert process.stdout is not None

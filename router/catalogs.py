@@ -18,8 +18,8 @@ from .results import CacheCounts
 
 __all__ = ["Catalog", "CatalogCache"]
 
-# Of all catalogs kept together; parsed and indexed, a character takes about ten bytes (docs/log.md).
-_MAX_CHARS = 8_000_000
+# What a character of a catalog takes once it is parsed and indexed (docs/log.md).
+_BYTES_PER_CHAR = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,15 @@ class Catalog:
 
 
 class CatalogCache:
-    """Reads catalogs, and keeps those used last by their exact text, `max_chars` in all; safe to share between threads.
+    """Reads catalogs, and keeps those used last by their exact text; safe to share between threads.
 
-    Two requests that bring a new catalog at once may both read it. One that is larger than `max_chars` is not kept.
+    All that are kept take about `max_bytes` at most, without their vectors. Two requests that bring a new catalog at
+    once may both read it. One that alone takes more is not kept.
     """
 
-    def __init__(self, max_chars: int = _MAX_CHARS) -> None:
+    def __init__(self, max_bytes: int = 135_000_000) -> None:
         self._kept: OrderedDict[bytes, tuple[Catalog, int]] = OrderedDict()
-        self._max_chars, self._num_chars = max_chars, 0
+        self._max_chars, self._num_chars = max_bytes // _BYTES_PER_CHAR, 0
         self._num_hits = self._num_misses = 0
         self._lock = threading.Lock()
 

@@ -12,10 +12,11 @@ from typing import Any
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
 
+from .caches import Caches
 from .candidates import FirstStage, Item, ItemSet, narrow
-from .catalogs import Catalog, CatalogCache
+from .catalogs import Catalog
 from .degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from .dense import Embedder, VectorCache
+from .dense import Embedder
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
@@ -51,20 +52,14 @@ class Router:
         engine: Engine,
         scorer: PairScorer,
         info: ModelInfo,
-        vectors: VectorCache | None = None,
-        catalogs: CatalogCache | None = None,
+        caches: Caches | None = None,
     ) -> None:
         self._loaded, self._scorer = loaded, scorer
-        self._vectors, self._catalogs = vectors or VectorCache(), catalogs or CatalogCache()
+        self._caches = caches or Caches()
         self.engine, self.info = engine, info
+        longest = loaded.model.config.max_pair_tokens
         self.embedder = (
-            Embedder(
-                loaded.tokenizer,
-                scorer,
-                loaded.retrieval,
-                self._vectors,
-                max_tokens=loaded.model.config.max_pair_tokens,
-            )
+            Embedder(loaded.tokenizer, scorer, loaded.retrieval, self._caches.vectors, max_tokens=longest)
             if loaded.retrieval
             else None
         )
@@ -80,8 +75,11 @@ class Router:
         allow_download: bool = False,
         revision: str | None = None,
         max_batch_tokens: int | None = None,
+        cache_mb: float | None = None,
     ) -> Router:
         """Loads the embedded model, a folder, or a model of the hub (fetched only with `allow_download`).
+
+        It remembers some `cache_mb` MiB of catalogs and documents' vectors, 515 unless told otherwise.
 
         Raises:
             ModelError: there is no such model, or this program does not run its kind.
@@ -91,16 +89,16 @@ class Router:
         engine, info = make_engine(
             loaded, device=device, dtype=dtype, attention=attention, max_batch_tokens=max_batch_tokens
         )
-        return cls(loaded, engine, DirectScorer(engine), info)
+        return cls(loaded, engine, DirectScorer(engine), info, None if cache_mb is None else Caches.within(cache_mb))
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router of the same model whose pairs go through `scorer`."""
-        return Router(self._loaded, self.engine, scorer, self.info, self._vectors, self._catalogs)
+        return Router(self._loaded, self.engine, scorer, self.info, self._caches)
 
     @property
     def cache_counts(self) -> dict[str, CacheCounts]:
         """How the caches do, by name: of `catalogs`, and of documents' `vectors`."""
-        return {"catalogs": self._catalogs.counts, "vectors": self._vectors.counts}
+        return self._caches.counts
 
     def as_reference(self) -> Reranker:
         """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""
@@ -140,7 +138,7 @@ class Router:
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
-            catalog = self._catalogs.tools(_tool_texts(tools), namespaces)
+            catalog = self._caches.catalogs.tools(_tool_texts(tools), namespaces)
         return self._select(run, catalog, always_include)
 
     def select_tables(
@@ -165,7 +163,7 @@ class Router:
         run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
-            catalog = self._catalogs.tables(ddl, dialect)
+            catalog = self._caches.catalogs.tables(ddl, dialect)
         return self._select(run, catalog, always_include)
 
     def rerank(

@@ -67,11 +67,11 @@ class Engine:
         if self.encoder is None:
             raise RuntimeError("the model has no encoder")  # callers ask `encoder` first: a defect of ours
         vectors, tokens = self.encoder.encode(batch, self.attention)
-        alone = list(vectors.cpu().numpy())
+        # Copies: a view would keep the whole batch alive for as long as one text is remembered.
+        alone = [vector.copy() for vector in vectors.cpu().numpy()]
         if tokens is None:
             return [Embedded(vector) for vector in alone]
         parts = torch.split(tokens.half().cpu(), list(batch.lengths))
-        # A copy: a view would keep the whole batch alive for as long as one text is remembered.
         return [Embedded(vector, part.numpy().copy()) for vector, part in zip(alone, parts, strict=True)]
 
     def _in_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:

@@ -111,6 +111,11 @@ class Embedded:
     vector: Vector
     tokens: TokenVectors | None = None
 
+    @property
+    def num_bytes(self) -> int:
+        """What the arrays take."""
+        return self.vector.nbytes + (self.tokens.nbytes if self.tokens is not None else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class TextVectors:

@@ -81,8 +81,8 @@ class ModelOptions(Protocol):
     def max_batch_tokens(self) -> int | None: ...
 
 
-def load_router(args: ModelOptions | argparse.Namespace) -> Router:
-    """Loads the Router that the model options describe.
+def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None = None) -> Router:
+    """Loads the Router that the model options describe; it remembers some `cache_mb` MiB.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -98,6 +98,7 @@ def load_router(args: ModelOptions | argparse.Namespace) -> Router:
         allow_download=args.allow_download,
         revision=args.revision,
         max_batch_tokens=args.max_batch_tokens,
+        cache_mb=cache_mb,
     )
 
 

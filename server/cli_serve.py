@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shortlist.server.app import Application
     from shortlist.server.settings import Settings
 
-__all__ = ["add_parser", "return_free_memory"]
+__all__ = ["add_parser", "load_lean", "return_free_memory"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
 
 async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -> bool:
     """Loads the model; False if a signal came first."""
-    loading = asyncio.create_task(app.load(lambda: _load_lean(settings)))
+    loading = asyncio.create_task(app.load(lambda: load_lean(settings)))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -96,8 +96,9 @@ async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -
     return True
 
 
-def _load_lean(settings: Settings) -> Router:
-    router = load_router(settings)
+def load_lean(settings: Settings) -> Router:
+    """Loads the Router of a server, and gives back what loading it left behind; raises as `load_router`."""
+    router = load_router(settings, settings.cache_mb)
     return_free_memory()
     return router
 

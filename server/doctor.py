@@ -30,8 +30,6 @@ _RENEW_WITHIN = timedelta(days=14)
 _EVERYWHERE = ("0.0.0.0", "::", "")
 _PRIVATE = ("tls_key", "keys_file")
 _FILES = (*_PRIVATE, "tls_certificate", "tls_client_ca", "jwks_file")
-# Beside the model, once the caches of vectors and of catalogs are full (router/dense.py, router/catalogs.py).
-_CACHE_BYTES = 530_000_000
 _MIB = 1024 * 1024
 _CLOCK_IS_NOT_SYNCHRONISED = 5  # adjtimex(2): TIME_ERROR
 
@@ -64,7 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _check_ports(settings)
     yield from (_check_clock(), _check_threads(settings), _check_neighbours(), _check_processor())
     yield _check_model(settings)
-    yield _check_memory()
+    yield _check_memory(settings)
 
 
 def _check_readers(settings: Settings) -> Iterator[Finding]:
@@ -232,17 +230,17 @@ def _check_model(settings: Settings) -> Finding:
     return Finding("model", "ok", f"{text}, ranks a first request rightly in {seconds:.2f} s")
 
 
-def _check_memory() -> Finding:
+def _check_memory(settings: Settings) -> Finding:
     """Compares what this process took, which has the model loaded by now, and full caches with what there is."""
     status, machine = _numbers(Path("/proc/self/status")), _numbers(Path("/proc/meminfo"))
     if "VmHWM" not in status or "MemAvailable" not in machine:
         return Finding("memory", "ok", "this system does not tell")
-    needed = status["VmHWM"] + _CACHE_BYTES
+    needed = status["VmHWM"] + int(settings.cache_mb * _MIB)
     free = machine["MemAvailable"] + status["VmRSS"]
     with suppress(OSError, ValueError):
         free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     text = f"{needed // _MIB} MiB with full caches, {free // _MIB} MiB may be had"
-    return _warn_if(needed > free, "memory", text, "give the machine or the control group more, or take --model fast")
+    return _warn_if(needed > free, "memory", text, "give the machine or the control group more, or set cache_mb lower")
 
 
 def _warn_if(is_bad: bool, name: str, text: str, remedy: str) -> Finding:

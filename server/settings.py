@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     attention: str = Field("auto", description="the attention backend")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset: as many as may run")
     max_batch_tokens: int | None = Field(None, ge=1, description="tokens of one batch at most; unset: by device")
+    cache_mb: float = Field(
+        512.0, ge=0, allow_inf_nan=False, description="MiB of catalogs and documents' vectors remembered; 0 = none"
+    )
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, *_: Any, **__: Any) -> tuple[Any, ...]:

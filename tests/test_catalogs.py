@@ -63,7 +63,7 @@ def test_a_script_is_read_anew_in_another_dialect() -> None:
 
 
 def test_the_catalog_used_longest_ago_makes_room() -> None:
-    cache = CatalogCache(max_chars=3 * len(MAIL) + 40)
+    cache = CatalogCache(max_bytes=16 * (3 * len(MAIL) + 40))
     mail, weather = cache.tools([MAIL], []), cache.tools([WEATHER], [])
     assert cache.tools([MAIL], []) is mail
     cache.tools([MAIL, " "], [])
@@ -73,7 +73,7 @@ def test_the_catalog_used_longest_ago_makes_room() -> None:
 
 
 def test_a_catalog_too_large_to_keep_is_still_read_and_drives_no_other_out() -> None:
-    cache = CatalogCache(max_chars=len(MAIL) + 20)
+    cache = CatalogCache(max_bytes=16 * (len(MAIL) + 20))
     mail = cache.tools([MAIL], [])
 
     assert len(cache.tools([WEATHER] * 50, []).items.items) == 50

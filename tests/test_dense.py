@@ -189,6 +189,9 @@ def test_a_lone_surrogate_is_embedded_like_any_text(scorer: Meanings) -> None:
     assert embedder_of(scorer).embed_documents([written("email \ud800", "email")])[0] is not None
 
 
+ONE_VECTOR = np.dtype(np.float32).itemsize
+
+
 def keyed(*names: str) -> tuple[list[bytes], list[Embedded]]:
     return [name.encode() for name in names], [Embedded(np.array([len(name)], np.float32)) for name in names]
 
@@ -207,7 +210,7 @@ def test_a_cache_gives_back_what_it_was_given() -> None:
 
 
 def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
-    cache = VectorCache(max_vectors=3)
+    cache = VectorCache(max_bytes=3 * ONE_VECTOR)
     cache.put(*keyed("a", "b", "c"))
     cache.get([b"a"])
 
@@ -216,7 +219,26 @@ def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
     assert kept(cache, "a", "b", "c", "d") == ["a", "c", "d"]
 
 
+def test_vectors_that_come_again_take_no_more_room() -> None:
+    cache = VectorCache(max_bytes=2 * ONE_VECTOR)
+    for _ in range(5):
+        cache.put(*keyed("a"))
+
+    cache.put(*keyed("b"))
+
+    assert kept(cache, "a", "b") == ["a", "b"]
+
+
+def test_vectors_of_tokens_take_room_too() -> None:
+    cache = VectorCache(max_bytes=100)
+    large = Embedded(np.zeros(1, np.float32), np.zeros((4, 10), np.float16))
+
+    cache.put([b"a", b"b"], [large, large])
+
+    assert kept(cache, "a", "b") == ["b"]
+
+
 def test_more_than_the_cache_holds_are_still_all_returned(scorer: Meanings) -> None:
-    vectors = embedder_of(scorer, VectorCache(max_vectors=1)).embed_documents(tools("email", "ping", "orders"))
+    vectors = embedder_of(scorer, VectorCache(max_bytes=1)).embed_documents(tools("email", "ping", "orders"))
 
     assert all(vector is not None for vector in vectors)

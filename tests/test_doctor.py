@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from server_fixtures import SERVE_FAKE
 
-from shortlist.server import doctor
 from shortlist.server.doctor import Finding, examine
 from shortlist.server.settings import Settings
 
@@ -147,11 +146,10 @@ def test_busy_neighbours_ask_for_a_passive_wait(
     assert (finding.status, "OMP_WAIT_POLICY=passive" in finding.remedy) == (status, status == "warn")
 
 
-def test_too_little_memory_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_that_do_not_fit_into_memory_are_warned_of() -> None:
     (enough,) = found("memory")
-    monkeypatch.setattr(doctor, "_CACHE_BYTES", 1 << 60)
-    (scarce,) = found("memory")
-    assert (enough.status, scarce.status) == ("ok", "warn")
+    (scarce,) = found("memory", cache_mb=1e9)
+    assert (enough.status, scarce.status, "cache_mb" in scarce.remedy) == ("ok", "warn", True)
 
 
 def test_a_model_that_ranks_rightly_passes() -> None:

@@ -11,6 +11,8 @@ from shortlist.router.pipeline import Router
 from shortlist.router.run import Clock
 from shortlist.router.scoring import Embedded
 from shortlist.router.stages import Stage, note_stage, recording, within_stage
+from shortlist.server.cli_serve import load_lean
+from shortlist.server.settings import Settings
 
 
 def test_stages_are_noted_in_the_order_in_which_they_ended_and_say_what_they_are_part_of() -> None:
@@ -45,6 +47,14 @@ def test_a_catalog_seen_before_is_a_hit(tiny_model_dir: Path) -> None:
         router.select_tools(query, '[{"name": "ping"}]')
     counts = router.cache_counts["catalogs"]
     assert (counts.num_hits, counts.num_misses, counts.num_kept) == (2, 1, 1)
+
+
+def test_a_server_set_to_remember_nothing_reads_every_catalog_anew(tiny_model_dir: Path) -> None:
+    router = load_lean(Settings(model=str(tiny_model_dir), device="cpu", cache_mb=0))
+    for _ in range(2):
+        router.select_tools("one", '[{"name": "ping"}]')
+    counts = router.cache_counts["catalogs"]
+    assert (counts.num_hits, counts.num_misses, counts.num_kept) == (0, 2, 0)
 
 
 def test_vectors_are_counted_by_document() -> None:
