@@ -17,6 +17,7 @@ from typing import Protocol
 from shortlist.router.scoring import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.call import Call, Caller
+from shortlist.server.waiting_line import WaitingLine
 
 __all__ = ["Admission", "Backlog"]
 
@@ -27,6 +28,8 @@ _LEAST_RETRY_SECONDS = 0.05
 _LEARNING = 0.1
 _LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
 _TYPICAL_CALLS = 5
+# The share of the queue that newcomers may fill while others are asked to come again, and how far these may exceed it.
+_OF_NEWCOMERS, _OF_RETURNING = 0.5, 2.0
 # More tokens than this at once are a part of a call, of which more parts follow (`router/windows.py` makes them).
 _PART_TOKENS = 100_000
 
@@ -67,7 +70,8 @@ class Admission:
 
     At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more work than takes
     `max_queue_seconds`, or than five calls of late bring, whichever is more: where a call takes a second, a queue of
-    one second would refuse the second caller.
+    one second would refuse the second caller. Who is refused gets a place in a line (`WaitingLine`): while anybody has
+    one, newcomers fill half of the queue at most, and who comes again in time finds room.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Admission:
         self._log_typical: float | None = None  # the logarithm of the tokens that a call brings, of late
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
+        self._line = WaitingLine(now)
         self.backlog: Backlog | None = None
 
     @property
@@ -102,10 +107,16 @@ class Admission:
         with self._lock:
             return sum(tally.expected for tally in self._tallies.values())
 
-    def enter(self, call: Call, num_tokens: int, *, needs_in_time: bool = True) -> None:
+    @property
+    def num_put_off(self) -> int:
+        """How many refused calls have been told when to come again, and may still come."""
+        with self._lock:
+            return len(self._line)
+
+    def enter(self, call: Call, num_tokens: int, key: bytes = b"", *, needs_in_time: bool = True) -> None:
         """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
 
-        What was counted of earlier calls corrects the guess.
+        What was counted of earlier calls corrects the guess. A call that was refused is known again by its `key`.
 
         Raises:
             RateLimited: its caller has used up what it may send.
@@ -114,10 +125,12 @@ class Admission:
         """
         with self._lock:
             num_tokens = round(num_tokens * self._per_guess)
-            self._check_count()
-            self._check_queue(call.cancel, num_tokens, needs_in_time=needs_in_time)
+            has_turn = self._line.has_turn(key)
+            self._check_count(key, num_tokens, has_turn=has_turn)
+            self._check_queue(call.cancel, key, num_tokens, has_turn=has_turn, needs_in_time=needs_in_time)
             if self._take(call.caller):
                 self._counted.add(call.cancel)
+            self._line.take(key)
             self._num_admitted += 1
             self._tallies[call.cancel] = _Tally(num_tokens, num_tokens)
 
@@ -156,24 +169,34 @@ class Admission:
             share = min(max(self._per_guess * tally.counted / tally.guessed, _LEAST_PER_GUESS), _MOST_PER_GUESS)
             self._per_guess += _LEARNING * (share - self._per_guess)
 
-    def _check_count(self) -> None:
+    def _check_count(self, key: bytes, num_tokens: int, *, has_turn: bool) -> None:
         if self._num_admitted >= self._max_admitted:
+            room = self._seconds_before(1) / max(1, self._num_admitted)
             raise ServerBusy(
                 f"{self._num_admitted} requests run or wait already; try again in a moment",
-                retry_seconds=self._retry(self._seconds_before(1) / max(1, self._num_admitted)),
+                retry_seconds=self._put_off(key, room, num_tokens, has_turn=has_turn),
             )
 
-    def _check_queue(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool) -> None:
+    def _check_queue(
+        self, cancel: CancelToken, key: bytes, num_tokens: int, *, has_turn: bool, needs_in_time: bool
+    ) -> None:
         waiting = self._seconds_before(num_tokens)
         usual = 0 if self._log_typical is None else round(math.exp(self._log_typical))
         most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(usual))
-        if waiting > most:
+        if waiting > most * (_OF_RETURNING if has_turn else _OF_NEWCOMERS if len(self._line) else 1.0):
             raise ServerBusy(
                 f"the work that waits takes {waiting:.1f} s already; try again in a moment",
-                retry_seconds=self._retry(waiting - most),
+                retry_seconds=self._put_off(key, waiting - most, num_tokens, has_turn=has_turn),
             )
         if needs_in_time and waiting:
             self._check_time(cancel, waiting)
+
+    def _put_off(self, key: bytes, room_seconds: float, num_tokens: int, *, has_turn: bool) -> float:
+        """Returns when a refused call should come again; one that has its turn already keeps its place."""
+        room_seconds = max(0.0, room_seconds)
+        if not has_turn:
+            room_seconds = self._line.put_off(key, room_seconds, self._seconds(num_tokens))
+        return self._retry(room_seconds)
 
     def _check_time(self, cancel: CancelToken, needed: float) -> None:
         left = cancel.remaining_seconds

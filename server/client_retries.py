@@ -17,8 +17,9 @@ class RetryPolicy:
     """How long a client bears with a server that is away, starting, stopping or full.
 
     A call is tried again until `patience_seconds` or its own time are over. The pause is what the server asks for, or
-    doubles from `first_seconds` to `longest_seconds`; up to half of it is added at random, so that clients who were
-    turned away together do not come back together. What is wrong with a request stays wrong and is never tried again.
+    doubles from `first_seconds` to `longest_seconds`; up to half of it, of the former up to half a second, is added at
+    random, so that clients who were turned away together do not come back together. What is wrong with a request stays
+    wrong and is never tried again.
     An address that has never answered is given `first_contact_seconds`: more often than not, it is the wrong one.
     """
 
@@ -26,6 +27,13 @@ class RetryPolicy:
     first_contact_seconds: float = 5.0
     first_seconds: float = 0.1
     longest_seconds: float = 2.0
+
+    def pause(self, doubled: float, told: float | None) -> float:
+        """Draws a pause in seconds: by what the server told, or what doubling has come to."""
+        if told is None:
+            return min(doubled, self.longest_seconds) * random.uniform(1.0, 1.5)
+        # The server gives each caller a time of its own and keeps its place for a while: much later is too late.
+        return max(told, self.first_seconds) + random.uniform(0.0, 0.5) * min(told, 1.0)
 
 
 @dataclass(slots=True)
@@ -61,9 +69,7 @@ class Attempts:
         # A server that is full and does not say for how long is another program's.
         if isinstance(error, ServerBusy) and error.retry_seconds is None:
             return None
-        # A server that is full may ask for less than it takes until it has room for all it has turned away.
-        pause = max(min(doubled, self.policy.longest_seconds), error.retry_seconds or 0.0)
-        pause *= random.uniform(1.0, 1.5)
+        pause = self.policy.pause(doubled, error.retry_seconds)
         is_told = self.was_answered or error.retry_seconds is not None
         patience = self.policy.patience_seconds if is_told else self.policy.first_contact_seconds
         if self.timeout_seconds is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
@@ -169,7 +170,7 @@ class Desk:
         router = self._ready_router()
         check(request)
         expected = expected_tokens(request)
-        self._admission.enter(call, expected, needs_in_time=not request.allow_degraded)
+        self._admission.enter(call, expected, _key(call, request), needs_in_time=not request.allow_degraded)
 
         def run() -> ProtoMessage:
             _raise_if_unwanted(call, request)
@@ -209,6 +210,13 @@ class Desk:
         self._in_flight.discard(cancel)
         if not self._in_flight:
             self._is_idle.set()
+
+
+def _key(call: Call, request: Any) -> bytes:
+    """Returns what a call is known by when it comes again, without being kept."""
+    asked = request.query.SerializeToString(deterministic=True)
+    about = f"{call.caller.name}\0{call.method}\0{call.request_bytes}\0".encode()
+    return blake2b(about + asked, digest_size=16).digest()
 
 
 def _raise_if_unwanted(call: Call, request: Any) -> None:

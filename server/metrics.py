@@ -210,6 +210,9 @@ class _Live(Collector):
         yield self._gauge("serving", "Whether health says SERVING: 1 or 0.", self.is_serving)
         yield self._gauge("requests_in_flight", "Calls that have come and have not ended.", self._desk.num_in_flight)
         yield self._gauge("requests_admitted", "Calls worked on or waiting for it.", self._admission.num_admitted)
+        yield self._gauge(
+            "requests_put_off", "Calls told when to come again that may come.", self._admission.num_put_off
+        )
         yield self._queue_tokens()
         rate = self.scorer.tokens_per_second if self.scorer else 0.0
         yield self._gauge("engine_tokens_per_second", "Tokens the engine computes per second of work, of late.", rate)

@@ -33,10 +33,11 @@ class FakeEngine:
 
     `kinds` says which of the two models each of the `batches` was for. A chunk with "explode" fails the batch, one
     with "crash" ends the thread that runs it, one with "memory" wants it for itself, one with "stall" says so on stdout
-    and sleeps for a minute.
+    and sleeps for a minute. Each token takes `seconds_per_token`.
     """
 
     max_batch_tokens: int = 1000
+    seconds_per_token: float = 0.0
     batches: list[list[FakePair]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -62,6 +63,7 @@ class FakeEngine:
         self.batches.append(list(pairs))
         self.entered.release()
         assert self.gate.wait(90), "the test never opened the gate"
+        time.sleep(self.seconds_per_token * sum(map(len, pairs)))
         if any("stall" in pair.chunk for pair in pairs):
             print("stalling", flush=True)
             time.sleep(120)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until
@@ -37,10 +38,10 @@ def attempts(timeout_seconds: float | None = None, *, was_answered: bool = True,
         pytest.param(ServerUnavailable("away"), 0.1, 0.15, id="away"),
         pytest.param(ServerUnavailable("loading", retry_seconds=1.0), 1.0, 1.5, id="loading"),
         pytest.param(ServerBusy("full", retry_seconds=0.05), 0.1, 0.15, id="full"),
-        pytest.param(RateLimited("too much", retry_seconds=4.0), 4.0, 6.0, id="too much"),
+        pytest.param(RateLimited("too much", retry_seconds=4.0), 4.0, 4.5, id="too much"),
     ],
 )
-def test_the_pause_is_what_the_server_asks_for_and_no_less_than_our_own(
+def test_the_pause_is_what_the_server_asks_for_and_no_less_than_our_first(
     error: ShortlistError, least: float, most: float
 ) -> None:
     pause = attempts().pause_after(error)
@@ -70,6 +71,12 @@ def test_pauses_double_up_to_the_longest() -> None:
         assert least <= pause <= 1.5 * least
 
 
+def test_a_pause_that_the_server_asks_for_does_not_grow() -> None:
+    trying = attempts()
+    for _ in range(7):
+        assert 0.3 <= (trying.pause_after(ServerBusy("full", retry_seconds=0.3)) or 0.0) <= 0.45
+
+
 def test_patience_ends() -> None:
     assert attempts(at=29.0).pause_after(ServerUnavailable("away")) is not None
     assert attempts(at=30.0).pause_after(ServerUnavailable("away")) is None
@@ -97,6 +104,36 @@ def test_a_full_server_is_asked_again_until_it_has_room(start_server: StartServe
         time.sleep(0.2)
         server.engine.gate.set()
         assert [len(future.result(60).items) for future in (first, second)] == [1, 1]
+
+
+@dataclass(frozen=True)
+class Remembering(RetryPolicy):
+    """Keeps what a server told."""
+
+    told: list[float | None] = field(default_factory=list)
+
+    def pause(self, doubled: float, told: float | None) -> float:
+        self.told.append(told)
+        return super().pause(doubled, told)
+
+
+def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartServer) -> None:
+    server = start_server(max_queue_seconds=0.2)
+    server.engine.max_batch_tokens, server.engine.seconds_per_token = 100, 0.001
+    policy, seconds = Remembering(), []
+
+    def ask_thrice(number: int) -> None:
+        for _ in range(3):
+            began = time.monotonic()
+            client.rerank(f"query {number}", ["word " * 90])
+            seconds.append(time.monotonic() - began)
+
+    with Client(server.app.address, retry=policy) as client, ThreadPoolExecutor(16) as pool:
+        client.rerank("what is usual", ["word " * 90])
+        for asking in [pool.submit(ask_thrice, number) for number in range(16)]:
+            asking.result(60)
+    assert (len(seconds), bool(policy.told)) == (48, True)
+    assert max(seconds) < 10.0  # 1.6 where all take turns and nothing else is done
 
 
 def test_a_server_that_still_loads_is_waited_for(start_server: StartServer) -> None:
