@@ -93,15 +93,8 @@ audit: setup ## look up known vulnerabilities of what is shipped; says so where 
 licences: setup ## write docs/licences.md, the licences of all that is used
 	@$(BIN)/python deploy/dependencies.py licences
 
-bench: peers ## time ours beside what users run today, on the same weights, then a server (ROUNDS=, TOOLS=, PLOTS=)
-	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED)
-	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED) --shape base
-	@$(BIN)/python benchmarks/throughput.py --rounds $(ROUNDS) --save $(BENCHED) --shape large
-	@$(BIN)/python benchmarks/serving.py --curves --save $(BENCHED) $(if $(TOOLS),--tools "$(TOOLS)")
-	@$(BIN)/python benchmarks/curves.py --save $(BENCHED) $(if $(TOOLS),--tools "$(TOOLS)")
-	@$(BIN)/python benchmarks/long_document.py --save $(BENCHED)
-	@$(BIN)/python benchmarks/stages.py
-	@$(BIN)/python benchmarks/speed_plots.py $(BENCHED) --out $(or $(PLOTS),$(BENCHED))
+bench: peers ## time ours beside what users run today, then a server; goes on where it was stopped (ROUNDS=, TOOLS=, PLOTS=)
+	@PYTHON=$(BIN)/python ROUNDS="$(ROUNDS)" PLOTS="$(PLOTS)" benchmarks/run.sh "$(BENCHED)" "$(TOOLS)"
 
 bench-gpu: peers ## the first part of it on a CUDA card, for the embedded model and both XLM-R shapes (ROUNDS=)
 	@for shape in embedded base large; do \

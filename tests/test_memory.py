@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shortlist.server import cli_serve
 from shortlist.server.cli_serve import return_free_memory
 
 SERVE = [sys.executable, "-m", "shortlist.server.cli", "serve", "--port", "0"]
@@ -35,6 +37,18 @@ def resident_mib(process: subprocess.Popen[str]) -> float:
 @on_linux
 def test_an_idle_server_with_the_embedded_model_stays_small(idle_server: subprocess.Popen[str]) -> None:
     assert 200 < resident_mib(idle_server) <= MAX_IDLE_MIB
+
+
+def test_a_server_gives_free_memory_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        keeping = asyncio.create_task(cli_serve.keep_lean(every_seconds=0.001))
+        while len(given_back) < 3:
+            await asyncio.sleep(0.001)
+        keeping.cancel()
+
+    given_back: list[bool] = []
+    monkeypatch.setattr(cli_serve, "return_free_memory", lambda: given_back.append(True))
+    asyncio.run(asyncio.wait_for(run(), 30))
 
 
 def test_a_c_library_that_cannot_trim_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
