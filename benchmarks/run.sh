@@ -16,6 +16,7 @@ part() { # NAME SCRIPT ARGUMENTS…
         "$python" benchmarks/"$@" | tee "$text.part"
         mv "$text.part" "$text"
     else
+        echo "$name: from $(date -r "$text" '+%F %R'); remove $text to measure it again" >&2
         cat "$text"
     fi
 }

@@ -4,7 +4,7 @@
 
 The traffic: catalogs seen before and never seen, DDL, documents short and long, over gRPC and over HTTP; and, one in
 ten, what goes wrong: fields out of range, garbage, deadlines too short, callers who leave. The caches are small, so
-that they are full after a few minutes: what grows after that is a leak.
+that they are full after a few minutes: what grows on and on after that is a leak.
 """
 
 from __future__ import annotations

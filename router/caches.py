@@ -17,7 +17,7 @@ _SHARE_OF_CATALOGS = 1 / 4
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """The caches of one Router, of 515 MiB unless said otherwise; those made from it share them."""
+    """The caches of one Router, of 512 MiB unless said otherwise; those made from it share them."""
 
     catalogs: CatalogCache = field(default_factory=CatalogCache)
     vectors: VectorCache = field(default_factory=VectorCache)

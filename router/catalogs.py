@@ -42,7 +42,7 @@ class CatalogCache:
     once may both read it. One that alone takes more is not kept.
     """
 
-    def __init__(self, max_bytes: int = 135_000_000) -> None:
+    def __init__(self, max_bytes: int = 128 << 20) -> None:
         self._kept: OrderedDict[bytes, tuple[Catalog, int]] = OrderedDict()
         self._max_chars, self._num_chars = max_bytes // _BYTES_PER_CHAR, 0
         self._num_hits = self._num_misses = 0

@@ -45,10 +45,10 @@ class RetrievalSettings:
 class VectorCache:
     """Keeps the vectors of the documents seen last, by content, `max_bytes` in all; safe to share between threads.
 
-    A document of 96 tokens takes 14 KB, so some 29,000 of them fit by default.
+    A document of 96 tokens takes 14 KB, so some 28,000 of them fit by default.
     """
 
-    def __init__(self, max_bytes: int = 405_000_000) -> None:
+    def __init__(self, max_bytes: int = 384 << 20) -> None:
         self._vectors: OrderedDict[bytes, Embedded] = OrderedDict()
         self._max_bytes, self._num_bytes = max_bytes, 0
         self._num_hits = self._num_misses = 0

@@ -79,7 +79,7 @@ class Router:
     ) -> Router:
         """Loads the embedded model, a folder, or a model of the hub (fetched only with `allow_download`).
 
-        It remembers some `cache_mb` MiB of catalogs and documents' vectors, 515 unless told otherwise.
+        It remembers some `cache_mb` MiB of catalogs and documents' vectors, 512 unless told otherwise.
 
         Raises:
             ModelError: there is no such model, or this program does not run its kind.

@@ -99,7 +99,10 @@ async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -
 
 
 def load_lean(settings: Settings) -> Router:
-    """Loads the Router of a server, and gives back what loading it left behind; raises as `load_router`."""
+    """Loads the Router of a server, so that it holds no more memory than it needs; raises as `load_router`."""
+    # oneDNN reads it when it makes its first kernel. With as many as it keeps by default memory would rise for an hour,
+    # and batches of ever new sizes are no faster for it (docs/log.md).
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
     router = load_router(settings, settings.cache_mb)
     return_free_memory()
     return router

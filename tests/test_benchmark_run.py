@@ -57,6 +57,7 @@ def test_a_part_that_failed_is_the_first_of_the_next_run_which_shows_the_others_
     again = run(fake_python)
 
     assert (again.returncode, ran(fake_python)) == (0, PARTS[4:])
+    assert again.stderr.count("to measure it again") == 4
     assert again.stdout.count("found by") == len(PARTS)
 
 
