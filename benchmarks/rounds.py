@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +28,26 @@ class Spread:
 
 
 def run_rounds(
-    subjects: Mapping[str, Callable[[], object]], num_rounds: int, *, notice: Callable[[str], None] = lambda text: None
+    subjects: Mapping[str, Callable[[], object]],
+    num_rounds: int,
+    *,
+    until: float = math.inf,
+    notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, list[float]]:
     """Runs each subject once to warm it up, then all by turns; returns seconds by subject and round.
 
-    Every other round goes backwards, so that no subject always follows the same neighbour.
+    Every other round goes backwards, so that no subject always follows the same neighbour. The first round
+    is always run; another only if it ends before `until` (of `time.perf_counter`), should it take as long as the last.
     """
     for name, run in subjects.items():
         notice(f"warming up {name}")
         run()
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(num_rounds):
+        last_round = sum(values[-1] for values in seconds.values() if values)
+        if number and time.perf_counter() + last_round > until:
+            notice(f"{number} of {num_rounds} rounds, since time is up")
+            break
         order = list(subjects) if number % 2 == 0 else list(reversed(subjects))
         for name in order:
             notice(f"round {number + 1} of {num_rounds}: {name}")

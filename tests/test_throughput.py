@@ -42,6 +42,16 @@ def test_a_round_measures_how_long_each_subject_took(module: Any) -> None:
     assert max(seconds["quick"]) < 0.05
 
 
+def test_rounds_end_before_the_time_is_up_but_one_is_always_run(module: Any) -> None:
+    subjects = {"one": lambda: time.sleep(0.02), "other": lambda: time.sleep(0.02)}
+
+    some = module("rounds").run_rounds(subjects, 100, until=time.perf_counter() + 0.3)
+    late = module("rounds").run_rounds(subjects, 100, until=time.perf_counter())
+
+    assert 1 <= len(some["one"]) == len(some["other"]) <= 6
+    assert {name: len(values) for name, values in late.items()} == {"one": 1, "other": 1}
+
+
 def test_ratios_are_taken_within_each_round(module: Any) -> None:
     found = module("rounds").compare({"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 4.0, 16.0]}, "ours")
 
