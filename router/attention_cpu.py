@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -10,7 +11,7 @@ from .attention import Attend, plain_attention
 from .buckets import MAX_WASTE, Bucket, plan_buckets
 from .packing import PackedBatch
 
-__all__ = ["BucketedAttention"]
+__all__ = ["BucketedAttention", "parts"]
 
 # Weights of this many bytes at a time: they stay in the caches between the two products that need them.
 _WEIGHTS_BYTES = 4 << 20
@@ -82,13 +83,32 @@ def _weighted_sums(block: torch.Tensor, bucket: Bucket, memory: _Memory, num_que
     _, pairs, heads, width, _ = block.shape
     query, key, value = _lay_out(block, bucket, memory, num_queries)
     summed = memory.take("summed", block, pairs * heads, num_queries, value.shape[-1])
-    step = max(1, _WEIGHTS_BYTES // (num_queries * width * block.element_size()))
-    for first in range(0, pairs * heads, step):
-        part = slice(first, min(first + step, pairs * heads))
-        weights = memory.take("weights", block, part.stop - first, num_queries, width)
+    most = max(1, _WEIGHTS_BYTES // (width * width * block.element_size()))
+    for part in parts(pairs, heads, most):
+        if num_queries == 1:
+            # In float32, by a library that keeps nothing for each size of a product, unlike bfloat16's (`parts`).
+            raised = torch.bmm(query[part].float(), key[part].float().transpose(1, 2)).exp2_()
+            summed[part] = torch.bmm(raised, value[part].float())
+            continue
+        weights = memory.take("weights", block, part.stop - part.start, width, width)
         torch.bmm(query[part], key[part].transpose(1, 2), out=weights)
         torch.bmm(weights.exp2_(), value[part], out=summed[part])
     return summed.view(pairs, heads, num_queries, -1)
+
+
+def parts(pairs: int, heads: int, most: int) -> Iterator[slice]:
+    """Divides `pairs * heads` products into parts of at most `most`: of 1, 2, 4, ... pairs, or equal parts of one pair.
+
+    oneDNN keeps a kernel of half a MiB for every number of products, so there must be few (docs/log.md).
+    """
+    first, last = 0, pairs * heads
+    while first < last:
+        if most < heads:
+            size = max(size for size in range(1, most + 1) if heads % size == 0)
+        else:
+            size = heads << (min(most, last - first) // heads).bit_length() - 1
+        yield slice(first, first + size)
+        first += size
 
 
 def _lay_out(

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from torch import nn
 
+from .packing import round_up
+
 __all__ = ["Linear", "PackedLinear", "can_pack", "pack_linears"]
 
 
@@ -47,15 +49,21 @@ class PackedLinear(nn.Module):
     def add_to(self, residual: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         """Computes `residual` plus the layer's output."""
         summed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-            states, residual, self._weight, self._bias, "add"
+            _recurring(states), _recurring(residual), self._weight, self._bias, "add"
         )
-        return summed
+        return summed[: len(states)]
 
     def _run(self, states: torch.Tensor, function: str, algorithm: str) -> torch.Tensor:
         output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            states, self._weight, self._bias, function, [], algorithm
+            _recurring(states), self._weight, self._bias, function, [], algorithm
         )
-        return output
+        return output[: len(states)]
+
+
+def _recurring(rows: torch.Tensor) -> torch.Tensor:
+    """Adds rows of zeros up to a number that recurs, for the reason of `packing.round_up`; a batch has one already."""
+    missing = round_up(len(rows)) - len(rows)
+    return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:

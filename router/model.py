@@ -125,8 +125,8 @@ class CrossEncoder(_Trunk):
 
     def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
         super().__init__(config, words)
-        self.head_dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.head_out = nn.Linear(config.hidden_size, 1)
+        self.head_dense = Linear(config.hidden_size, config.hidden_size)
+        self.head_out = Linear(config.hidden_size, 1)
 
     def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
         """Returns float32 logits `(pairs,)` in the batch's order."""
@@ -149,7 +149,7 @@ class TextEncoder(_Trunk):
 
     def __init__(self, config: ModelConfig, words: nn.Module | None = None, *, token_width: int = 0) -> None:
         super().__init__(config, words)
-        self.token_out = nn.Linear(config.hidden_size, token_width + 1) if token_width else None
+        self.token_out = Linear(config.hidden_size, token_width + 1) if token_width else None
 
     def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
         """Returns float32 vectors `(texts, hidden)` of length 1, in the batch's order."""

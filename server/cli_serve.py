@@ -100,9 +100,6 @@ async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -
 
 def load_lean(settings: Settings) -> Router:
     """Loads the Router of a server, so that it holds no more memory than it needs; raises as `load_router`."""
-    # oneDNN reads it when it makes its first kernel. Twice as many, its default, take 100 MiB more, and batches of ever
-    # new sizes are no faster for it (docs/log.md).
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
     router = load_router(settings, settings.cache_mb)
     return_free_memory()
     return router

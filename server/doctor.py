@@ -32,7 +32,7 @@ _PRIVATE = ("tls_key", "keys_file")
 _FILES = (*_PRIVATE, "tls_certificate", "tls_client_ca", "jwks_file")
 _MIB = 1024 * 1024
 # What batches of all sizes leave behind beside the caches: buffers, and oneDNN's kernels (docs/operations.md).
-_TRAFFIC_BYTES = 700 * _MIB
+_TRAFFIC_BYTES = 350 * _MIB
 _CLOCK_IS_NOT_SYNCHRONISED = 5  # adjtimex(2): TIME_ERROR
 
 _QUERY, _EXPECTED = "send an email to Ada", "send_email"

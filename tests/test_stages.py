@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
@@ -56,17 +55,6 @@ def test_a_server_set_to_remember_nothing_reads_every_catalog_anew(tiny_model_di
         router.select_tools("one", '[{"name": "ping"}]')
     counts = router.cache_counts["catalogs"]
     assert (counts.num_hits, counts.num_misses, counts.num_kept) == (0, 2, 0)
-
-
-def test_a_server_keeps_fewer_kernels_unless_told_otherwise(
-    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, found = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", []
-    for set_before in ("7", None):
-        monkeypatch.setenv(name, set_before) if set_before else monkeypatch.delenv(name)
-        load_lean(Settings(model=str(tiny_model_dir), device="cpu"))
-        found.append(os.environ[name])
-    assert found == ["7", "512"]
 
 
 def test_vectors_are_counted_by_document() -> None:
