@@ -20,6 +20,7 @@ __all__ = [
     "MAX_NAME_CHARS",
     "MAX_QUERY_CHARS",
     "MAX_TOOL_TEXTS",
+    "NOT_BLANK",
     "check",
     "expected_tokens",
 ]
@@ -30,6 +31,8 @@ MAX_TOOL_TEXTS = 20_000
 MAX_DOCUMENTS = 20_000
 MAX_NAMES = 1_000
 MAX_NAME_CHARS = 1_000
+# What `str.strip` leaves something of; `\s` is not quite the same in JSON Schema's regular expressions (ECMA 262).
+NOT_BLANK = r"[^\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 
 # Texts of tools and tables come to this many tokens per candidate at most, as a rule, query included.
 _ITEM_TOKENS = 160

@@ -29,14 +29,14 @@ _MESSAGES = (pb.SelectToolsRequest, pb.SelectToolsResponse, pb.SelectTablesReque
 _INT32_MAX = 2**31 - 1
 # What the proto says of a field in words only.
 _RULES: dict[str, Json] = {
-    "Query.text": {"pattern": r"\S", "minLength": 1, "maxLength": limits.MAX_QUERY_CHARS},
+    "Query.text": {"pattern": limits.NOT_BLANK, "minLength": 1, "maxLength": limits.MAX_QUERY_CHARS},
     "Conversation.messages": {
         "minItems": 1,
         "maxItems": limits.MAX_MESSAGES,
         "contains": {
             "type": "object",
             "required": ["content"],
-            "properties": {"content": {"type": "string", "pattern": r"\S"}},
+            "properties": {"content": {"type": "string", "pattern": limits.NOT_BLANK}},
         },
     },
     "ChatMessage.role": {"minLength": 1, "maxLength": limits.MAX_NAME_CHARS},

@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from shortlist.schemas.errors import InvalidInput
 from shortlist.server.call import Call
-from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS
+from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
 from shortlist.server.suggest import nearest
 from shortlist.v1 import router_pb2 as pb
 
@@ -76,7 +76,7 @@ def _read_document(value: Any) -> Any:
     return value
 
 
-_QUERY = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARS, "pattern": r"\S"}
+_QUERY = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARS, "pattern": NOT_BLANK}
 _QueryText = Annotated[
     str,
     PlainValidator(_read_text),
@@ -136,7 +136,7 @@ class TeiRerank(BaseModel):
         description="What is looked for.",
         min_length=1,
         max_length=MAX_QUERY_CHARS,
-        json_schema_extra={"pattern": r"\S"},
+        json_schema_extra={"pattern": NOT_BLANK},
     )
     texts: list[StrictStr] = Field(max_length=MAX_DOCUMENTS, description="The texts to rank.")
     raw_scores: StrictBool | None = Field(None, description="Whether to return logits rather than scores of 0..1.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server_fixtures import ServerThread
 
-from shortlist.server import openapi
+from shortlist.server import limits, openapi
 from shortlist.server.openapi_examples import EXAMPLES
 
 DOCUMENT = openapi.describe(needs_key=False)
@@ -63,6 +64,14 @@ def test_every_reference_leads_somewhere() -> None:
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_is_one(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_a_query_of_white_space_alone_is_none_by_the_document_either() -> None:
+    characters = set(map(chr, range(sys.maxunicode + 1)))
+    blank = {character for character in characters if not character.strip()}
+
+    assert SCHEMAS["TeiRerank"]["properties"]["query"]["pattern"] == limits.NOT_BLANK
+    assert {character for character in characters if not re.search(limits.NOT_BLANK, character)} == blank
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:
