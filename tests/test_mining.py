@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from shortlist.router.dataset import load_queries
 
@@ -129,6 +131,34 @@ def test_the_nearest_by_words_are_the_lookalikes(data: Path, monkeypatch: pytest
 
 def test_mining_twice_gives_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mined(data, monkeypatch) == mined(data, monkeypatch)
+
+
+def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, evidence = data.parent / "groups.jsonl", data.parent / "evidence.pt"
+    sets, asked = [OTHER_SET, SET], []
+
+    def mine_set(folder: Path, name: str, *_: Any) -> Iterator[dict[str, object]]:
+        asked.append(name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        mine.HELD_OUT_EVIDENCE[name] = {"ids": [name]}
+        yield {"set": name}
+
+    monkeypatch.setattr(mine, "mine", mine_set)
+    monkeypatch.setattr(mine, "HELD_OUT_EVIDENCE", {})
+    command = ["mine.py", "--data", str(data), "--out", str(out), "--evidence", str(evidence), "--only", *sets]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(KeyboardInterrupt):
+        mine.main()
+    assert not out.exists()
+    mine.HELD_OUT_EVIDENCE.clear()
+    mine.main()
+
+    first, second = (name for name in mine.QUOTAS if name in sets)
+    assert asked == [first, second, second]
+    assert [json.loads(line)["set"] for line in out.read_text(encoding="utf-8").splitlines()] == [first, second]
+    assert torch.load(evidence, weights_only=True) == {first: {"ids": [first]}, second: {"ids": [second]}}
+    assert sorted(path.name for path in data.parent.iterdir()) == ["data", "evidence.pt", "groups.jsonl"]
 
 
 def test_groups_are_read_back_by_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from documents import Documents, Group, read_groups
+from parts import Parts
 
 from shortlist.router.encoding import Pair, TokenIds, Tokenizer
 from shortlist.router.loading import make_engine
@@ -57,27 +58,36 @@ def main() -> None:
     engine, _ = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
     scorer = DirectScorer(engine)
     writer = PairWriter(loaded.tokenizer, Documents(options.data, groups, loaded.tokenizer))
-    part = options.out.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as out:
-        # Training sets these against their own candidates alone, so their look-alikes need no order.
-        out.writelines(line_of(group, group.lookalikes) for group in groups if group.given)
-        for name, members in by_set([group for group in groups if not group.given]).items():
-            started = time.monotonic()
-            done = [
-                one
-                for batch in batches(members)
-                for one in harden(batch, writer, lambda pairs: scorer.score(pairs).logits)
-            ]
-            for group, hardened in zip(members, done, strict=True):
-                out.write(line_of(group, hardened.lookalikes))
-            print(
-                f"{name}: {len(members)} groups in {time.monotonic() - started:.0f} s,"
-                f" {sum(one.is_mistaken for one in done) / len(done):.0%} mistaken,"
-                f" {sum(one.num_left_out for one in done) / len(done):.2f} look-alikes left out of each",
-                flush=True,
-            )
-        out.writelines(held_out_lines(options.groups))
-    part.rename(options.out)
+    # Training sets those with candidates of their own against these alone, so their look-alikes need no order.
+    sets = {"apart": [group for group in groups if group.given]}
+    sets |= by_set([group for group in groups if not group.given])
+    parts = Parts(options.out)
+    for name, members in sets.items():
+        if parts.has(name):
+            continue
+        parts.put(name, lines_of(members, writer, scorer) if name != "apart" else plain_lines(members))
+    parts.put("held out", held_out_lines(options.groups))
+    parts.join([*sets, "held out"])
+
+
+def lines_of(members: Sequence[Group], writer: PairWriter, scorer: DirectScorer) -> list[str]:
+    """Hardens the groups of one set, and says what was seen."""
+    started = time.monotonic()
+    done = [
+        one for batch in batches(members) for one in harden(batch, writer, lambda pairs: scorer.score(pairs).logits)
+    ]
+    print(
+        f"{members[0].set}: {len(members)} groups in {time.monotonic() - started:.0f} s,"
+        f" {sum(one.is_mistaken for one in done) / len(done):.0%} mistaken,"
+        f" {sum(one.num_left_out for one in done) / len(done):.2f} look-alikes left out of each",
+        flush=True,
+    )
+    return [line_of(group, one.lookalikes) for group, one in zip(members, done, strict=True)]
+
+
+def plain_lines(members: Sequence[Group]) -> list[str]:
+    """Writes groups as they are."""
+    return [line_of(group, group.lookalikes) for group in members]
 
 
 def draw(groups: Sequence[Group], count: int, rng: random.Random) -> list[Group]:

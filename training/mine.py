@@ -3,7 +3,7 @@
 Look-alikes come from where a server's candidates come from: the best of the corpus by BM25, or, once there is an
 encoder, by BM25 and the encoder fused; beside them the query's given candidates. Documents that read the same as a
 relevant one are never among them. Queries of a set's `test` split are never trained on, nor are training queries that
-equal a test query of any set, letter case and punctuation aside.
+equal a test query of any set, letter case and punctuation aside. The same command goes on after a break.
 
     python training/mine.py --data DATA --out build/train/groups.jsonl
     python training/mine.py --data DATA --out build/train/fused.jsonl --encoder MODEL --scale 0.4
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from parts import Parts
 
 from shortlist.router import Router
 from shortlist.router.candidates import FirstStage, ItemSet
@@ -68,21 +69,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     forbidden = test_queries(options.data)
-    with options.out.open("w", encoding="utf-8") as out:
-        for name, quota in QUOTAS.items():
-            if options.only and name not in options.only:
-                continue
-            started = time.monotonic()
-            scaled = quota if quota <= 1000 else max(1000, round(quota * options.scale))
-            count = 0
-            for group in mine(options.data / name, name, scaled, forbidden, options):
-                out.write(json.dumps(group, ensure_ascii=False) + "\n")
-                count += 1
-            print(f"{name}: {count} groups in {time.monotonic() - started:.0f} s", flush=True)
+    names = [name for name in QUOTAS if not options.only or name in options.only]
+    parts = Parts(options.out)
+    for name in names:
+        if parts.has(name):
+            continue
+        started = time.monotonic()
+        quota = QUOTAS[name] if QUOTAS[name] <= 1000 else max(1000, round(QUOTAS[name] * options.scale))
+        groups = list(mine(options.data / name, name, quota, forbidden, options))
+        lines = (json.dumps(group, ensure_ascii=False) + "\n" for group in groups)
+        parts.put(name, lines, HELD_OUT_EVIDENCE.get(name))
+        print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
     if options.evidence:
-        torch.save(HELD_OUT_EVIDENCE, options.evidence)
+        torch.save(parts.kept(names), options.evidence)
+    parts.join(names)
 
 
 def test_queries(data: Path) -> set[str]:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the embedded model from the sets in a folder: about six hours on two cores that multiply in bfloat16.
-# Each step leaves its result in its folder, and a training run resumes from its last checkpoint after a break.
+# Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
+# checkpoint, mining at the set it had come to.
 #   SHARE=0.01   trains for that share of the time; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
 #   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
 set -euo pipefail
