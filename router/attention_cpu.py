@@ -40,8 +40,8 @@ class BucketedAttention:
         buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
 
         def attend(qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
-            parts = [_attend_bucket(qkv[b.first : b.last], b, self._memory, first_only) for b in buckets]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+            mixed = [_attend_bucket(qkv[b.first : b.last], b, self._memory, first_only) for b in buckets]
+            return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
         return attend
 
