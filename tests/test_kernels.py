@@ -30,7 +30,7 @@ model, encoder = random_model(torch.bfloat16), random_encoder(torch.bfloat16, to
 pack_linears(model)
 pack_linears(encoder)
 engine = Engine(model, BucketedAttention(), torch.device("cpu"), max_batch_tokens=4096, encoder=encoder)
-for _ in range(100):
+for _ in range(50):
     pairs = random_pairs([rng.randint(4, 96) for _ in range(rng.randint(1, 30))])
     engine.run(pairs)
     engine.embed(pairs)
@@ -54,11 +54,12 @@ def test_products_of_attention_come_in_few_sizes_and_none_is_left_out(heads: int
 
 @pytest.fixture(scope="module")
 def products() -> list[tuple[str, list[int]]]:
-    """The kind and the sizes of each product that oneDNN made a kernel for while 200 batches of all sizes ran."""
+    """The kind and the sizes of each product that oneDNN made a kernel for while 100 batches of all sizes ran."""
     if not can_pack(torch.device("cpu"), torch.bfloat16):
         pytest.skip("this machine multiplies bfloat16 without oneDNN")
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": paths, "ONEDNN_VERBOSE": "profile_create"}
+    # One thread: several that wait for each other starve on a machine that is busy otherwise.
+    environment = {**os.environ, "PYTHONPATH": paths, "ONEDNN_VERBOSE": "profile_create", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
