@@ -108,7 +108,7 @@ def load_lean(settings: Settings) -> Router:
 async def keep_lean(every_seconds: float = 10.0) -> None:
     """Gives memory that is free back to the system regularly, until cancelled.
 
-    Batches of ever new sizes leave holes that the C library would keep, some 200 MiB; to look for them takes 35 ms.
+    Requests leave holes that the C library would keep; to look for them takes 35 ms.
     """
     while True:
         await asyncio.sleep(every_seconds)
