@@ -4,7 +4,7 @@ Each query's pool is what answers it and its 40 nearest look-alikes. A model pre
 the judge is one that knows all of them alike: a cross-encoder trained from the base with `--any-form`, or, without
 `--run`, the encoder of the folder at `--model`, which should be the untrained base's.
 
-    python training/train.py ... --any-form --minutes 15 --out build/train/forms
+    python training/train.py ... --any-form --tokens 4e6 --out build/train/forms
     python training/ablate_documents.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
         --model router/models/shortlist-small --run build/train/forms
 """

@@ -1,4 +1,4 @@
-"""Keeps a run's place: time, steps, log and checkpoints."""
+"""Keeps a run's place: what it has read, log and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     for name in ("data", "groups", "base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--lr", type=float, default=1.5e-4)
-    parser.add_argument("--minutes", type=float, default=45, help="the schedule ends here, whatever was read by then")
+    parser.add_argument("--tokens", type=float, default=10e6, help="what the run reads, in whatever time that takes")
     parser.add_argument("--frozen-layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -32,15 +32,15 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def schedule(share: float, *, warm: float = 0.05) -> float:
-    """Warms up over 5 % of the time, then falls linearly to a hundredth."""
+    """Warms up over 5 % of a run, then falls linearly to a hundredth."""
     return max(share / warm, 0.02) if share < warm else max(0.01, (1 - share) / (1 - warm))
 
 
 class Progress:
     """Counts, logs a line a minute, saves every five, and takes up a run where its checkpoint left it."""
 
-    def __init__(self, out: Path, minutes: float, optimizer: MasterOptimizer) -> None:
-        self._out, self._limit, self._optimizer = out, minutes * 60, optimizer
+    def __init__(self, out: Path, limit: float, optimizer: MasterOptimizer) -> None:
+        self._out, self._limit, self._optimizer = out, limit, optimizer
         self.step = self.queries = self.tokens = 0
         self._before = 0.0
         self._losses: list[float] = []
@@ -54,13 +54,13 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the time is over, 0..1."""
-        return min(self.seconds / self._limit, 1.0)
+        """How much of the run's tokens was read, 0..1."""
+        return min(self.tokens / self._limit, 1.0)
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is up."""
-        return self.seconds >= self._limit
+        """Whether all was read."""
+        return self.tokens >= self._limit
 
     def advance(self, loss: float, queries: int, tokens: int) -> None:
         """Counts one step."""

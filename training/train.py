@@ -7,7 +7,7 @@ table re-packs to its 4 bits without loss.
 
     python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
         --out build/train/cross
-    python training/train.py ... --out build/train/fast --student --start build/train/cross --minutes 15
+    python training/train.py ... --out build/train/fast --student --start build/train/cross --tokens 3e6
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains until the time is up."""
+    """Trains until its tokens are read."""
     tokenizer = load_tokenizer(options.base)
     model = make_model(options.base, options.start or ())
     teacher = model if options.student else None
@@ -83,7 +83,7 @@ def train(options: argparse.Namespace) -> None:
     if teacher:
         as_bf16(teacher.eval().requires_grad_(False))
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.head_dense, model.head_out))
-    progress = Progress(options.out, options.minutes, optimizer)
+    progress = Progress(options.out, options.tokens, optimizer)
     examples = Examples(options, tokenizer)
     attention = TrainableAttention()
     while not progress.is_over:

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains until the time is up."""
+    """Trains until its tokens are read."""
     model, tokenizer = make_encoder(options.base, options.start), load_tokenizer(options.base)
     if options.shared:
         share_layers(model, options)
@@ -82,7 +82,7 @@ def train(options: argparse.Namespace) -> None:
         layer.requires_grad_(False)
     assert model.token_out is not None
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.token_out,))
-    progress = Progress(options.out, options.minutes, optimizer)
+    progress = Progress(options.out, options.tokens, optimizer)
     batches = Batches(options, tokenizer)
     attention = TrainableAttention()
     while not progress.is_over:
