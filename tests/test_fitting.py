@@ -121,6 +121,7 @@ def evidence(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
         kept.append({
             "set": f"tools/set{number % 2}", "query": f"q{number}", "features": features, "labels": labels,
             "alike": labels > 0, "links": torch.zeros(0, 2, dtype=torch.long), "num_ranked": 12,
+            "num_relevant": 1,
         })  # fmt: skip
     return kept
 
@@ -139,3 +140,15 @@ def test_a_model_is_no_better_than_itself() -> None:
 
     assert compare.interval({name: same[name] - rows[name] for name in rows}) == ([0.0] * 3, [0.0] * 3)
     assert empty == as_empty
+
+
+def test_what_a_first_stage_missed_counts_as_not_found() -> None:
+    kept, missed = evidence(4.0), evidence(4.0)
+    for query in missed[::4]:
+        query["labels"][:], query["alike"][:] = 0, False
+
+    (rows, _), (fewer, _) = (compare.measure(one, "tools") for one in (kept, missed))
+
+    assert {name: len(one) for name, one in fewer.items()} == {name: len(one) for name, one in rows.items()}
+    assert float(compare.mean(fewer)[2]) == pytest.approx(0.75, abs=0.03)
+    assert float(compare.mean(rows)[2]) > 0.98

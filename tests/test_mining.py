@@ -161,6 +161,20 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
     assert sorted(path.name for path in data.parent.iterdir()) == ["data", "evidence.pt", "groups.jsonl"]
 
 
+def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(*_: Any) -> Iterator[dict[str, object]]:
+        raise KeyboardInterrupt
+
+    command = ["mine.py", "--data", str(data), "--out", str(data.parent / "groups.jsonl"), "--only", SET]
+    monkeypatch.setattr(mine, "mine", broken_off)
+    monkeypatch.setattr(sys, "argv", [*command, "--scale", "0.5"])
+    with pytest.raises(KeyboardInterrupt):
+        mine.main()
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match=r"groups\.jsonl\.parts was begun with --scale 0\.5: go on so, or remove"):
+        mine.main()
+
+
 def test_groups_are_read_back_by_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = mined(data, monkeypatch)
 

@@ -1,7 +1,8 @@
 """Compares two models on the same held-out queries: the evidence of both, as `gather.py` keeps it.
 
-Each set is scored by weights fitted on the other sets. Differences come with the interval that holds 95 % of 2,000
-resamplings of the queries, set by set.
+Either over one first stage, which tells cross-encoders apart, or each over its own, which tells whole models apart:
+what a first stage missed counts as not found. Each set is scored by weights fitted on the other sets. Differences come
+with the interval that holds 95 % of 2,000 resamplings of the queries, set by set.
 
     python training/compare.py build/train/evidence-old.pt build/train/evidence-new.pt
 """
@@ -56,20 +57,22 @@ def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, float]
     for name in dict.fromkeys(own[0].set for own in pools.values()):
         others = [pool for own in pools.values() for pool in own if pool.set != name]
         weights = torch.tensor(calibrate(others, fit_direction(others)))
-        mine = [own for own in pools.values() if own[0].set == name]
-        rows[name] = torch.tensor([values(own[0], weights) for own in mine if own[0].is_answerable])
-        for pool in (pool for own in mine for pool in own):
+        mine = {number: own for number, own in pools.items() if own[0].set == name}
+        rows[name] = torch.tensor([
+            values(own[0], weights, evidence[number]["num_relevant"]) for number, own in mine.items()
+        ])  # fmt: skip
+        for pool in (pool for own in mine.values() for pool in own):
             best = float(torch.sigmoid((pool.features @ weights[1:]).max() + weights[0]))
             (answerable if pool.is_answerable else empty).append(best)
     threshold = sorted(answerable)[int((1 - ANSWERABLE) * len(answerable))]
     return rows, sum(score < threshold for score in empty) / max(len(empty), 1)
 
 
-def values(pool: Pool, weights: torch.Tensor) -> list[float]:
-    """Measures one query's whole catalog; recalls are of what the first stage kept."""
+def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
+    """Measures one query's whole catalog; recalls are of all that is relevant, kept by the first stage or not."""
     order = torch.argsort(-(pool.features @ weights[1:]), stable=True)
     labels = pool.labels[order]
-    return [float(labels[0]), *(float(labels[:k].sum() / labels.sum()) for k in (3, 5))]
+    return [float(labels[0]), *(float(labels[:k].sum()) / num_relevant for k in (3, 5))]
 
 
 def mean(rows: Rows) -> torch.Tensor:

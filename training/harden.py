@@ -61,7 +61,7 @@ def main() -> None:
     # Training sets those with candidates of their own against these alone, so their look-alikes need no order.
     sets = {"apart": [group for group in groups if group.given]}
     sets |= by_set([group for group in groups if not group.given])
-    parts = Parts(options.out)
+    parts = Parts(options)
     for name, members in sets.items():
         if parts.has(name):
             continue

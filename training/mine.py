@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     forbidden = test_queries(options.data)
     names = [name for name in QUOTAS if not options.only or name in options.only]
-    parts = Parts(options.out)
+    parts = Parts(options)
     for name in names:
         if parts.has(name):
             continue

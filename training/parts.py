@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +13,18 @@ import torch
 
 __all__ = ["Parts"]
 
+# Options that leave each set's part what it is.
+FREE = {"out", "only", "evidence"}
+
 
 class Parts:
     """Lines (and what else is to be kept) per set, in a folder that lasts until the whole result is written."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
+        out: Path = options.out
         self._out, self._folder = out, out.with_name(f"{out.name}.parts")
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._hold_to(options)
 
     def has(self, name: str) -> bool:
         """Whether a set is finished."""
@@ -45,6 +52,17 @@ class Parts:
                     shutil.copyfileobj(lines, out)
         unfinished.rename(self._out)
         shutil.rmtree(self._folder)
+
+    def _hold_to(self, options: argparse.Namespace) -> None:
+        """Ends the program if the folder's sets were made with other options: the result would be neither's."""
+        now = {name: str(value) for name, value in vars(options).items() if name not in FREE}
+        path = self._folder / "options.json"
+        if not path.exists():
+            path.write_text(json.dumps(now), encoding="utf-8")
+        before = json.loads(path.read_text(encoding="utf-8"))
+        others = [f"--{name.replace('_', '-')} {before.get(name)}" for name in now if before.get(name) != now[name]]
+        if others:
+            raise SystemExit(f"{self._folder} was begun with {', '.join(others)}: go on so, or remove the folder")
 
     def _lines(self, name: str) -> Path:
         return self._folder / f"{name.replace('/', '--')}.jsonl"
