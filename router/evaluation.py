@@ -66,7 +66,7 @@ def evaluate(
     `limit` takes a random sample, always the same. `where` is FIELD=VALUE on the query's line.
 
     Raises:
-        InvalidInput: the split, the scope or the field of `where` does not exist, or the model cannot do this.
+        InvalidInput: the split, the scope or what `where` asks for does not exist, or the model cannot do this.
     """
     _check_method(method, router)
     queries = choose_queries(data, split, where, limit)
@@ -101,6 +101,8 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
         if not equals or not any(name in query.fields for query in queries):
             raise InvalidInput(f"no query of {data.name} has a field {name!r}; write FIELD=VALUE", field="where")
         queries = [query for query in queries if str(query.fields.get(name)).lower() == value.lower()]
+        if not queries:
+            raise InvalidInput(f"no query of {data.name} has {where}", field="where")
     if limit and limit < len(queries):
         queries = random.Random(0).sample(queries, limit)
     return queries

@@ -17,7 +17,7 @@ from typing import Protocol
 from shortlist.router.scoring import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.call import Call, Caller
-from shortlist.server.waiting_line import WaitingLine
+from shortlist.server.waiting_line import MOST_SECONDS, WaitingLine
 
 __all__ = ["Admission", "Backlog"]
 
@@ -194,9 +194,9 @@ class Admission:
     def _put_off(self, key: bytes, room_seconds: float, num_tokens: int, *, has_turn: bool) -> float:
         """Returns when a refused call should come again; one that has its turn already keeps its place."""
         room_seconds = max(0.0, room_seconds)
-        if not has_turn:
-            room_seconds = self._line.put_off(key, room_seconds, self._seconds(num_tokens))
-        return self._retry(room_seconds)
+        if has_turn:
+            return self._retry(min(room_seconds, MOST_SECONDS))
+        return self._retry(self._line.put_off(key, room_seconds, self._seconds(num_tokens)))
 
     def _check_time(self, cancel: CancelToken, needed: float) -> None:
         left = cancel.remaining_seconds

@@ -23,6 +23,7 @@ from shortlist.server import (
     cli_serve,
     cli_settings,
 )
+from shortlist.server.cli_output import drop_output
 
 __all__ = ["build_parser", "main"]
 
@@ -31,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit code; wrong usage raises SystemExit(2), as argparse does."""
-    args = build_parser().parse_args(argv)
+    if sys.stdout is None:  # as a supervisor may start a process
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
+    args = _parse(argv)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         code = run(args)
@@ -41,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ShortlistError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # the reader has seen enough (`| head`)
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted")
@@ -68,6 +70,18 @@ def build_parser() -> argparse.ArgumentParser:
     cli_eval.add_parser(subparsers)
     cli_export.add_parser(subparsers)
     return parser
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses, and takes a PATH that follows an option for one: argparse reads positionals up to the first option."""
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    own = getattr(args, "parser", parser)
+    if rest and ("paths" not in args or any(part.startswith("-") and part != "-" for part in rest)):
+        own.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.paths = [*args.paths, *rest]
+    return args
 
 
 def _fail(message: str, *, code: int = 1) -> int:

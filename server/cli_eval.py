@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from shortlist.server.cli_model import add_model_options, count, load_router, positive, slow_notice
+from shortlist.server.cli_model import add_model_options, load_router, slow_notice
+from shortlist.server.cli_numbers import count, positive
 
 if TYPE_CHECKING:
     from shortlist.router.evaluation import Evaluation
@@ -58,11 +59,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--limit", type=positive, metavar="N", help="a random sample of N queries, always the same")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_model_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
+    if args.kind == "columns":
+        _check_for_columns(args)
     from shortlist.router.column_evaluation import evaluate_columns
     from shortlist.router.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
     from shortlist.router.evaluation import evaluate
@@ -92,6 +95,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(found)))
     return 0
+
+
+def _check_for_columns(args: argparse.Namespace) -> None:
+    options = ("where", "scope", "candidates")
+    given = [f"--{name}" for name in options if getattr(args, name) != args.parser.get_default(name)]
+    if given:
+        args.parser.error(f"--kind columns ranks all columns of each query's database; leave out {', '.join(given)}")
 
 
 def _lines(found: Evaluation) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shortlist.schemas.errors import InvalidInput, ServerUnavailable, ShortlistError
+from shortlist.server.cli_numbers import number
 from shortlist.server.client_requests import DEFAULT_ADDRESS
 
 __all__ = ["add_parser"]
@@ -72,7 +73,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    seconds = number(text)
     if not 0.0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 seconds")
     return seconds

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.schemas.errors import InvalidInput
 
-__all__ = ["Script", "read_documents", "read_script", "read_tool_texts"]
+__all__ = ["Script", "ToolTexts", "read_documents", "read_script", "read_tool_texts"]
 
 STDIN = "-"
+_SHOWN_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,33 @@ class Script:
         return self.names[place], line - self.first_lines[place] + 1
 
 
-def read_tool_texts(paths: Sequence[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class ToolTexts:
+    """Texts that hold tools; `places[i]` is the file, and where it holds several the line, that `texts[i]` is from."""
+
+    texts: list[str]
+    places: list[tuple[str, int | None]]
+
+    def locate(self, index: int, line: int) -> str:
+        """Says where a line of a text stands, as FILE:LINE; 0 is the text itself."""
+        name, own_line = self.places[index]
+        at = own_line or line
+        return f"{name}:{at}" if at else name
+
+
+def read_tool_texts(paths: Sequence[str]) -> ToolTexts:
     """Reads tool texts: a `*.json` file is one text, a `*.jsonl` file one per line, a folder all such files below it.
 
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
     """
-    texts: list[str] = []
+    found = ToolTexts([], [])
     for name, text in _read(paths, suffixes=(".json", ".jsonl")):
-        texts += _lines(text) if name.endswith(".jsonl") else [text]
-    return texts
+        lines: Iterable[tuple[int | None, str]] = _lines(text) if name.endswith(".jsonl") else [(None, text)]
+        for number, part in lines:
+            found.texts.append(part)
+            found.places.append((name, number))
+    return found
 
 
 def read_script(paths: Sequence[str]) -> Script:
@@ -66,12 +84,15 @@ def read_documents(paths: Sequence[str]) -> list[str]:
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
     """
-    return [line for _, text in _read(paths, suffixes=(".txt",)) for line in _lines(text)]
+    return [line for _, text in _read(paths, suffixes=(".txt",)) for _, line in _lines(text)]
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the lines that are not blank with their numbers."""
     # Not splitlines(): it also breaks at form feeds and U+2028, which JSON and prose may hold.
-    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line.removesuffix("\r")
 
 
 def _read(paths: Sequence[str], *, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -84,7 +105,12 @@ def _read(paths: Sequence[str], *, suffixes: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a text where a path should be is too long for one
+        problem = f"is no path: {error.strerror}; pipe a text into stdin"
+        raise InvalidInput(problem, field=f"{str(path)[:_SHOWN_CHARS]}…") from error
+    if not is_folder:
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:

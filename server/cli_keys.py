@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shortlist.schemas.errors import InvalidInput
-from shortlist.server.cli_model import count
+from shortlist.server.cli_numbers import count, number
 from shortlist.server.cli_output import print_rows
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def _run_add(args: argparse.Namespace) -> int:
         held = read_keys(args.file).keys if args.file.exists() else ()
         write_keys(args.file, KeysFile(keys=(*held, entry)))
     print(key)
-    _note(f"made key {entry.id} of {entry.name}; it is not shown again, and holds once the server has had a SIGHUP")
+    has_expired = entry.has_expired(datetime.now(UTC))
+    when = "never holds: it has expired" if has_expired else "holds once the server has had a SIGHUP"
+    _note(f"made key {entry.id} of {entry.name}; it is not shown again, and {when}")
     others = [other for other in held if other.name == entry.name]
     if any(getattr(other, name) != limits[name] for other in others for name in _LIMITS):
         _note(f"other keys of {entry.name} have other limits; they share one allowance, so let them agree")
@@ -139,7 +141,7 @@ def _name(text: str) -> str:
 
 
 def _rate(text: str) -> float:
-    rate = float(text)
+    rate = number(text)
     if not 0.0 <= rate < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no rate; give 0 or more requests a second")
     return rate

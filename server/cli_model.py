@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from shortlist.server.cli_numbers import positive
 from shortlist.server.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
 
-__all__ = ["add_model_options", "count", "load_router", "model_options_in", "positive", "slow_notice"]
+__all__ = ["add_model_options", "load_router", "model_options_in", "slow_notice"]
 
 _NOTICE_SECONDS = 2.0
 _MODEL_OPTIONS = (
@@ -124,19 +125,3 @@ def slow_notice(text: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def count(text: str) -> int:
-    """Reads a whole number of 0 or more."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
-    return number
-
-
-def positive(text: str) -> int:
-    """Reads a whole number of 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too small; give 1 or more")
-    return number

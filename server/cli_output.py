@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import unicodedata
@@ -13,12 +14,17 @@ from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.v1 import router_pb2 as pb
 
-__all__ = ["print_info", "print_json", "print_notes", "print_rows", "print_selection", "print_values"]
+__all__ = ["drop_output", "print_info", "print_json", "print_notes", "print_rows", "print_selection", "print_values"]
 
 _BAR_CELLS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _PLAIN_WIDTH = 100
 _STAGES = ("queue", "parse", "retrieve", "tokenize", "infer")
+
+
+def drop_output() -> None:
+    """Sends stdout nowhere once nobody reads it: what is still buffered must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(response: ProtoMessage) -> None:

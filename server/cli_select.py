@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from shortlist.server.cli_connection import add_connection_options, connect, connection_options_in
 from shortlist.server.cli_input import Script, read_documents, read_script, read_tool_texts
-from shortlist.server.cli_model import add_model_options, count, load_router, model_options_in, slow_notice
+from shortlist.server.cli_model import add_model_options, load_router, model_options_in, slow_notice
+from shortlist.server.cli_numbers import count, number
 from shortlist.server.cli_output import print_info, print_json, print_notes, print_selection
 from shortlist.v1 import router_pb2 as pb
 
@@ -105,12 +106,12 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def _run_tools(args: argparse.Namespace) -> int:
     _check_usage(args)
-    texts = read_tool_texts(args.paths)
+    tools = read_tool_texts(args.paths)
     with _client(args) as client:
         response = client.select_tools(
             args.query,
-            texts,
-            namespaces=[args.namespace] * len(texts),
+            tools.texts,
+            namespaces=[args.namespace] * len(tools.texts),
             top_n=args.top_n,
             min_score=args.min_score,
             always_include=args.always_include,
@@ -119,7 +120,7 @@ def _run_tools(args: argparse.Namespace) -> int:
             expected_version=args.expected_version,
             timeout_seconds=args.timeout,
         )
-    return _print_response(args, response, "tools", _locate_tool)
+    return _print_response(args, response, "tools", lambda unparsed: tools.locate(unparsed.index, unparsed.line))
 
 
 def _run_tables(args: argparse.Namespace) -> int:
@@ -155,7 +156,7 @@ def _run_rerank(args: argparse.Namespace) -> int:
             expected_version=args.expected_version,
             timeout_seconds=args.timeout,
         )
-    return _print_response(args, response, "documents", _locate_tool)
+    return _print_response(args, response, "documents", _locate_document)
 
 
 def _run_info(args: argparse.Namespace) -> int:
@@ -203,8 +204,8 @@ def _print_response(args: argparse.Namespace, response: _Response, noun: str, lo
     return 0
 
 
-def _locate_tool(unparsed: pb.UnparsedItem) -> str:
-    return f"text {unparsed.index}, line {unparsed.line}" if unparsed.line else f"text {unparsed.index}"
+def _locate_document(unparsed: pb.UnparsedItem) -> str:
+    return f"document {unparsed.index}"
 
 
 def _locate_in(script: Script) -> _Locate:
@@ -218,14 +219,14 @@ def _locate_in(script: Script) -> _Locate:
 
 
 def _score(text: str) -> float:
-    score = float(text)
+    score = number(text)
     if not 0.0 <= score <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is no score; give 0 to 1")
     return score
 
 
 def _timeout(text: str) -> float:
-    seconds = float(text)
+    seconds = number(text)
     if not seconds > 0.0:
         raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 seconds")
     return seconds

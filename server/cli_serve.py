@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.cli_model import load_router
+from shortlist.server.cli_output import drop_output
 from shortlist.server.cli_settings import add_settings_parser, effective_settings
 
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
         _log.info("metrics at %s", app.metrics_url)
     if not await _load(app, settings, stopping):
         _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
-    print(f"listening on grpc://{app.address}", flush=True)
-    if app.http_url:
-        print(f"listening on {app.http_url}", flush=True)
+    for address in filter(None, (f"grpc://{app.address}", app.http_url)):
+        _announce(f"listening on {address}")
     trimming = asyncio.create_task(keep_lean())
     await stopping.wait()
     trimming.cancel()
@@ -80,6 +80,15 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
     if app.is_engine_busy:
         _leave_at_once(0)
     return 0
+
+
+def _announce(line: str) -> None:
+    """Prints a line where anybody reads it; a server is not over because its starter has gone."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        _log.warning("%s (stdout: %s)", line, error.strerror)
+        drop_output()
 
 
 async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -> bool:

@@ -229,6 +229,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
 
         Raises:
             ServerUnavailable: it was not within `timeout_seconds`.
+            PermissionDenied: the server describes itself to nobody (`closed = "info"`), so there is nothing to wait by.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -323,6 +324,7 @@ class AsyncClient(
 
         Raises:
             ServerUnavailable: it was not within `timeout_seconds`.
+            PermissionDenied: the server describes itself to nobody (`closed = "info"`), so there is nothing to wait by.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -367,8 +369,8 @@ class AsyncClient(
         return response
 
 
-def _until(deadline: float) -> float:
-    return max(0.001, deadline - time.monotonic())
+def _until(deadline: float) -> float | None:
+    return Attempts(None, deadline - time.monotonic()).left_seconds
 
 
 def _raise_if_past(deadline: float, error: errors.ShortlistError) -> None:

@@ -119,6 +119,9 @@ def is_loopback(address: str) -> bool:
 
 def _read(path: FilePath, name: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise errors.InvalidInput(f"{path} cannot be read: {error.strerror}", field=name) from error
+    if b"-----BEGIN " not in content:
+        raise errors.InvalidInput(f"{path} is no PEM file: nothing in it begins with -----BEGIN", field=name)
+    return content

@@ -11,6 +11,9 @@ from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavail
 
 __all__ = ["Attempts", "RetryPolicy"]
 
+# A year: gRPC takes what does not fit its clock, such as infinity, for no time at all.
+_NO_LIMIT_SECONDS = 365 * 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -52,8 +55,8 @@ class Attempts:
 
     @property
     def left_seconds(self) -> float | None:
-        """What is left of the call's time, at least a millisecond."""
-        if self.timeout_seconds is None:
+        """What is left of the call's time, at least a millisecond; None where it has no limit, or one years away."""
+        if self.timeout_seconds is None or self.timeout_seconds > _NO_LIMIT_SECONDS:
             return None
         return max(0.001, self.timeout_seconds - (self.now() - self.began))
 

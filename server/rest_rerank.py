@@ -25,9 +25,9 @@ from pydantic import (
     ValidationError,
 )
 from pydantic import WithJsonSchema as Schema
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.errors import InvalidInput, LimitExceeded
 from shortlist.server.call import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
 from shortlist.server.suggest import nearest
@@ -279,10 +279,21 @@ def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] in ("too_long", "string_too_long"):
+            raise _beyond(first) from None
         problem = first["msg"].removeprefix("Input ").replace(" after validation", "")
         problem = "is missing" if first["type"] == "missing" else problem[:1].lower() + problem[1:]
         raise InvalidInput(problem, field=_path(first["loc"])) from None
+
+
+def _beyond(error: ErrorDetails) -> LimitExceeded:
+    """Says of a list or a text that is too long what `limits` says of other requests."""
+    context, field = error["ctx"], _path(error["loc"])
+    most = context["max_length"]
+    if error["type"] == "too_long":
+        return LimitExceeded(f"there may be {most} at most", limit=most, actual=context["actual_length"], field=field)
+    return LimitExceeded(f"may have {most} characters at most", limit=most, actual=most + 1, field=field)
 
 
 def _path(places: Sequence[int | str]) -> str:

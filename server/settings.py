@@ -108,6 +108,8 @@ class Settings(BaseSettings):
             raise ValueError("jwks_file and jwks_url exclude each other")
         if (self.jwks_file or self.jwks_url) and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("bearer tokens need jwt_issuer and jwt_audience, or any token of that signer would do")
+        if (self.jwt_issuer or self.jwt_audience) and not (self.jwks_file or self.jwks_url):
+            raise ValueError("jwt_issuer and jwt_audience need jwks_file or jwks_url, or no token would be asked for")
         if self.jwks_url and not self.jwks_url.startswith("https://"):
             raise ValueError("jwks_url must begin with https://, or whoever sits between could sign tokens")
         if self.host not in LOOPBACK and not self.tls_certificate and not self.insecure:

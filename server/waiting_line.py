@@ -7,15 +7,17 @@ what. How many do come again is learned, so that quotes stay short where most of
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["WaitingLine"]
+__all__ = ["MOST_SECONDS", "WaitingLine"]
 
 # No quote is longer, so that our client, whose patience is thirty seconds, comes again at least once.
-_MOST_SECONDS = 25.0
+MOST_SECONDS = 25.0
 # A place is kept for so long after its time, and for this share of the wait, since callers come late.
 _GRACE_SECONDS, _GRACE_SHARE = 1.0, 0.5
 # Who comes so much early has its turn all the same: times travel in milliseconds.
@@ -37,10 +39,11 @@ class WaitingLine:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._places: deque[_Place] = deque()  # by the time they were given
+        self._places: list[tuple[float, int, _Place]] = []  # a heap, by when they lapse
+        self._numbers = itertools.count()
         self._by_key: dict[bytes, deque[_Place]] = {}
         self._num_open = 0
-        self._next_due = 0.0  # after the work of all that have a place
+        self._last_due = self._last_work = 0.0  # of the place given last
         self._returning = 1.0  # of those asked to come again, the share that did, of late
 
     def __len__(self) -> int:
@@ -63,23 +66,28 @@ class WaitingLine:
     def put_off(self, key: bytes, room_seconds: float, work_seconds: float) -> float:
         """Gives a refused call a place, and returns in how many seconds it should come again.
 
-        There will be room in `room_seconds` for one call, this one takes `work_seconds` of the engine's time.
+        There will be room in `room_seconds` for one call, this one takes `work_seconds` of the engine's time. Where
+        there will be none in all the time that a quote may say, it gets no place: newcomers would be kept out for its
+        sake.
         """
+        if room_seconds > MOST_SECONDS:
+            return MOST_SECONDS
         now = self._now()
-        due = max(now + room_seconds, min(self._next_due, now + _MOST_SECONDS))
+        # Calls have equal shares of the engine, so a large one holds a small one up for as long as that one takes.
+        turn = self._last_due + self._returning * min(self._last_work, work_seconds)
+        due = max(now + room_seconds, min(turn, now + MOST_SECONDS))
         if self._num_open < _MOST_PLACES:
-            lapses = due + _GRACE_SECONDS + _GRACE_SHARE * (due - now)
-            place = _Place(key, due, lapses)
-            self._places.append(place)
+            place = _Place(key, due, lapses=due + _GRACE_SECONDS + _GRACE_SHARE * (due - now))
+            heapq.heappush(self._places, (place.lapses, next(self._numbers), place))
             self._by_key.setdefault(key, deque()).append(place)
             self._num_open += 1
-            self._next_due = due + self._returning * work_seconds
+            self._last_due, self._last_work = due, work_seconds
         return due - now
 
     def _drop_lapsed(self) -> None:
         now = self._now()
-        while self._places and (not self._places[0].is_open or self._places[0].lapses < now):
-            place = self._places.popleft()
+        while self._places and (not self._places[0][2].is_open or self._places[0][0] < now):
+            _, _, place = heapq.heappop(self._places)
             if place.is_open:
                 self._close(place)
                 self._learn(0.0)
@@ -88,7 +96,7 @@ class WaitingLine:
         place.is_open = False
         self._num_open -= 1
         if not self._num_open:
-            self._next_due = 0.0
+            self._last_due = self._last_work = 0.0
         places = self._by_key[place.key]
         places.remove(place)
         if not places:

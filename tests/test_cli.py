@@ -58,12 +58,29 @@ def test_tools_prints_a_readable_table(run: Run, folder: Path) -> None:
     assert lines[0] == "1  1.000  ██████████  billing.create_refund"
     assert lines[1] == "2  0.000              billing.ping"
     assert lines[3].startswith("2 of 2 tools (2 scored, 1 left out) · ")
-    assert err.startswith("left out (text 2, line 1): ")
+    assert err.startswith(f"left out ({folder}/more.jsonl:3): ")
 
 
 def test_tools_come_from_stdin_where_no_path_is_given(run: Run) -> None:
     code, out, _ = run("tools", "refund", "--top-n", "1", stdin=json.dumps(TOOLS).encode())
     assert (code, "create_refund" in out, "ping" in out) == (0, True, False)
+
+
+def test_a_text_that_is_no_tool_is_named_by_file_and_line(run: Run, folder: Path) -> None:
+    (folder / "wide.json").write_text('{\n "name": "x",\n oops\n}', encoding="utf-8")
+    _, _, err = run("tools", "refund", str(folder / "wide.json"), str(folder / "deep"))
+    assert err.startswith(f"left out x ({folder}/wide.json:3): ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["refund", "--top-n", "1", "{one}", "{more}"], ["refund", "{one}", "--top-n", "1", "{more}"]],
+    ids=["after an option", "on both sides of one"],
+)
+def test_paths_may_follow_an_option(run: Run, folder: Path, arguments: list[str]) -> None:
+    paths = {"one": folder / "deep/one.json", "more": folder / "more.jsonl"}
+    code, out, _ = run("tools", *[argument.format(**paths) for argument in arguments])
+    assert (code, "create_refund" in out, "of 2 tools" in out) == (0, True, True)
 
 
 def test_a_dash_is_stdin(run: Run) -> None:
@@ -182,6 +199,10 @@ def test_a_failure_is_one_line_and_exit_code_1(run: Run, folder: Path, arguments
         pytest.param(["tools", "q", "--timeout", "0"], id="no time"),
         pytest.param(["tools", "q", "--address", "a:1", "--model", "m"], id="a model for a server"),
         pytest.param(["serve", "--prot", "1"], id="no such flag"),
+        pytest.param(["tools", "q", "--tpo", "3", "x"], id="no such flag before a path"),
+        pytest.param(["info", "x"], id="a path where none is read"),
+        pytest.param(["eval", "--data", "x", "--kind", "columns", "--where", "a=b"], id="columns of some queries"),
+        pytest.param(["eval", "--data", "x", "--kind", "columns", "--candidates", "7"], id="columns, first some"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
@@ -202,6 +223,16 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
 def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], told: str) -> None:
     code, out, err = run("serve", *arguments)
     assert (code, out, len(err.splitlines()), err.startswith(f"shortlist: {told}")) == (2, "", 1, True)
+
+
+def test_what_is_no_number_is_said_to_be_none(run: Run) -> None:
+    assert "argument --min-score: 'abc' is no number" in run("tools", "q", "--min-score", "abc")[2]
+    assert "argument --top-n: 'many' is no whole number" in run("tools", "q", "--top-n", "many")[2]
+
+
+def test_a_text_in_place_of_a_path_is_told_so_in_short(run: Run) -> None:
+    code, _, err = run("tools", "q", json.dumps(tool("x", "y" * 5000)))
+    assert (code, "is no path" in err, "pipe a text into stdin" in err, len(err) < 200) == (1, True, True, True)
 
 
 def test_a_terminal_as_stdin_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +260,12 @@ def test_a_reader_that_leaves_early_is_no_failure() -> None:
         process.stdout.close()
         error = process.stderr.read()
     assert (process.returncode, error) == (0, "")
+
+
+def test_no_stdout_at_all_is_no_failure() -> None:
+    command = f"{sys.executable} {SERVE_FAKE} rerank word --json >&-"
+    done = subprocess.run(command, shell=True, input=b"word\n", capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_asking_a_server_loads_no_parser_and_no_model(server: ServerThread) -> None:

@@ -87,10 +87,11 @@ def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Pat
     ("arguments", "told"),
     [
         (["--tls-ca", "/no/such/file"], "/no/such/file cannot be read"),
+        (["--tls-ca", "/etc/hostname"], "/etc/hostname is no PEM file"),
         (["--tls-name", "a"], "--tls-name: needs --tls-ca"),
         (["--tls-ca", __file__, "--tls-key", __file__], "goes with client_key, or both are left out"),
     ],
-    ids=["no file", "a name alone", "a key alone"],
+    ids=["no file", "no PEM", "a name alone", "a key alone"],
 )
 def test_wrong_options_are_told_in_one_line(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]

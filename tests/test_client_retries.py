@@ -92,6 +92,8 @@ def test_no_attempt_begins_after_the_calls_own_time() -> None:
     assert attempts(1.0, at=0.4).left_seconds == pytest.approx(0.6)
     assert attempts(1.0, at=2.0).left_seconds == 0.001
     assert attempts().left_seconds is None
+    assert attempts(float("inf")).left_seconds is None
+    assert attempts(1e300).left_seconds is None
 
 
 def test_a_full_server_is_asked_again_until_it_has_room(start_server: StartServer) -> None:

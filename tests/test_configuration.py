@@ -82,6 +82,8 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], told: str) -> No
         ({"tls_key": "k"}, "together or not at all"),
         ({"tls_client_ca": "c"}, "needs tls_certificate"),
         ({"jwks_file": "f"}, "need jwt_issuer and jwt_audience"),
+        ({"jwt_issuer": "i", "jwt_audience": "a"}, "need jwks_file or jwks_url"),
+        ({"jwt_audience": "a", "jwks_url": ""}, "need jwks_file or jwks_url"),
         ({"jwks_url": "http://x", "jwt_issuer": "i", "jwt_audience": "a"}, "must begin with https"),
         ({"jwks_url": "https://x", "jwks_file": "f", "jwt_issuer": "i", "jwt_audience": "a"}, "exclude each other"),
     ],

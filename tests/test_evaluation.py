@@ -173,8 +173,8 @@ def test_an_unknown_scope_is_an_error(tools: Path) -> None:
 
 @pytest.mark.parametrize(
     ("where", "expected"),
-    [("lang=de", ["q3", "q4"]), ("src=chat", ["q4"]), ("lang=fr", []), (None, ["q1", "q2", "q3", "q4"])],
-    ids=["field", "any_case", "none", "all"],
+    [("lang=de", ["q3", "q4"]), ("src=chat", ["q4"]), (None, ["q1", "q2", "q3", "q4"])],
+    ids=["field", "any_case", "all"],
 )
 def test_where_picks_queries_by_a_field(tools: Path, where: str | None, expected: list[str]) -> None:
     chosen = choose_queries(load_dataset(tools), "test", where, None)
@@ -186,6 +186,11 @@ def test_where_picks_queries_by_a_field(tools: Path, where: str | None, expected
 def test_where_needs_a_field_and_a_value(tools: Path, where: str) -> None:
     with pytest.raises(InvalidInput, match="write FIELD=VALUE"):
         choose_queries(load_dataset(tools), "test", where, None)
+
+
+def test_where_needs_a_value_that_a_query_has(tools: Path) -> None:
+    with pytest.raises(InvalidInput, match="no query of little has lang=zz"):
+        choose_queries(load_dataset(tools), "test", "lang=zz", None)
 
 
 def test_a_limit_takes_the_same_sample_every_time(tools: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -182,6 +183,29 @@ def test_the_process_ends_with_the_grace_period_even_if_the_engine_does_not(stal
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
     assert (served.process.returncode, "cut off 1 requests" in log) == (1, True)
+
+
+def test_a_server_with_nothing_under_way_stops_well_without_a_grace_period(start_process: StartProcess) -> None:
+    served = start_process("--grace-seconds", "0", "--http-port", "0")
+    served.process.send_signal(signal.SIGTERM)
+    _, log = served.process.communicate(timeout=40)
+    assert (served.process.returncode, "cut off" in log) == (0, False)
+
+
+def test_a_server_whose_starter_has_gone_serves_on() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(SERVE_FAKE), "serve", "--port", "0"]
+    process = subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if "listening on grpc://" in line)
+    address = line.split("grpc://")[1].split()[0]
+    with Client(address) as client:
+        assert client.rerank("word", ["word"]).items[0].score == 1.0
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=40)
+    assert process.returncode == 0
 
 
 def test_a_signal_ends_a_server_that_is_still_loading() -> None:

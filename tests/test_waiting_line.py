@@ -76,6 +76,28 @@ def test_where_nobody_comes_again_newcomers_are_not_told_to_wait_for_them(line: 
     assert [line.put_off(key, 0.2, 5.0) for key in (b"a", b"b")] == pytest.approx([0.2, 0.2], abs=0.1)
 
 
+def test_a_call_that_no_time_would_do_for_keeps_nobody_out(line: WaitingLine) -> None:
+    assert line.put_off(b"huge", 873.0, 800.0) == 25.0
+    assert len(line) == 0
+    assert line.put_off(b"small", 0.2, 0.2) == pytest.approx(0.2)
+
+
+def test_a_large_call_holds_a_small_one_up_for_no_longer_than_that_one_takes(line: WaitingLine) -> None:
+    told = [line.put_off(key, 1.0, work) for key, work in ((b"large", 400.0), (b"small", 0.5), (b"next", 0.5))]
+    assert told == pytest.approx([1.0, 1.5, 2.0])
+
+
+def test_a_place_lapses_in_its_time_whatever_is_before_it(line: WaitingLine, clock: FakeClock) -> None:
+    line.put_off(b"late", 24.0, 0.0)
+    for number in range(5):
+        line.put_off(b"%d" % number, 0.0, 0.0)
+    clock.moment = 30.0
+    assert len(line) > 0
+    line.take(b"late")
+    clock.moment = 39.0
+    assert len(line) == 0
+
+
 def test_as_many_places_are_kept_as_memory_is_meant_for(line: WaitingLine) -> None:
     for number in range(10_500):
         line.put_off(b"%d" % number, 1.0, 0.0)

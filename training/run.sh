@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: 47 million tokens are trained on, some 3 hours and a half at 4,000
-# a second and 6 and a half at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
+# Makes the embedded model from the sets in a folder: 44 million tokens are trained on, some 3 hours at 4,000
+# a second and 6 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
 # checkpoint, mining at the set it had come to.
 #   SHARE=0.01   trains on that share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
@@ -31,13 +31,13 @@ step training/export.py --base "$work/base" --encoder "$work/encoder-1" --out "$
 encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --tokens "$(of 13e6 20000)"
 # 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" \
-    --out "$work/cross-1" --tokens "$(of 18e6 20000)"
+    --out "$work/cross-1" --tokens "$(of 16e6 20000)"
 [ -d "$work/model-2" ] || cp -r "$work/model-1" "$work/model-2"
 step training/export.py --base "$work/base" --cross-encoder "$work/cross-1" --out "$work/model-2"
 [ -s "$work/hard.jsonl" ] || step training/harden.py --data "$data" --groups "$work/groups.jsonl" \
     --model "$work/model-2" --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
 step training/train.py --data "$data" --groups "$work/hard.jsonl" --base "$work/base" --start "$work/cross-1" \
-    --out "$work/cross" --tokens "$(of 9e6 20000)" --lr 1.2e-4
+    --out "$work/cross" --tokens "$(of 8e6 20000)" --lr 1.2e-4
 # 3. The six-layer student of the cross-encoder.
 step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" --start "$work/cross" --student \
     --out "$work/fast" --tokens "$(of 3e6 20000)" --lr 3e-4
