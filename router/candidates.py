@@ -159,7 +159,8 @@ class ItemSet:
         seen = [place for place, one in enumerate(embedded) if one is not None]
         if not seen:
             return replace(by_words, num_unseen=len(embedded))
-        vectors = self._vectors
+        # Another thread may have made the vectors of all meanwhile; they are of no use to who has seen but a part.
+        vectors = self._vectors if len(seen) == len(embedded) else None
         if vectors is None:
             vectors = np.stack([one.vector for one in embedded if one is not None])
         if len(seen) == len(embedded):

@@ -109,6 +109,9 @@ def _with_constraint(column: Column, kind: exp.Expr, found: Definition) -> Colum
         return replace(column, enum=column.enum or _allowed_values(kind.this)[1])
     if isinstance(kind, exp.Reference):
         _add_reference((column.name,), kind, found)
+    elif isinstance(kind, exp.ForeignKey):  # T-SQL: FOREIGN KEY REFERENCES behind the column itself
+        if isinstance(reference := kind.args.get("reference"), exp.Reference):
+            _add_reference((column.name,), reference, found)
     elif isinstance(kind, exp.UniqueColumnConstraint):
         found.indexed_columns.append((column.name,))
     return column

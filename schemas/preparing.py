@@ -137,6 +137,10 @@ def _name_tokens(tokens: Sequence[Token], start: int) -> Iterator[Token]:
         yield token
 
 
+# sqlglot never comes to the end of the options of these, in brackets, where it does not know one.
+_ENDLESS = ("SYSTEM_VERSIONING", "DATA_DELETION")
+
+
 def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
     """Yields texts to parse, the faithful one first, each with how far its places lie behind those of the source."""
     base = _blank(prepared.text, _always_blank(prepared))
@@ -164,9 +168,20 @@ def _blank(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def _always_blank(prepared: Prepared) -> Iterator[tuple[int, int]]:
-    for token in prepared.tokens:
+    tokens = prepared.tokens
+    for i, token in enumerate(tokens):
+        if token.keyword in _ENDLESS:
+            yield from _endless_span(tokens, i + 1)
         if token.kind in ("comment", "run") or (token.text == ";" and token.end == len(prepared.text)):
             yield token.start, token.end
+
+
+def _endless_span(tokens: Sequence[Token], at: int) -> Iterator[tuple[int, int]]:
+    """Yields the bracket that follows, behind = and ON or neither."""
+    at += tokens[at : at + 1] != [] and tokens[at].text == "="
+    at += tokens[at : at + 1] != [] and tokens[at].keyword == "ON"
+    if tokens[at : at + 1] != [] and tokens[at].text == "(":
+        yield tokens[at].start, tokens[min(group_end(tokens, at), len(tokens) - 1)].end
 
 
 def _modifier_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:

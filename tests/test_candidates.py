@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +205,21 @@ def test_places_are_ranked_by_score_then_place() -> None:
 )
 def test_narrowing_keeps_request_order(max_candidates: int, kept_always: list[int], expected: list[int]) -> None:
     assert narrow(SCORES, max_candidates, kept_always) == expected
+
+
+def test_a_request_that_saw_a_part_is_not_confused_by_one_that_completed_the_rest_meanwhile(scorer: Meanings) -> None:
+    items, embedder = items_of(DOCUMENTS), embedder_of(scorer)
+
+    class Overtaken(Meanings):
+        """Lets another request over the same items through before its own is answered."""
+
+        def embed(self, *arguments: Any, **options: Any) -> Any:
+            vectors = super().embed(*arguments, **options)
+            if len(vectors.texts) == 2:
+                assert items.first_stage("orders", embedder).num_unseen == 0
+            return vectors
+
+    overtaken = Embedder(scorer.tokenizer, Overtaken(VECTORS), RetrievalSettings(64, WEIGHT), VectorCache())
+    found = items.first_stage("email", overtaken, max_new_vectors=2)
+
+    assert len(found.scores) == len(DOCUMENTS)

@@ -37,6 +37,27 @@ def test_a_script_is_read_in_time_that_grows_with_its_length(name: str) -> None:
     assert time.process_time() - began < _SECONDS
 
 
+ENDLESS = """
+import sys
+from shortlist.schemas.table import parse_tables
+print([table.name for table in parse_tables(sys.argv[1], dialect=sys.argv[2]).tables])
+"""
+
+
+@pytest.mark.parametrize("dialect", ["", "tsql", "postgres"])
+@pytest.mark.parametrize(
+    "option", ["SYSTEM_VERSIONING = ON", "SYSTEM_VERSIONING=", "SYSTEM_VERSIONING", "DATA_DELETION = ON"]
+)
+@pytest.mark.parametrize("end", ["(x)", "(HISTORY_TABLE = [dbo].[h], APPEND_ONLY = ON)", "(x"])
+def test_an_option_that_the_parser_does_not_know_does_not_hold_it_for_ever(dialect: str, option: str, end: str) -> None:
+    script = (
+        f"CREATE TABLE t (a int) WITH ({option} {end}); ALTER TABLE t SET ({option} {end}); CREATE TABLE u (b int);"
+    )
+    command = [sys.executable, "-c", ENDLESS, script, dialect]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "'t'" in done.stdout or end == "(x"
+
+
 def test_copied_rows_are_still_passed_over() -> None:
     script = (
         "copy a from stdin;\n1\t;create table no (x int);\n\\.\ncreate table yes (x int);\ncopy b from stdin;\n2;\n"

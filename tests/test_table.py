@@ -267,3 +267,17 @@ def test_a_long_run_of_open_quotes_is_read_quickly(quote: str) -> None:
     parsed = parse_tables("CREATE TABLE t (a int);\n" + f"x {quote}" * 20_000, dialect="mysql")
 
     assert parsed.tables[0].name == "t"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE Orders (OrderID int, PersonID int FOREIGN KEY REFERENCES Persons(ID))",
+        "CREATE TABLE Orders (OrderID int, PersonID int CONSTRAINT fk FOREIGN KEY REFERENCES Persons(ID))",
+    ],
+    ids=["bare", "named"],
+)
+def test_a_foreign_key_behind_its_column_is_one(script: str) -> None:
+    for dialect in ("", "tsql"):
+        (table,) = parse_tables(script, dialect=dialect).tables
+        assert [(key.columns, key.target_table) for key in table.foreign_keys] == [(("PersonID",), "Persons")]
