@@ -178,9 +178,10 @@ def _always_blank(prepared: Prepared) -> Iterator[tuple[int, int]]:
 
 def _endless_span(tokens: Sequence[Token], at: int) -> Iterator[tuple[int, int]]:
     """Yields the bracket that follows, behind = and ON or neither."""
-    at += tokens[at : at + 1] != [] and tokens[at].text == "="
-    at += tokens[at : at + 1] != [] and tokens[at].keyword == "ON"
-    if tokens[at : at + 1] != [] and tokens[at].text == "(":
+    for optional in ("=", "ON"):
+        if at < len(tokens) and tokens[at].text.upper() == optional:
+            at += 1
+    if at < len(tokens) and tokens[at].text == "(":
         yield tokens[at].start, tokens[min(group_end(tokens, at), len(tokens) - 1)].end
 
 
