@@ -27,18 +27,29 @@ _AFTER_TYPE = words(
     "VISIBLE "
     "SPARSE ROWGUIDCOL DISTKEY SORTKEY ENABLE DISABLE MASKED MASKING TAG COMPRESS FORMAT TITLE STORAGE COMPRESSION "
     "PERSISTED FOREIGN CHARSET INLINE FILESTREAM PROJECTION STATISTICS SALT ENCRYPT WATERMARK SUM MAX MIN REPLACE "
-    "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER"
+    "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER MASK ENCRYPTED "
+    "COLUMN_SET COLUMN_FORMAT SRID INDEX"
 )
 _NOT_COLUMN = words(
     "CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK KEY INDEX FULLTEXT SPATIAL EXCLUDE LIKE PERIOD PROJECTION SUPPLEMENTAL "
     "INCLUDING EXCLUDING STATISTICS WATERMARK CLUSTERED NONCLUSTERED SHARD DISTKEY SORTKEY AS SELECT"
 )
+# What an entry that lists columns may begin with, though it may be a column's name as well; and what stands in between.
+_INDEX_WORDS = words("INDEX KEY FULLTEXT SPATIAL VECTOR SHARD SORT FAMILY")
+_INDEX_NOISE = words(
+    "INDEX KEY CLUSTERED NONCLUSTERED UNIQUE COLUMNSTORE IF NOT EXISTS USING HASH BTREE RTREE GIN GIST BRIN BITMAP "
+    "INVERTED"
+)
+# Types whose brackets hold words, as the columns of an index do.
+_WORD_TYPES = _TYPE_BRACKETS | words(
+    "NULLABLE LOWCARDINALITY TUPLE VARIANT DYNAMIC JSON XML GEOMETRY GEOGRAPHY VARCHAR NVARCHAR VARBINARY CHAR LIST "
+    "AGGREGATEFUNCTION SIMPLEAGGREGATEFUNCTION UNION PERIOD BITMAP"
+)
 _ENUM_TYPES = {"ENUM", "SET", "ENUM8", "ENUM16"}
 # What dump tools write above each object says nothing about it.
 _BOILERPLATE = re.compile(
-    r"name: .*; type: |(?:table )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
-    r"(?:temporary )?table structure for|dumping data|object:  |ddl for (?:table|view)|records of |table [`\"\w.]+$|"
-    r"-+ *$",
+    r"name: .*; type: |(?:stand-in )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
+    r"\(see below for the actual view|dumping data|object:  |ddl for (?:table|view)|records of |table [`\"\w.]+$|-+ *$",
     re.IGNORECASE,
 )
 
@@ -66,9 +77,19 @@ class Item:
         return self.tokens[0].keyword not in _NOT_COLUMN and not is_setting
 
     @property
+    def indexed_columns(self) -> tuple[str, ...]:
+        """The columns that an entry such as ``KEY name (a, b)`` lists; empty for a column that is named key."""
+        return tuple(_indexed(self.tokens))
+
+    @property
     def type(self) -> str:
         """The type as written, in lower case; empty where there is none."""
         return _join(_type_tokens(self.tokens[1:]))
+
+    @property
+    def clauses(self) -> Sequence[Token]:
+        """The tokens behind the type."""
+        return self.tokens[1 + _type_length(self.tokens[1:]) :]
 
     @property
     def comment(self) -> str:
@@ -78,9 +99,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class TableBody:
-    """The column list of a CREATE: its items, the comments on the line that opens it, and its extent in tokens."""
+    """The column list of a CREATE: its items, the comments on the line that opens it, and its extent in tokens.
+
+    `indexes` are the entries that list columns by INDEX, KEY and the like, and are no items.
+    """
 
     items: tuple[Item, ...] = ()
+    indexes: tuple[Item, ...] = ()
     comments: tuple[str, ...] = ()
     open: int = -1
     close: int = -1
@@ -160,7 +185,9 @@ class ListReader:
         for item in items:
             item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
             item.enum = _enum_values(item.tokens, self._lexer)
-        return TableBody(items, tuple(self._head), self._start, close)
+        indexes = tuple(item for item in items if item.indexed_columns)
+        columns = tuple(item for item in items if not item.indexed_columns)
+        return TableBody(columns, indexes, tuple(self._head), self._start, close)
 
     def _nest(self, stack: list[str], token: Token) -> None:
         if token.text in "([{" and token.kind == "sign":
@@ -215,15 +242,18 @@ def _offset_in_line(text: str, offset: int) -> int:
     return offset - (text.rfind("\n", 0, offset) + 1)
 
 
-def _type_tokens(tokens: Sequence[Token]) -> list[Token]:
-    kept: list[Token] = []
+def _type_length(tokens: Sequence[Token]) -> int:
     depth = 0
     for i, token in enumerate(tokens):
         if depth == 0 and _ends_type(tokens, i):
-            break
+            return i
         if token.kind == "sign":
             depth += (token.text in "(<[{") - (token.text in ")>]}")
-        kept.append(token)
+    return len(tokens)
+
+
+def _type_tokens(tokens: Sequence[Token]) -> list[Token]:
+    kept = list(tokens[: _type_length(tokens)])
     return kept[:1] if kept and kept[0].keyword in _ENUM_TYPES else list(_without_options(kept))
 
 
@@ -263,6 +293,38 @@ def _enum_values(tokens: Sequence[Token], lexer: Lexer) -> tuple[str, ...]:
     if len(tokens) < 4 or tokens[1].keyword not in _ENUM_TYPES:
         return ()
     return tuple(lexer.content(token.text) for token in tokens[2 : group_end(tokens, 2)] if token.kind == "string")
+
+
+def _indexed(tokens: Sequence[Token]) -> Iterator[str]:
+    if tokens[0].keyword not in _INDEX_WORDS:
+        return
+    start = next((i for i, token in enumerate(tokens) if token.text == "("), 0)
+    names = [token for token in tokens[1:start] if token.keyword not in _INDEX_NOISE]
+    is_index = len(names) < 2 and not any(token.keyword in _WORD_TYPES or token.kind == "sign" for token in names)
+    if not start or not is_index:
+        return
+    parts = [part for part in _split(tokens[start + 1 : group_end(tokens, start)]) if part]
+    if all(part[0].kind in ("word", "name") or part[0].text == "(" for part in parts):
+        yield from filter(None, map(_first_name, parts))
+
+
+def _first_name(part: Sequence[Token]) -> str:
+    """Returns the column of ``b DESC``, MySQL's ``b(10)`` or ``(lower(b))``."""
+    for i, token in enumerate(part):
+        is_call = i + 2 < len(part) and part[i + 1].text == "(" and part[i + 2].kind != "number"
+        if token.kind in ("word", "name") and not is_call:
+            return token.value
+    return ""
+
+
+def _split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    start, depth = 0, 0
+    for i, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if token.text == "," and depth == 0:
+            yield tokens[start:i]
+            start = i + 1
+    yield tokens[start:]
 
 
 def _join(tokens: Sequence[Token]) -> str:

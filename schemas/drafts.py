@@ -26,6 +26,14 @@ class TableDraft:
     indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    era: int = 0  # which database the script had turned to
+    is_dropped: bool = False
+    is_replaced: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """The name behind its namespace."""
+        return f"{self.namespace}.{self.name}" if self.namespace else self.name
 
     def add(self, found: Definition) -> None:
         """Takes over what a statement defines."""
@@ -81,27 +89,46 @@ class DraftBook:
     def __init__(self) -> None:
         self._drafts: list[TableDraft] = []
         self._by_name: dict[str, list[TableDraft]] = {}
+        self._last: dict[str, TableDraft] = {}  # by full name
+        self._num_replaced = 0
         self.enums: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
-        return len(self._drafts)
+        return len(self._drafts) - self._num_replaced
 
-    def open(self, draft: TableDraft) -> None:
-        """Adds a draft."""
+    def open(self, draft: TableDraft, *, replaces: bool = False) -> None:
+        """Adds a draft, in place of one of its full name and era that was dropped, or of any if told."""
+        earlier = self.standing(draft.full_name, draft.era)
+        if earlier and (replaces or earlier.is_dropped):
+            earlier.is_replaced = True
+            self._num_replaced += 1
         self._drafts.append(draft)
         self._by_name.setdefault(draft.name.lower(), []).append(draft)
+        self._last[draft.full_name.lower()] = draft
+
+    def drop(self, full_name: str, era: int) -> None:
+        """Notes that a table or view was dropped: it stays, unless another of its name comes."""
+        if draft := self.standing(full_name, era):
+            draft.is_dropped = True
+
+    def standing(self, full_name: str, era: int) -> TableDraft | None:
+        """Returns the last draft of just that name, where it is of that era."""
+        draft = self._last.get(full_name.lower())
+        return draft if draft and draft.era == era else None
 
     def find(self, full_name: str) -> TableDraft | None:
         """Returns the last draft of that name whose namespace agrees as far as both are written."""
+        if exact := self._last.get(full_name.lower()):
+            return exact
         parts = full_name.lower().split(".")
-        drafts = self._by_name.get(parts[-1]) or self._by_name.get(full_name.lower()) or []
-        exact = [draft for draft in drafts if draft.namespace.lower() == ".".join(parts[:-1])]
-        agreeing = exact or [draft for draft in drafts if _agree(draft.namespace.lower(), parts[:-1])]
-        return agreeing[-1] if agreeing else None
+        drafts = reversed(self._by_name.get(parts[-1], []))
+        agreeing = (draft for draft in drafts if not draft.is_replaced and _agree(draft.namespace.lower(), parts[:-1]))
+        return next(agreeing, None)
 
     def tables(self) -> tuple[Table, ...]:
         """Returns the finished tables in script order."""
-        return tuple(draft.table(index, self.enums) for index, draft in enumerate(self._drafts))
+        kept = (draft for draft in self._drafts if not draft.is_replaced)
+        return tuple(draft.table(index, self.enums) for index, draft in enumerate(kept))
 
 
 def _agree(namespace: str, parts: list[str]) -> bool:

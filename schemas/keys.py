@@ -31,6 +31,11 @@ class Definition:
         """Tells whether nothing of interest was stated."""
         return not (self.columns or self.primary_key or self.foreign_keys or self.indexed_columns or self.enums)
 
+    def take_indexes(self, entries: Iterable[Item]) -> None:
+        """Adds what entries such as ``KEY name (a, b)`` list."""
+        for entry in entries:
+            _add_index(entry.indexed_columns, self)
+
 
 def read_definitions(nodes: Iterable[exp.Expr], items: Mapping[str, Item], dialect: str) -> Definition:
     """Returns what the entries of a column list (or the actions of an ALTER) define; `items` by column name."""

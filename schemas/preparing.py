@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from .columns import ListReader, TableBody, group_end, read_body
 from .lexing import Lexer, Token, words
 
-__all__ = ["Prepared", "StatementKind", "prepare", "variants"]
+__all__ = ["Prepared", "StatementKind", "clean_entries", "head_texts", "prepare", "variants"]
 
-StatementKind = str  # "table", "view", "materialized view", "index", "alter", "comment", "property", "enum"
+StatementKind = str  # "table", "view", "materialized view", "index", "alter", "drop", "comment", "property", "enum"
 
-_INTERESTING = re.compile(r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE)\b", re.IGNORECASE)
+_INTERESTING = re.compile(r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE)\b", re.IGNORECASE)
 _OTHER_OBJECTS = words(
     "FUNCTION PROCEDURE PROC TRIGGER SEQUENCE DOMAIN SCHEMA DATABASE USER ROLE EXTENSION AGGREGATE CAST COLLATION "
     "CONVERSION OPERATOR POLICY PUBLICATION RULE SERVER STATISTICS SUBSCRIPTION TABLESPACE TEXT SYNONYM PACKAGE "
@@ -58,7 +58,22 @@ class Prepared:
     @property
     def name(self) -> str:
         """The object's dotted name, unquoted."""
-        return ".".join(token.value for token in self.name_tokens if token.text != ".")
+        return _dotted(self.name_tokens)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The dotted names of all the objects that a DROP lists."""
+        starts = [self.at] + [i for i, token in enumerate(self.tokens) if token.text == "," and i > self.at]
+        return [_dotted(list(_name_tokens(self.tokens, start + 1))) for start in starts]
+
+    def has(self, *keywords: str) -> bool:
+        """Tells whether the words stand in this order right before or right behind the word that names the kind."""
+        spoken = [token.keyword for token in self.tokens[1 : self.at + 4] if token.kind != "comment"]
+        return any(spoken[i : i + len(keywords)] == list(keywords) for i in range(len(spoken)))
+
+
+def _dotted(name_tokens: Sequence[Token]) -> str:
+    return ".".join(token.value for token in name_tokens if token.text != ".")
 
 
 def prepare(text: str, lexer: Lexer) -> Prepared | None:
@@ -90,6 +105,9 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         return _classify_create(tokens, plain)
     if first == "ALTER" and len(plain) > 2:
         return _classify_alter(tokens, plain)
+    if first == "DROP":
+        at = next((i for i in plain[1:3] if tokens[i].keyword in ("TABLE", "VIEW")), 0)
+        return ("drop", at) if at else ("", 0)
     if first == "COMMENT":
         on = next((i for i in plain[1:4] if tokens[i].keyword == "ON"), -1)
         return ("comment", on) if on > 0 else ("", 0)
@@ -158,6 +176,26 @@ def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
         yield _blank(base, [*spans, *_option_spans(prepared)]), 0
 
 
+def head_texts(prepared: Prepared) -> Iterator[str]:
+    """Yields texts of the statement with one column of no meaning for its list, the faithful one first."""
+    if prepared.kind == "alter":
+        yield "CREATE TABLE t (x int)"
+        return
+    body, base = prepared.body, _blank(prepared.text, _always_blank(prepared))
+    start, end = prepared.tokens[body.open].end, prepared.tokens[body.close].start
+    bare = _blank(base, [*_modifier_spans(prepared), *_tail_spans(prepared)])
+    yield from (f"{text[:start]}x int{text[end:]}" for text in (base, bare))
+
+
+def clean_entries(prepared: Prepared) -> Iterator[tuple[str, str]]:
+    """Yields the text of each entry of the list, and the same without what changes no column and no key."""
+    base = _blank(prepared.text, _always_blank(prepared))
+    clean = _blank(base, _noise_spans(prepared.body))
+    for item in prepared.body.items:
+        start, end = item.tokens[0].start, item.tokens[-1].end
+        yield base[start:end], clean[start:end]
+
+
 def _blank(text: str, spans: Iterable[tuple[int, int]]) -> str:
     parts, position = [], 0
     for start, end in sorted(spans):
@@ -169,6 +207,7 @@ def _blank(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 def _always_blank(prepared: Prepared) -> Iterator[tuple[int, int]]:
     tokens = prepared.tokens
+    yield from ((index.tokens[0].start, index.tokens[-1].end) for index in prepared.body.indexes)
     for i, token in enumerate(tokens):
         if token.keyword in _ENDLESS:
             yield from _endless_span(tokens, i + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import re
+from bisect import bisect_left
 
 import sqlglot
 from sqlglot import exp
@@ -16,6 +17,7 @@ from .drafts import DraftBook, TableDraft
 from .errors import LimitExceeded
 from .keys import Definition, dotted, names_in, read_definitions, read_projections
 from .lexing import lexer_for, line_starts, locate
+from .piecewise import PiecewiseReader
 from .preparing import Prepared, prepare, variants
 from .statements import Statement, split_statements
 
@@ -34,7 +36,10 @@ _PARSER_FAILURES = (SqlglotError, RecursionError, AttributeError, IndexError, Ke
 # Where a statement may begin anew inside one that an open quote or bracket has swallowed.
 _FRESH_START = re.compile(r"^[ \t]*(?=(?:CREATE|ALTER\s+TABLE|COMMENT\s+ON|INSERT\s+INTO|DROP)\s)", re.M | re.I)
 
-_READ_BY_HAND = frozenset({"comment", "property", "enum", "alter"})
+# Where a script turns to another database or schema.
+_TURN = re.compile(r"^[ \t]*+(?:USE\s|\\c(?:onnect)?\s|SET\s++(?:SESSION\s++)?(?:search_path|SCHEMA)\b)", re.M | re.I)
+
+_READ_BY_HAND = frozenset({"comment", "property", "enum", "alter", "drop"})
 
 _is_reading: contextvars.ContextVar[bool] = contextvars.ContextVar("is_reading", default=False)
 # sqlglot logs the SQL it gives up on as a warning; a caller's SQL is not for the log, and is reported as unparsed.
@@ -42,12 +47,16 @@ logging.getLogger("sqlglot").addFilter(lambda record: not _is_reading.get())
 
 
 class StatementError(Exception):
-    """A statement could not be read; `offset` is the place in its text, `reason` a short phrase."""
+    """A statement could not be read; `offset` is the place in its text, `reason` a short phrase.
 
-    def __init__(self, reason: str, offset: int = 0) -> None:
+    `is_final` says that its parts are not to be read either: it is too large.
+    """
+
+    def __init__(self, reason: str, offset: int = 0, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
+        self.is_final = is_final
 
 
 class ScriptReader:
@@ -57,10 +66,12 @@ class ScriptReader:
         self._script = script
         self._dialect = dialect
         self._lexer = lexer_for(dialect)
+        self._piecewise = PiecewiseReader(lambda text: _try_parse(text, dialect))
         self._book = DraftBook()
         self._unparsed: list[Unparsed] = []
         self._warnings: list[str] = []
         self._starts = line_starts(script)
+        self._turns = [turn.start() for turn in _TURN.finditer(script)]
         self._num_restarts = 0
         self._num_reread = 0
 
@@ -102,23 +113,31 @@ class ScriptReader:
             self._book.enums[prepared.name.lower()] = values
         elif prepared.kind == "index":
             self._take_index(statement, prepared)
+        elif prepared.kind == "drop":
+            for name in prepared.all_names:
+                self._book.drop(name, self._era(statement))
         elif prepared.kind == "alter":
             self._take_alter(statement, prepared)
         else:
             self._take_create(statement, prepared)
 
     def _take_create(self, statement: Statement, prepared: Prepared) -> None:
-        node = parse_statement(prepared, self._dialect)
+        node = self._parse(prepared)
         namespace, name = dotted(node.this)
         if prepared.name.startswith("#"):
             name = prepared.name  # T-SQL's mark of a temporary table, which sqlglot drops
-        draft = TableDraft(name, namespace, prepared.kind)
-        draft.add(self._define(node, prepared))
+        draft = TableDraft(name, namespace, prepared.kind, era=self._era(statement))
+        earlier = self._book.standing(draft.full_name, draft.era)
+        if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
+            return
+        found = self._define(node, prepared)
+        found.take_indexes(prepared.body.indexes)
+        draft.add(found)
         tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
         beside = [*statement.leading, *prepared.body.comments, statement.trailing]
         draft.comment = join_comments([comment_clause(tail, self._lexer), clean_comment(list(filter(None, beside)))])
         draft.attach(statement)
-        self._book.open(draft)
+        self._book.open(draft, replaces=prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER"))
         if len(self._book) > MAX_TABLES:
             raise LimitExceeded(
                 f"the script defines more than {MAX_TABLES:,} tables; split it",
@@ -126,6 +145,27 @@ class ScriptReader:
                 actual=len(self._book),
                 field="ddl",
             )
+
+    def _parse(self, prepared: Prepared) -> exp.Create:
+        """Returns the statement's node, read entry by entry where it cannot be read whole."""
+        try:
+            return parse_statement(prepared, self._dialect)
+        except StatementError as error:
+            swallows_another = _FRESH_START.search(prepared.text, 1)
+            if error.is_final or swallows_another:
+                raise
+            found = self._piecewise.read(prepared)
+            if found is None:
+                raise
+            node, num_partial = found
+            if num_partial and len(self._warnings) < _MAX_WARNINGS:
+                entries = f"{num_partial} of the {len(prepared.body.items)} entries"
+                self._warnings.append(f"{entries} of {prepared.name[:80]!r} were read in part ({error.reason})")
+            return node
+
+    def _era(self, statement: Statement) -> int:
+        """Returns which database the script has turned to: equal names of different ones are different tables."""
+        return bisect_left(self._turns, statement.start)
 
     def _define(self, node: exp.Create, prepared: Prepared) -> Definition:
         items: dict[str, Item] = {}
@@ -143,16 +183,15 @@ class ScriptReader:
         return found
 
     def _take_alter(self, statement: Statement, prepared: Prepared) -> None:
-        if not prepared.body.items:
-            return
-        try:
-            node = parse_statement(prepared, self._dialect)
-        except StatementError:
-            words = {token.keyword for item in prepared.body.items for token in item.tokens}
-            if words & {"PRIMARY", "FOREIGN", "UNIQUE", "REFERENCES"}:
-                raise
-            return
-        found = self._define(node, prepared)
+        found = Definition()
+        if prepared.body.items:
+            try:
+                found = self._define(self._parse(prepared), prepared)
+            except StatementError:
+                words = {token.keyword for item in prepared.body.items for token in item.tokens}
+                if words & {"PRIMARY", "FOREIGN", "UNIQUE", "REFERENCES"}:
+                    raise
+        found.take_indexes(prepared.body.indexes)
         if not found.is_empty and (draft := self._find(prepared.name, "ALTER TABLE")):
             draft.add(found)
             draft.attach(statement)
@@ -223,30 +262,42 @@ def parse_statement(prepared: Prepared, dialect: str) -> exp.Create:
     """
     _check_size(prepared)
     failure = StatementError("nothing to read")
+    for text, shift in variants(prepared):
+        try:
+            return _parse_create(text, dialect)
+        except _PARSER_FAILURES as error:
+            failure = _explain(error, text, shift)
+        except StatementError as error:
+            failure = error
+    raise failure
+
+
+def _parse_create(text: str, dialect: str) -> exp.Create:
     reading = _is_reading.set(True)
     try:
-        for text, shift in variants(prepared):
-            try:
-                node = sqlglot.parse_one(text, dialect=dialect or None)
-            except _PARSER_FAILURES as error:
-                failure = _explain(error, text, shift)
-                continue
-            if isinstance(node, exp.Create) and node.this is not None:
-                return node
-            failure = StatementError("sqlglot cannot read it: this form of CREATE is not supported")
+        node = sqlglot.parse_one(text, dialect=dialect or None)
     finally:
         _is_reading.reset(reading)
-    raise failure
+    if isinstance(node, exp.Create) and node.this is not None:
+        return node
+    raise StatementError("sqlglot cannot read it: this form of CREATE is not supported")
+
+
+def _try_parse(text: str, dialect: str) -> exp.Create | None:
+    try:
+        return _parse_create(text, dialect)
+    except (StatementError, *_PARSER_FAILURES):
+        return None
 
 
 def _check_size(prepared: Prepared) -> None:
     if len(prepared.text) > _MAX_STATEMENT_CHARS:
-        raise StatementError(f"longer than {_MAX_STATEMENT_CHARS:,} characters")
+        raise StatementError(f"longer than {_MAX_STATEMENT_CHARS:,} characters", is_final=True)
     depth = 0
     for token in prepared.tokens:
         depth += (token.text in ("(", "[", "<")) - (token.text in (")", "]", ">"))
         if depth > _MAX_NESTING:
-            raise StatementError(f"nested more than {_MAX_NESTING} deep", token.start)
+            raise StatementError(f"nested more than {_MAX_NESTING} deep", token.start, is_final=True)
 
 
 def _explain(error: BaseException, text: str, shift: int) -> StatementError:

@@ -233,9 +233,11 @@ def test_a_parser_out_of_stack_is_reported() -> None:
 
 
 def test_a_reason_never_holds_the_whole_statement() -> None:
-    parsed = parse_tables("CREATE TABLE t (a int " + "nonsense " * 500 + ")", dialect="postgres")
+    odd = "nonsense " * 500
+    parsed = parse_tables(f"CREATE TABLE t (a int {odd}); CREATE TABLE u (a int MASK {odd})", dialect="postgres")
 
     assert 0 < len(parsed.unparsed[0].reason) < 200
+    assert 0 < len(parsed.warnings[0]) < 300
 
 
 def test_a_script_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
