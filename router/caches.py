@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+
+from shortlist.schemas.errors import InvalidInput
 
 from .catalogs import CatalogCache
 from .dense import VectorCache
@@ -28,7 +31,12 @@ class Caches:
 
         A catalog that is kept also holds its own vectors, which the other cache may have forgotten meanwhile: where
         many different catalogs come, up to half as much again.
+
+        Raises:
+            InvalidInput: it is negative or no number.
         """
+        if not 0 <= mebibytes < math.inf:
+            raise InvalidInput(f"is {mebibytes}; give 0 to remember nothing, or mebibytes", field="cache_mb")
         of_catalogs = int(mebibytes * _MIB * _SHARE_OF_CATALOGS)
         return cls(CatalogCache(of_catalogs), VectorCache(int(mebibytes * _MIB) - of_catalogs))
 

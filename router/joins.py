@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 __all__ = ["find_links"]
+
+_UNQUOTED = str.maketrans("", "", '"`[]')
 
 
 def find_links(names: Sequence[str], references: Sequence[Sequence[str]]) -> list[frozenset[int]]:
     """Returns for each table the places of those it refers to or that refer to it.
 
-    `names` are full names, `references` each table's target tables as written. A target that several tables could be
-    (databases pasted one after the other) is the one nearest in the script; comparison ignores case and quotes.
+    `names` are full names, `references` each table's target tables as written. A target without a namespace is sought
+    in the table's own first; a namespace and one that is written shorter agree where the shorter ends the longer. A
+    target that several tables could be (databases pasted one after the other) is the one nearest in the script;
+    comparison ignores case and quotes.
     """
-    by_bare: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        by_bare.setdefault(_bare(name), []).append(place)
+    plain = [_plain(name) for name in names]
+    by_name: dict[str, list[int]] = {}
+    by_ending: dict[str, list[int]] = {}
+    for place, name in enumerate(plain):
+        by_name.setdefault(name, []).append(place)
+        for ending in _endings(name):
+            by_ending.setdefault(ending, []).append(place)
     links: list[set[int]] = [set() for _ in names]
     for place, targets in enumerate(references):
-        for target in targets:
-            found = _nearest(place, target, names, by_bare.get(_bare(target), []))
+        for target in map(_plain, targets):
+            found = _find(place, plain[place].rpartition(".")[0], target, by_name, by_ending)
             if found is not None and found != place:
                 links[place].add(found)
                 links[found].add(place)
     return [frozenset(one) for one in links]
 
 
-def _nearest(place: int, target: str, names: Sequence[str], candidates: Sequence[int]) -> int | None:
-    exact = [other for other in candidates if _plain(names[other]) == _plain(target)]
-    return min(exact or candidates, key=lambda other: (abs(other - place), other), default=None)
+def _find(
+    place: int, namespace: str, target: str, by_name: dict[str, list[int]], by_ending: dict[str, list[int]]
+) -> int | None:
+    beside = by_name.get(f"{namespace}.{target}") if namespace and "." not in target else None
+    if found := beside or by_name.get(target) or by_ending.get(target):
+        return _nearest(place, found)
+    shorter = (by_name.get(ending) for ending in _endings(target))
+    return _nearest(place, next(filter(None, shorter), []))
+
+
+def _nearest(place: int, candidates: Sequence[int]) -> int | None:
+    """Returns the candidate nearest to `place`, of two as near the one above; `candidates` ascend."""
+    at = bisect_left(candidates, place)
+    return min(candidates[max(0, at - 1) : at + 1], key=lambda other: (abs(other - place), other), default=None)
+
+
+def _endings(name: str) -> Iterator[str]:
+    """Yields the name without its first part, without its first two, and so on."""
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name if letter not in '"`[]').lower()
-
-
-def _bare(name: str) -> str:
-    return _plain(name).rpartition(".")[2]
+    return name.translate(_UNQUOTED).lower()

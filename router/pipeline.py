@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
+from shortlist.schemas.tool_texts import tool_texts
 
 from .caches import Caches
 from .candidates import FirstStage, Item, ItemSet, narrow
@@ -83,7 +83,8 @@ class Router:
 
         Raises:
             ModelError: there is no such model, or this program does not run its kind.
-            InvalidInput: the device, dtype or attention is unknown or not to be had on this machine.
+            InvalidInput: the device, dtype or attention is unknown or not to be had on this machine, or `cache_mb` is
+                negative.
         """
         loaded = load_model(model, allow_download=allow_download, revision=revision)
         engine, info = make_engine(
@@ -131,14 +132,14 @@ class Router:
         `allow_degraded` a request whose time runs out is answered with the first stage's order.
 
         Raises:
-            InvalidInput: the query is empty or an option is out of range.
+            InvalidInput: the query is empty, an option is out of range, or a mapping cannot be written as JSON.
             ModelMismatch: another model or version is loaded than expected.
             RequestCancelled: `cancel` was set.
         """
         run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
-            catalog = self._caches.catalogs.tools(_tool_texts(tools), namespaces)
+            catalog = self._caches.catalogs.tools(tool_texts(tools), namespaces)
         return self._select(run, catalog, always_include)
 
     def select_tables(
@@ -211,7 +212,7 @@ class Router:
         with run.clock.stage("tokenize"):
             query_ids = self._encode_query(run, window.max_query_tokens)
             encoded = self._loaded.tokenizer.encode([items.items[place].source for place in places])
-        scores = self._score(run, query_ids, encoded, window)
+        scores = self._score(run, query_ids, encoded, window, places)
         scored = [
             Scored(place, final_score(Evidence(logit), None))
             for place, logit in zip(places, scores.logits, strict=True)
@@ -271,7 +272,7 @@ class Router:
             room = chunk_budget(len(query_ids), self._loaded.tokenizer, window.max_pair_tokens)
             encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
         run.truncated += truncations(items.items, places, encoded)
-        scores = self._score(run, query_ids, [document.ids for document in encoded], window)
+        scores = self._score(run, query_ids, [document.ids for document in encoded], window, places)
         evidence = [
             replace(found.evidence(place), logit=logit) for place, logit in zip(places, scores.logits, strict=True)
         ]
@@ -321,7 +322,9 @@ class Router:
             run.truncated.append(Truncation(-1, "", len(kept), len(ids)))
         return kept
 
-    def _score(self, run: Run, query_ids: TokenIds, encoded: Sequence[TokenIds], window: _Window) -> DocumentScores:
+    def _score(
+        self, run: Run, query_ids: TokenIds, encoded: Sequence[TokenIds], window: _Window, places: Sequence[int]
+    ) -> DocumentScores:
         if run.cancel is not None:
             run.cancel.raise_if_cancelled()
         return score_documents(
@@ -331,6 +334,7 @@ class Router:
             scorer=self._scorer,
             max_pair_tokens=window.max_pair_tokens,
             overlap_tokens=window.overlap_tokens,
+            places=places,
             cancel=run.cancel,
         )
 
@@ -366,12 +370,6 @@ class _Window:
     max_query_tokens: int
     max_pair_tokens: int
     overlap_tokens: int
-
-
-def _tool_texts(tools: Tools) -> list[str]:
-    if isinstance(tools, str | Mapping):
-        tools = [tools]
-    return [tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False) for tool in tools]
 
 
 def _selected(item: Item, scored: Scored, rank: int, keep_source: bool) -> Selected:

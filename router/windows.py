@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
@@ -40,12 +40,14 @@ def score_documents(
     max_pair_tokens: int,
     overlap_tokens: int,
     max_slice_pairs: int | None = None,
+    places: Sequence[int] | None = None,
     cancel: CancelToken | None = None,
 ) -> DocumentScores:
     """Scores each document against the query, whose ids carry no special tokens and are already cut.
 
     `documents_ids` is read lazily and in step with the scoring, so a generator that tokenizes as it goes bounds memory.
-    At most `max_slice_pairs` pairs are handed to the scorer at once; None leaves that to a token budget.
+    At most `max_slice_pairs` pairs are handed to the scorer at once; None leaves that to a token budget. `places` say
+    by which number an error is to name each document, where they are some of a longer list.
 
     Raises:
         LimitExceeded: a document has more than 524,288 tokens.
@@ -56,7 +58,8 @@ def score_documents(
     logits: list[float] = []
     num_tokens = num_chunks = 0
     queue_ms = infer_ms = 0.0
-    pairs = _make_pairs(query_ids, documents_ids, tokenizer, max_chunk_tokens, overlap_tokens)
+    checked = _checked(documents_ids, places)
+    pairs = _make_pairs(query_ids, checked, tokenizer, max_chunk_tokens, overlap_tokens)
     for part in _slices(pairs, max_slice_pairs):
         scores = scorer.score([pair for _, pair in part], cancel=cancel)
         for (index, _), logit in zip(part, scores.logits, strict=True):
@@ -90,6 +93,18 @@ def chunk_budget(num_query_tokens: int, tokenizer: Tokenizer, max_pair_tokens: i
     return budget
 
 
+def _checked(documents_ids: Iterable[TokenIds], places: Sequence[int] | None) -> Iterator[TokenIds]:
+    for index, ids in enumerate(documents_ids):
+        if len(ids) > MAX_DOCUMENT_TOKENS:
+            raise LimitExceeded(
+                f"has {len(ids)} tokens, more than {MAX_DOCUMENT_TOKENS}; split it",
+                limit=MAX_DOCUMENT_TOKENS,
+                actual=len(ids),
+                field=f"documents[{index if places is None else places[index]}]",
+            )
+        yield ids
+
+
 def _make_pairs(
     query_ids: TokenIds,
     documents_ids: Iterable[TokenIds],
@@ -98,13 +113,6 @@ def _make_pairs(
     overlap_tokens: int,
 ) -> Iterator[tuple[int, Pair]]:
     for index, ids in enumerate(documents_ids):
-        if len(ids) > MAX_DOCUMENT_TOKENS:
-            raise LimitExceeded(
-                f"has {len(ids)} tokens, more than {MAX_DOCUMENT_TOKENS}; split it",
-                limit=MAX_DOCUMENT_TOKENS,
-                actual=len(ids),
-                field=f"documents[{index}]",
-            )
         for start, stop in chunk_spans(len(ids), max_chunk_tokens, overlap_tokens):
             yield index, tokenizer.make_pair(query_ids, ids[start:stop])
 

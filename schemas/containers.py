@@ -123,13 +123,17 @@ def _rescue_members(text: str, node: Node, *, level: int) -> Generator[Entry, No
     return True
 
 
-def _container_keys(value: object) -> list[str]:
+def _container_keys(value: object, levels_left: int = MAX_LEVELS + 1) -> list[str]:
+    """Returns the members that hold tools; what lies deeper than is read counts, so that it is said to be too deep."""
     if not isinstance(value, dict) or not _SCHEMA_KEYS.isdisjoint(value):
         return []
+    if levels_left == 0:
+        return list(value)
     return [
         key
         for key, member in value.items()
-        if (key in _LIST_KEYS and isinstance(member, list)) or (key in _ENVELOPE_KEYS and _container_keys(member))
+        if (key in _LIST_KEYS and isinstance(member, list))
+        or (key in _ENVELOPE_KEYS and _container_keys(member, levels_left - 1))
     ]
 
 

@@ -24,9 +24,11 @@ MAX_ENUM_VALUES = 200
 MAX_VISITS = 10_000
 """Subschemas read of one tool; schemas of many references into one another can unfold without end."""
 
+_MAX_TAKEN = 100_000  # parameters of subschemas, over all visits: one schema of many may be referred to often
 _MAX_COMBINED = 16  # combinators and references that may stand in one another
 _MAX_ARRAYS = 4  # arrays of arrays of …
 _MAX_VALUE_CHARS = 200
+_TOO_OFTEN = "its schemas refer to one another too often to be unfolded whole"
 
 TYPE_ALIASES: Mapping[str, str] = {
     "any": "",
@@ -62,6 +64,7 @@ class _View:
     items: list[tuple[object, _References]] = field(default_factory=list)
     values: list[tuple[object, _References]] = field(default_factory=list)
     item: _View | None = None
+    gathered: set[tuple[int, _References, bool]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -87,6 +90,7 @@ class _Flattener:
     def __init__(self, references: References) -> None:
         self._references = references
         self._num_visits = 0
+        self._num_taken = 0
         self.cuts: dict[str, None] = {}
 
     def flatten(self, schema: object) -> Iterator[Parameter]:
@@ -147,13 +151,21 @@ class _Flattener:
     def _gather(self, schema: object, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
         self._num_visits += 1
         if self._num_visits > MAX_VISITS or level > _MAX_COMBINED:
-            self.cuts["its schemas refer to one another too often to be unfolded whole"] = None
+            self.cuts[_TOO_OFTEN] = None
             return
         if not isinstance(schema, dict):
             _take_loose(schema, view)
             return
+        # Many references to one schema say what it says once, and must not cost its size each time.
+        reading = (id(schema), active, counts_required)
+        if reading in view.gathered:
+            return
+        view.gathered.add(reading)
         _take_scalars(schema, view)
-        _take_children(schema, view, active, counts_required=counts_required)
+        if self._num_taken <= _MAX_TAKEN:
+            self._num_taken += _take_children(schema, view, active, counts_required=counts_required)
+        else:
+            self.cuts[_TOO_OFTEN] = None
         reference = next((schema[key] for key in _REFERENCE_KEYS if isinstance(schema.get(key), str)), None)
         if reference is not None:
             self._follow(reference, view, active, counts_required=counts_required, level=level)
@@ -218,7 +230,7 @@ def _take_scalars(schema: Mapping[str, object], view: _View) -> None:
     if not view.description:
         view.description = as_text(schema.get("description"))
     if isinstance(values := schema.get("enum"), list):
-        view.enum += values
+        view.enum += values[: max(0, MAX_ENUM_VALUES + 1 - len(view.enum))]
     if "const" in schema:
         view.enum.append(schema["const"])
     if view.default is None:
@@ -226,9 +238,12 @@ def _take_scalars(schema: Mapping[str, object], view: _View) -> None:
     view.is_required |= schema.get("required") is True
 
 
-def _take_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> None:
+def _take_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> int:
+    """Takes over the subschemas; returns how many parameters the schema names."""
+    num_named = 0
     for name, part in _named(schema.get("properties")):
-        if part is not False:
+        num_named += 1
+        if part is not False and (name in view.properties or len(view.properties) <= MAX_PARAMETERS):
             view.properties.setdefault(name, []).append((part, active))
     required = schema.get("required")
     if counts_required and isinstance(required, list):
@@ -240,6 +255,7 @@ def _take_children(schema: Mapping[str, object], view: _View, active: _Reference
     patterns = schema.get("patternProperties")
     values = [schema.get("additionalProperties"), *(patterns.values() if isinstance(patterns, dict) else ())]
     view.values += [(part, active) for part in values if isinstance(part, dict)]
+    return num_named + len(values)
 
 
 def _named(properties: object) -> Iterator[tuple[str, object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.schemas import errors
+from shortlist.schemas.tool_texts import tool_texts
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [
@@ -69,18 +69,14 @@ def make_tool_texts(tools: Tools, namespaces: Sequence[str]) -> list[pb.ToolText
     """Makes one message per tool text, each with its namespace.
 
     Raises:
-        InvalidInput: there are namespaces, and not as many as tool texts.
+        InvalidInput: there are namespaces, and not as many as tool texts; or a tool cannot be written as JSON.
     """
-    texts = [tools] if isinstance(tools, str | Mapping) else tools
+    texts = tool_texts(tools)
     owners = texts_of("namespaces", namespaces) or [""] * len(texts)
     if len(owners) != len(texts):
         raise errors.InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
     with _naming("tools"):
-        return [pb.ToolText(json=_json(text), namespace=owner) for text, owner in zip(texts, owners, strict=True)]
-
-
-def _json(tool: ToolText) -> str:
-    return tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False)
+        return [pb.ToolText(json=text, namespace=owner) for text, owner in zip(texts, owners, strict=True)]
 
 
 def texts_of(field: str, texts: Sequence[str]) -> Sequence[str]:

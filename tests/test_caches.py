@@ -7,6 +7,7 @@ import pytest
 
 from shortlist.router.caches import Caches
 from shortlist.router.scoring import Embedded
+from shortlist.schemas.errors import InvalidInput
 
 MIB = 1024 * 1024
 
@@ -27,3 +28,9 @@ def test_a_quarter_of_the_room_is_the_catalogs_and_the_rest_the_vectors(
     fill(caches)
 
     assert (caches.counts["vectors"].num_kept, caches.counts["catalogs"].num_kept) == (num_vectors, num_catalogs)
+
+
+@pytest.mark.parametrize("mebibytes", [-1, float("nan"), float("inf")])
+def test_room_that_is_no_size_is_refused(mebibytes: float) -> None:
+    with pytest.raises(InvalidInput, match="cache_mb: is"):
+        Caches.within(mebibytes)

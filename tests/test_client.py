@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -59,6 +60,7 @@ def test_an_explicit_zero_is_sent() -> None:
         pytest.param({"name": "ä"}, id="object"),
         pytest.param(['{"name": "ä"}'], id="list of texts"),
         pytest.param([{"name": "ä"}], id="list of objects"),
+        pytest.param([MappingProxyType({"name": "ä"})], id="list of other mappings"),
     ],
 )
 def test_tools_may_be_text_or_objects_one_or_many(tools: Any) -> None:
@@ -75,6 +77,7 @@ def test_tools_may_be_text_or_objects_one_or_many(tools: Any) -> None:
         pytest.param({"namespaces": ["a", "b"]}, "namespaces", id="namespaces do not fit"),
         pytest.param({"query": "\ud800"}, "query", id="lone surrogate in the query"),
         pytest.param({"tools": [{"name": "\ud800"}]}, "tools", id="lone surrogate in a tool"),
+        pytest.param({"tools": ["{}", {"name": {1, 2}}]}, "tools[1]", id="a tool that JSON cannot say"),
     ],
 )
 def test_what_cannot_be_sent_is_named(options: dict[str, Any], field: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shortlist.router.candidates import ItemSet, item_of_table
@@ -29,6 +31,31 @@ def test_a_target_is_found_however_it_is_written(written: str) -> None:
 
 def test_an_exact_name_goes_before_the_same_name_elsewhere() -> None:
     assert find_links(["a.users", "b.orders", "b.users"], [[], ["a.users"], []]) == [{1}, {0}, frozenset()]
+
+
+def test_a_namespace_that_differs_is_another_table() -> None:
+    names = ["public.users", "public.profiles", "auth.sessions"]
+    assert find_links(names, [[], ["auth.users"], []]) == [frozenset()] * 3
+
+
+@pytest.mark.parametrize("name", ["users", "auth.users", "shop.auth.users"])
+@pytest.mark.parametrize("target", ["users", "auth.users", "shop.auth.users"])
+def test_a_namespace_written_shorter_still_agrees(name: str, target: str) -> None:
+    assert find_links([name, "other.profiles"], [[], [target]]) == [{1}, {0}]
+
+
+def test_a_target_without_a_namespace_is_sought_beside_the_table_first() -> None:
+    names = ["b.users", "a.orders", "a.logs", "a.parcels", "a.users"]
+    assert find_links(names, [[], ["users"], [], [], []]) == [frozenset(), {4}, frozenset(), frozenset(), {1}]
+
+
+def test_many_tenants_with_the_same_tables_are_linked_in_time_that_grows_with_their_number() -> None:
+    names = [f"tenant{tenant}.t{table}" for tenant in range(400) for table in range(50)]
+    targets = [[f"t{table - 1}", "nowhere.t1", "t49"] for _ in range(400) for table in range(50)]
+    began = time.process_time()
+    links = find_links(names, targets)
+    assert time.process_time() - began < 5
+    assert links[49 + 50] == set(range(50, 99))
 
 
 def test_among_equal_names_the_nearest_in_the_script_is_meant() -> None:

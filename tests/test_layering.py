@@ -43,6 +43,7 @@ OWNERS = {
 }
 # What `pip install shortlist` alone brings, the server's parts aside.
 CLIENT = ("client", "client_channel", "client_errors", "client_requests", "client_retries")
+KNOWN_TO_CLIENTS = ("shortlist.v1.", "shortlist.schemas.errors", "shortlist.schemas.tool_texts.")
 MAX_LINES = 400
 
 
@@ -97,12 +98,12 @@ def test_a_costly_module_is_imported_by_its_owners_alone(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", CLIENT)
-def test_the_client_knows_only_itself_the_stubs_and_the_errors(module: str) -> None:
+def test_the_client_knows_only_itself_the_stubs_the_errors_and_how_tools_are_written(module: str) -> None:
     names = own(imported(ROOT / f"server/{module}.py"))
     parts = tuple(f"shortlist.server.{part}." for part in CLIENT)
 
     assert names
-    assert all(name.startswith(("shortlist.v1.", "shortlist.schemas.errors", *parts)) for name in names)
+    assert all(name.startswith((*KNOWN_TO_CLIENTS, *parts)) for name in names)
 
 
 def test_the_errors_import_nothing_of_ours() -> None:

@@ -14,7 +14,7 @@ from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, too
 from shortlist.router import Message, Router
 from shortlist.router.encoding import Pair
 from shortlist.router.scoring import CancelToken, Embedded, PairScores, TextVectors
-from shortlist.schemas.errors import InvalidInput, ModelMismatch, ModelNotFound, RequestCancelled
+from shortlist.schemas.errors import InvalidInput, LimitExceeded, ModelMismatch, ModelNotFound, RequestCancelled
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,26 @@ def test_documents_are_narrowed_by_their_words(router: Router) -> None:
 
     assert [item.index for item in selection.items] == [2]
     assert selection.num_dropped == 2
+
+
+def test_a_document_too_long_is_named_by_its_place_in_the_request(router: Router) -> None:
+    documents = ["other words"] * 3 + ["invoice " * 530_000]
+
+    with pytest.raises(LimitExceeded, match=r"documents\[3\]: has"):
+        router.rerank("invoice", documents, max_candidates=1)
+
+
+@pytest.mark.parametrize("value", [{1}, object()], ids=["set", "object"])
+def test_a_tool_that_json_cannot_say_is_an_error(router: Router, value: object) -> None:
+    with pytest.raises(InvalidInput, match=r"tools\[1\]: cannot be written as JSON: a value of type (set|object)"):
+        router.select_tools(QUERY, [TOOLS[0], {"name": "odd", "description": value}])
+
+
+def test_a_tool_that_holds_itself_is_an_error(router: Router) -> None:
+    odd: dict[str, object] = {"name": "odd"}
+    odd["parameters"] = odd
+    with pytest.raises(InvalidInput, match=r"tools\[0\]: cannot be written as JSON"):
+        router.select_tools(QUERY, odd)
 
 
 def test_a_batch_scores_as_each_document_alone(router: Router) -> None:

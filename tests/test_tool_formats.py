@@ -170,6 +170,20 @@ def test_lone_surrogates_become_replacement_signs_in_what_is_read() -> None:
     assert (tool.name, tool.parameters[0].name) == ("a\ufffd", "\ufffd")
 
 
+@pytest.mark.parametrize("depth", [9, 20, 600, 50_000])
+@pytest.mark.parametrize("inner", ['{"tools": [{"name": "deep"}]}', "{}", "["])
+def test_results_nested_without_end_are_said_to_be_too_deep(depth: int, inner: str) -> None:
+    parsed = parse_tools(['{"result": ' * depth + inner + "}" * depth, '{"name": "next"}'])
+
+    assert [tool.name for tool in parsed.tools][-1] == "next"
+    assert len(parsed.unparsed) + len(parsed.tools) > 1
+
+
+def test_results_nested_a_little_are_still_read() -> None:
+    parsed = parse_tools(['{"result": ' * 6 + '{"tools": [{"name": "a"}]}' + "}" * 6])
+    assert [tool.name for tool in parsed.tools] == ["a"]
+
+
 def test_a_tool_nested_beyond_the_decoder_is_ranked_without_what_lies_too_deep() -> None:
     deep = '{"name": "deep", "parameters": ' + '{"properties": {"a": ' * 5000 + "{}" + "}}" * 5000 + "}"
 

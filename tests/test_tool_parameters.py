@@ -1,11 +1,12 @@
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from shortlist.schemas.document import ParsedTools
-from shortlist.schemas.parameters import MAX_DEPTH, MAX_PARAMETERS
+from shortlist.schemas.parameters import MAX_DEPTH, MAX_ENUM_VALUES, MAX_PARAMETERS
 from shortlist.schemas.tool import parse_tools
 
 FIXTURES = Path(__file__).parent / "fixtures" / "tools"
@@ -148,6 +149,42 @@ def test_references_that_unfold_without_end_are_cut_with_a_warning() -> None:
     parsed = parse({"$ref": "#/$defs/d0", "$defs": {**levels, "d14": {"type": "object"}}})
 
     assert "too often to be unfolded" in parsed.warnings[0]
+
+
+LARGE = {
+    "enum": [f"value {number}" for number in range(9_000)],
+    "properties": {f"p{number}": {"type": "string"} for number in range(2_000)},
+}
+REFERRED = {
+    "alternatives": {"properties": {"x": {"anyOf": [{"$ref": "#/$defs/large"}] * 9_000}}},
+    "parameters": {"properties": {f"x{n}": {"$ref": "#/$defs/large"} for n in range(450)}},
+    "alternatives by other names": {"properties": {"x": {"anyOf": [{"$ref": f"#/$defs/r{n}"} for n in range(4_000)]}}},
+}
+
+
+@pytest.mark.parametrize("name", REFERRED)
+def test_a_large_schema_costs_its_size_once_however_often_it_is_referred_to(name: str) -> None:
+    names = {f"r{number}": {"$ref": "#/$defs/large"} for number in range(4_000)}
+    text = json.dumps({"name": "t", "parameters": {**REFERRED[name], "$defs": {"large": LARGE, **names}}})
+    tracemalloc.start()
+    began = time.process_time()
+    (tool,) = parse_tools([text]).tools
+    seconds, (_, peak_bytes) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(tool.parameters) == MAX_PARAMETERS
+    assert tool.parameters[0].enum[:2] == ("value 0", "value 1")
+    assert len(tool.parameters[0].enum) == MAX_ENUM_VALUES
+    assert seconds < 20
+    assert peak_bytes < 64 * 1024 * 1024
+
+
+def test_alternatives_that_are_the_same_still_say_what_each_of_them_requires() -> None:
+    part = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    (tool,) = parse(
+        {"$defs": {"p": part}, "anyOf": [{"$ref": "#/$defs/p"}] * 2, "allOf": [{"$ref": "#/$defs/p"}]}
+    ).tools
+    assert [(parameter.path, parameter.required) for parameter in tool.parameters] == [("a", True)]
 
 
 def test_depth_is_bounded_and_the_cut_is_said() -> None:

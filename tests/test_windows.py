@@ -64,6 +64,21 @@ def test_a_document_beyond_the_limit_is_named() -> None:
     assert (caught.value.limit, caught.value.actual) == (524_288, 524_289)
 
 
+def test_a_document_of_a_longer_list_is_named_by_its_place_there() -> None:
+    documents = [np.zeros(5, np.int32), np.zeros(MAX_DOCUMENT_TOKENS + 1, np.int32)]
+
+    with pytest.raises(LimitExceeded, match=r"documents\[70\]: has"):
+        score_documents(
+            documents[0],
+            documents,
+            tokenizer=TOKENIZER,
+            scorer=Recorder(),
+            max_pair_tokens=64,
+            overlap_tokens=8,
+            places=[3, 70],
+        )
+
+
 def test_times_and_tokens_of_all_slices_are_summed() -> None:
     recorder = Recorder()
 
