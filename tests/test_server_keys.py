@@ -160,6 +160,16 @@ def test_a_key_has_the_limits_it_was_made_with(run: Run, path: Path) -> None:
     assert entry.expires == datetime(2031, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("expires", "note"), [("2020-01-01", "never holds: it has expired"), ("9998-12-31", "holds once the server")]
+)
+def test_adding_says_when_the_key_will_hold(
+    path: Path, capsys: pytest.CaptureFixture[str], expires: str, note: str
+) -> None:
+    assert main(["keys", "add", "--file", str(path), "billing", "--expires", expires]) == 0
+    assert note in capsys.readouterr().err
+
+
 def test_listing_shows_ids_and_limits_but_neither_keys_nor_hashes(run: Run, path: Path) -> None:
     key = run("add", "billing", "--rate", "2.5").strip()
     run("add", "old", "--expires", "2020-01-01T12:00:00+01:00")
