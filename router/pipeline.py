@@ -16,7 +16,7 @@ from .caches import Caches
 from .candidates import FirstStage, Item, ItemSet, narrow
 from .catalogs import Catalog
 from .degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from .dense import Embedder
+from .dense import QUERY_PREFIX, Embedder
 from .encoding import TokenIds
 from .loading import EMBEDDED, load_model, make_engine
 from .query import query_text
@@ -294,7 +294,12 @@ class Router:
         clock = Clock()
         self._check_model(expected_model, expected_version)
         _check_options(top_n, min_score, max_candidates)
-        return Run(query_text(query), Rules(top_n, min_score), max_candidates, clock, cancel)
+        return Run(query_text(query, self._fits), Rules(top_n, min_score), max_candidates, clock, cancel)
+
+    def _fits(self, query: str) -> bool:
+        """Tells whether a query is read in full by both stages, where no window of its own is asked for."""
+        (ids,) = self._loaded.tokenizer.encode([QUERY_PREFIX + query])
+        return len(cut_query(ids, self.info.default_query_tokens)) == len(ids)
 
     def _check_model(self, name: str | None, version: str | None) -> None:
         for what, wanted, actual in (("model", name, self.info.name), ("version", version, self.info.version)):

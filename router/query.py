@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shortlist.schemas.errors import InvalidInput
 
@@ -16,20 +16,22 @@ _MAX_EARLIER_CHARS = 600
 _SPOKEN = ("user", "assistant")
 
 
-def query_text(query: str | Sequence[Message]) -> str:
+def query_text(query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True) -> str:
     """Returns the text to rank by: the query itself, or the last user message with as much before it as it needs.
+
+    Earlier turns are cut where the whole would not fit otherwise, so that the last message is never what is lost.
 
     Raises:
         InvalidInput: there is nothing but white space.
     """
-    text = query if isinstance(query, str) else _from_messages(query)
+    text = query if isinstance(query, str) else _from_messages(query, fits)
     text = text.strip()
     if not text:
         raise InvalidInput("is empty; give the user's request as text or as messages with a user turn", field="query")
     return text
 
 
-def _from_messages(messages: Sequence[Message]) -> str:
+def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> str:
     spoken = [message for message in messages if message.content.strip()]
     last = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i].role == "user"), len(spoken) - 1)
     if last < 0:
@@ -40,8 +42,22 @@ def _from_messages(messages: Sequence[Message]) -> str:
             continue
         if _says_enough(parts):
             break
-        parts.insert(0, message.content.strip()[:_MAX_EARLIER_CHARS])
+        earlier = _cut(message.content.strip()[:_MAX_EARLIER_CHARS], lambda text: fits("\n".join([text, *parts])))
+        if not earlier:
+            break
+        parts.insert(0, earlier)
     return "\n".join(parts)
+
+
+def _cut(text: str, fits: Callable[[str], bool]) -> str:
+    """Returns as much of the beginning of the text as fits, found by halving."""
+    if fits(text):
+        return text
+    least, most = 0, len(text)
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if fits(text[:middle]) else (least, middle)
+    return text[:least].strip()
 
 
 def _says_enough(parts: Sequence[str]) -> bool:

@@ -90,8 +90,9 @@ class Table:
 class Unparsed:
     """Something left out, and why.
 
-    `index` is the place in the request (of the tool text or of the statement), from 0. `line` and `column` count from
-    1, and are 0 where they are not known. `name` is empty where none could be read.
+    `index` is its place in the request from 0: of the statement, or among all tools of all texts, those left out
+    included. `line` and `column` count from 1 in the text number `text_index`, 0 where they are not known. `name` is
+    empty where none could be read.
     """
 
     index: int
@@ -99,6 +100,7 @@ class Unparsed:
     reason: str
     line: int = 0
     column: int = 0
+    text_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

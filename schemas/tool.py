@@ -60,7 +60,7 @@ class _Reading:
                 self._read_entry(entry, text, number, namespace)
             except InvalidTool as error:
                 lines = lines or LineIndex(text)
-                self._leave_out(entry, text, lines, str(error))
+                self._leave_out(entry, text, number, lines, str(error))
 
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
@@ -99,11 +99,11 @@ class _Reading:
             )
         )
 
-    def _leave_out(self, entry: Entry, text: str, lines: LineIndex, reason: str) -> None:
+    def _leave_out(self, entry: Entry, text: str, number: int, lines: LineIndex, reason: str) -> None:
         node = entry.node
         line, column = lines.locate(node.error_at if node.error else node.start)
         name = _guess_name(text[node.start : None if node.end == LOST else node.end]) if node.error else ""
-        self.unparsed.append(Unparsed(self._next_index, name, reason, line, column))
+        self.unparsed.append(Unparsed(self._next_index, name, reason, line, column, number))
 
     @property
     def _next_index(self) -> int:

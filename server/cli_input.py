@@ -37,9 +37,9 @@ class ToolTexts:
     texts: list[str]
     places: list[tuple[str, int | None]]
 
-    def locate(self, index: int, line: int) -> str:
+    def locate(self, text_index: int, line: int) -> str:
         """Says where a line of a text stands, as FILE:LINE; 0 is the text itself."""
-        name, own_line = self.places[index]
+        name, own_line = self.places[text_index]
         at = own_line or line
         return f"{name}:{at}" if at else name
 

@@ -120,7 +120,7 @@ def _run_tools(args: argparse.Namespace) -> int:
             expected_version=args.expected_version,
             timeout_seconds=args.timeout,
         )
-    return _print_response(args, response, "tools", lambda unparsed: tools.locate(unparsed.index, unparsed.line))
+    return _print_response(args, response, "tools", lambda unparsed: tools.locate(unparsed.text_index, unparsed.line))
 
 
 def _run_tables(args: argparse.Namespace) -> int:

@@ -247,6 +247,7 @@ def _write_unparsed(unparsed: Unparsed) -> pb.UnparsedItem:
         reason=_writable(unparsed.reason),
         line=unparsed.line,
         column=unparsed.column,
+        text_index=unparsed.text_index,
     )
 
 

@@ -189,6 +189,14 @@ def test_documents_are_narrowed_by_their_words(router: Router) -> None:
     assert selection.num_dropped == 2
 
 
+def test_the_last_message_of_a_conversation_is_never_cut_for_earlier_ones(router: Router) -> None:
+    chat = [Message("user", "hello"), Message("assistant", "the committee " * 60), Message("user", "refund it")]
+
+    selection = router.select_tools(chat, TOOLS)
+
+    assert selection.truncated == ()
+
+
 def test_a_document_too_long_is_named_by_its_place_in_the_request(router: Router) -> None:
     documents = ["other words"] * 3 + ["invoice " * 530_000]
 

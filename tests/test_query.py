@@ -62,6 +62,17 @@ def test_an_earlier_turn_is_cut() -> None:
     assert text == ("word " * 120) + "\ndo it"
 
 
+def test_earlier_turns_are_cut_to_what_fits_and_the_last_never() -> None:
+    messages = [user("one two three"), assistant("four five six"), user("do it now")]
+
+    def within(num_words: int) -> str:
+        return query_text(messages, lambda text: len(text.split()) <= num_words)
+
+    assert within(6) == "four five six\ndo it now"
+    assert within(5) == "four five\ndo it now"
+    assert within(3) == within(1) == "do it now"
+
+
 @pytest.mark.parametrize(
     "query",
     ["", " \n\t", [], [user("  ")], [user(""), assistant("")]],

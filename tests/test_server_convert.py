@@ -14,7 +14,7 @@ SELECTION = Selection(
     num_candidates=9,
     num_scored=5,
     num_dropped=4,
-    unparsed=(Unparsed(2, "broken", "it is", line=7, column=8),),
+    unparsed=(Unparsed(2, "broken", "it is", line=7, column=8, text_index=1),),
     warnings=("odd",),
     truncated=(Truncation(3, "tool", 10, 20),),
     model_name="model",

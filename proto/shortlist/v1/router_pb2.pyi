@@ -178,18 +178,20 @@ class SelectionReport(_message.Message):
     def __init__(self, num_candidates: _Optional[int] = ..., num_scored: _Optional[int] = ..., num_dropped: _Optional[int] = ..., unparsed: _Optional[_Iterable[_Union[UnparsedItem, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[TruncatedItem, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., num_tokens: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., degraded: bool = ...) -> None: ...
 
 class UnparsedItem(_message.Message):
-    __slots__ = ("index", "name", "reason", "line", "column")
+    __slots__ = ("index", "name", "reason", "line", "column", "text_index")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     LINE_FIELD_NUMBER: _ClassVar[int]
     COLUMN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
     index: int
     name: str
     reason: str
     line: int
     column: int
-    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
+    text_index: int
+    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ..., text_index: _Optional[int] = ...) -> None: ...
 
 class TruncatedItem(_message.Message):
     __slots__ = ("index", "name", "kept_tokens", "total_tokens")
