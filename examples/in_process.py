@@ -1,4 +1,4 @@
-"""Selects tools in this very process: no server, no network. Needs ``pip install 'shortlist[serve]'``."""
+"""Selects tools in this very process: no server, no network. Needs ``pip install '.[serve]' ./router/models``."""
 
 from __future__ import annotations
 

@@ -216,7 +216,10 @@ def query_line() -> Schema:
         "id": {"type": ["string", "integer"]},
         "query": {"type": "string"},
         "lang": {"type": ["string", "null"]},
-        "group": {"description": "The database it asks about, where there is one.", "type": ["string", "null"]},
+        "group": {
+            "description": "The database it asks about: needed for --scope group and --kind columns.",
+            "type": ["string", "null"],
+        },
         "relevant": {"description": "The ids of the documents that answer it.", **ids},
         "candidates": {
             "description": "The ids it is ranked against; null or absent means by --scope.",

@@ -38,7 +38,7 @@ def evaluate_columns(
     ``bm25`` ranks by the words of each column and its table's name. Queries whose columns are not known are left out.
 
     Raises:
-        InvalidInput: the set has no queries with columns, or the method needs a model.
+        InvalidInput: the set has no queries with columns, or one of no database; or the method needs a model.
     """
     if method not in ("rerank", "bm25") or (method == "rerank" and router is None):
         raise InvalidInput(f"columns are ranked by rerank (with a model) or bm25, not {method}", field="method")
@@ -46,6 +46,11 @@ def evaluate_columns(
     queries = [query for query in data.split(split) if gold_columns(query)]
     if not queries:
         raise InvalidInput(f"no query of {data.name} says which columns it needs", field="data")
+    if strays := [query for query in queries if query.group not in databases]:
+        raise InvalidInput(
+            f"query {strays[0].id!r} has the group {strays[0].group!r}, of which corpus.jsonl has no table",
+            field="data",
+        )
     if limit and limit < len(queries):
         queries = random.Random(0).sample(queries, limit)
     began = time.perf_counter()

@@ -54,15 +54,15 @@ class Connection:
         """Opens a channel for ordinary code."""
         self._refuse_open_key()
         if self.tls:
-            return grpc.secure_channel(self.address, self._credentials(), options=self._options())
-        return grpc.insecure_channel(self.address, options=self._options())
+            return grpc.secure_channel(self.address, self._credentials(), options=self.options())
+        return grpc.insecure_channel(self.address, options=self.options())
 
     def open_async(self) -> grpc.aio.Channel:
         """Opens a channel for asyncio."""
         self._refuse_open_key()
         if self.tls:
-            return grpc.aio.secure_channel(self.address, self._credentials(), options=self._options())
-        return grpc.aio.insecure_channel(self.address, options=self._options())
+            return grpc.aio.secure_channel(self.address, self._credentials(), options=self.options())
+        return grpc.aio.insecure_channel(self.address, options=self.options())
 
     def identity(self, *, is_foreign_channel: bool = False) -> dict[str, Any]:
         """The arguments of each gRPC call that say who calls; a foreign channel is one that was not opened here."""
@@ -88,7 +88,8 @@ class Connection:
             roots, _read(self.client_key, "client_key"), _read(self.client_certificate, "client_certificate")
         )
 
-    def _options(self) -> list[tuple[str, int | str]]:
+    def options(self) -> list[tuple[str, int | str]]:
+        """Returns the channel's options, by gRPC's names."""
         options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
@@ -97,6 +98,8 @@ class Connection:
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
+        if self.address.startswith("dns:"):
+            options.append(("grpc.lb_policy_name", "round_robin"))  # over all the servers that the name stands for
         if self.server_name:
             options.append(("grpc.ssl_target_name_override", self.server_name))
         # A proxy named in the environment cannot reach this machine's own loopback.

@@ -17,7 +17,7 @@ _NO_LIMIT_SECONDS = 365 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a client bears with a server that is away, starting, stopping or full.
+    """How long a client bears with a server that is away, starting, stopping, full, or above this caller's rate.
 
     A call is tried again until `patience_seconds` or its own time are over. The pause is what the server asks for, or
     doubles from `first_seconds` to `longest_seconds`; up to half of it, of the former up to half a second, is added at

@@ -29,6 +29,7 @@ _ERRORS: dict[int, str] = {
     413: "The request or a part of it is larger than is taken (`LIMIT_EXCEEDED`).",
     415: "The body is not declared as `application/json` (`UNSUPPORTED_CONTENT`).",
     429: "Too much waits already, or this caller sent too much (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
+    499: "The body had not arrived after 60 s, or the caller left (`CANCELLED`).",
     500: "A defect; the text holds an incident id that the server's log explains (`INTERNAL`).",
     503: "The model is still loading, or the server is stopping (`NOT_SERVING`).",
     504: "The time was up before the answer was ready (`DEADLINE_EXCEEDED`).",
@@ -161,9 +162,9 @@ def _headers() -> Json:
     return {
         "X-Request-Id": {"required": True, "schema": {"type": "string"}, "description": "The request's id."},
         "Retry-After": {
-            "required": True,
+            "required": False,
             "schema": {"type": "integer", "minimum": 1},
-            "description": "In how many seconds to try again.",
+            "description": "In how many seconds to try again; absent where that would not help.",
         },
         "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}, "description": "How to say who calls."},
     }

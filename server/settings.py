@@ -58,9 +58,14 @@ class Settings(BaseSettings):
         1.0, gt=0, description="refuse a request when what waits before it takes longer than this, or than five others"
     )
     grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="time to finish on a stop")
-    rate: float = Field(0.0, ge=0, allow_inf_nan=False, description="requests a second of each caller; 0 = no limit")
+    rate: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="requests a second of each caller, of all without keys; 0 = no limit",
+    )
     burst: int = Field(0, ge=0, description="requests a caller may save up; 0 = two seconds' worth")
-    max_calls: int = Field(0, ge=0, description="requests at once of each caller; 0 = no limit")
+    max_calls: int = Field(0, ge=0, description="requests at once of each caller, of all without keys; 0 = no limit")
 
     # What it tells.
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")

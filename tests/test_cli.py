@@ -72,6 +72,15 @@ def test_a_text_that_is_no_tool_is_named_by_file_and_line(run: Run, folder: Path
     assert err.startswith(f"left out x ({folder}/wide.json:3): ")
 
 
+def test_a_text_of_many_tools_does_not_shift_the_places_of_the_others(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text(json.dumps([*TOOLS, 5]), encoding="utf-8")
+    (tmp_path / "2.json").write_text('{\n "name": "x",\n oops\n}', encoding="utf-8")
+    code, _, err = run("tools", "refund", str(tmp_path))
+    assert code == 0
+    assert err.splitlines()[0].startswith(f"left out ({tmp_path}/1.json:1): ")
+    assert err.splitlines()[1].startswith(f"left out x ({tmp_path}/2.json:3): ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["refund", "--top-n", "1", "{one}", "{more}"], ["refund", "{one}", "--top-n", "1", "{more}"]],

@@ -19,6 +19,7 @@ from server_fixtures import ServerThread
 
 from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnavailable, ShortlistError
 from shortlist.server.client import AsyncClient, Calls, Client
+from shortlist.server.client_channel import Connection
 
 StartServer = Callable[..., ServerThread]
 
@@ -157,3 +158,11 @@ def test_a_channel_of_the_callers_own_is_used(server: ServerThread) -> None:
     channel = grpc.insecure_channel(server.app.address)
     with Client("never.used.invalid:1", channel=channel) as client:
         assert client.get_info().model_name == "fake"
+
+
+def test_an_address_of_many_servers_is_spread_over_all_of_them(server: ServerThread) -> None:
+    address = f"dns:///{server.app.address}"
+    assert dict(Connection(address).options())["grpc.lb_policy_name"] == "round_robin"
+    assert "grpc.lb_policy_name" not in dict(Connection(server.app.address).options())
+    with Client(address) as client:
+        assert client.get_info().model_name

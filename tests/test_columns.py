@@ -104,6 +104,13 @@ def test_a_set_without_columns_is_refused(folder: Path) -> None:
         evaluate_columns(load_dataset(folder), None, method="bm25")
 
 
+def test_a_query_of_no_database_is_refused(folder: Path) -> None:
+    text = (folder / "queries.jsonl").read_text(encoding="utf-8")
+    (folder / "queries.jsonl").write_text(text.replace('"group": "lab"', '"group": ""'), encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"query 'q3' has the group '', of which corpus\.jsonl has no table"):
+        evaluate_columns(load_dataset(folder), None, method="bm25")
+
+
 def test_the_command_prints_one_json_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(folder), "--kind", "columns", "--method", "bm25", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "columns"
