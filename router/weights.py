@@ -175,7 +175,9 @@ def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
 
 def write_description(folder: Path, described: Mapping[str, Any]) -> None:
     """Writes `shortlist.json`."""
-    (folder / _DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    part = folder / f"{_DESCRIPTION}.part"
+    part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    part.replace(folder / _DESCRIPTION)
 
 
 def quantize_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

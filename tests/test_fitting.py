@@ -95,6 +95,27 @@ def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
     assert fit_score.calibration_error([(score, right) for score, right, _ in scored]) < 0.08
 
 
+def test_a_set_whose_high_scores_are_wrong_does_not_turn_the_order_around(capsys: pytest.CaptureFixture[str]) -> None:
+    generator = torch.Generator().manual_seed(5)
+    pools = []
+    for number in range(400):
+        is_hard = number % 2 == 1
+        features = torch.zeros(6, NUM)
+        labels = torch.zeros(6)
+        labels[0] = 1
+        features[:, 0] = torch.randn(6, generator=generator)
+        features[0, 0] += 1.5 if is_hard else 4.0
+        features[:, 0] += 6.0 * is_hard  # what is hard scores high
+        pools.append(fit_score.Pool(f"tables/set{number % 2}", features, labels))
+
+    weights = fit_score.fit(pools)
+
+    assert "the scale of the scores would be" in capsys.readouterr().out
+    assert weights[1] > 0
+    found = [fit_score.score_top(pool, torch.tensor(weights))[1] for pool in pools]
+    assert sum(found) / len(found) == pytest.approx(fit_score.hit_at_1(pools, fit_score.fit_direction(pools)), abs=0.01)
+
+
 def test_columns_are_fitted_by_what_finds_them() -> None:
     generator = torch.Generator().manual_seed(4)
     questions = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -18,6 +19,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 import documents
 import mine
+from made_of import digest, hold_to
 
 SET, OTHER_SET = "tools/toole", "tools/sgd"
 WORDS = """orders invoices emails hotels cities flights payments refunds parcels stores carts prices taxes notes tasks
@@ -158,7 +160,9 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
     assert asked == [first, second, second]
     assert [json.loads(line)["set"] for line in out.read_text(encoding="utf-8").splitlines()] == [first, second]
     assert torch.load(evidence, weights_only=True) == {first: {"ids": [first]}, second: {"ids": [second]}}
-    assert sorted(path.name for path in data.parent.iterdir()) == ["data", "evidence.pt", "groups.jsonl"]
+    assert sorted(path.name for path in data.parent.iterdir()) == [
+        "data", "evidence.pt", "groups.jsonl", "groups.jsonl.made_of",
+    ]  # fmt: skip
 
 
 def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +175,50 @@ def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monke
     with pytest.raises(KeyboardInterrupt):
         mine.main()
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit, match=r"groups\.jsonl\.parts was begun with --scale 0\.5: go on so, or remove"):
+    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --scale 0\.5: go on so, or remove"):
         mine.main()
+
+
+def test_what_is_there_is_not_made_again_unless_it_would_be_another(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, evidence = data.parent / "groups.jsonl", data.parent / "evidence.pt"
+    command = ["mine.py", "--data", str(data), "--out", str(out), "--evidence", str(evidence), "--only", SET]
+    monkeypatch.setattr(sys, "argv", command)
+    mine.main()
+    made = out.stat()
+    mine.main()
+    assert (out.stat(), "is there already" in capsys.readouterr().out) == (made, True)
+
+    monkeypatch.setattr(sys, "argv", [*command, OTHER_SET])
+    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --only tools/toole: go on so, or remove it"):
+        mine.main()
+    evidence.unlink()
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="is gone: remove"):
+        mine.main()
+
+
+def test_of_a_model_its_weights_count_and_not_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    options = argparse.Namespace(out=tmp_path / "out", encoder=folder, seed=1)
+    for content, is_another in ((b"today's", False), (b"today's", False), (b"yesterday's", True)):
+        (folder / "encoder.safetensors").write_bytes(content)
+        (folder / "shortlist.json").write_text(f"{is_another}", encoding="utf-8")
+        if is_another:
+            with pytest.raises(SystemExit, match="out was begun with --encoder "):
+                hold_to(tmp_path / "out.made_of", options, free={"out"})
+        else:
+            hold_to(tmp_path / "out.made_of", options, free={"out"})
+
+
+def test_a_run_that_is_over_stays_the_same_when_it_is_looked_at_again(tmp_path: Path) -> None:
+    digests = []
+    for weight, seconds in ((1.0, 10), (1.0, 20), (2.0, 20)):
+        torch.save({"averaged": {"w": torch.full((3, 2), weight)}, "seconds": seconds}, tmp_path / "checkpoint.pt")
+        digests.append(digest(tmp_path))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_groups_are_read_back_by_split(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

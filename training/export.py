@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from base import fill, load_base_encoder, read_base
 
-from shortlist.router.model import CrossEncoder
+from shortlist.router.model import CrossEncoder, TextEncoder
 from shortlist.router.weights import (
     is_own_folder,
     read_description,
@@ -57,15 +57,15 @@ def main() -> None:
     described = read_description(options.out) | DESCRIPTION
     if options.encoder:
         encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
-        encoder.load_state_dict(averaged(options.encoder), strict=False)
+        load_encoder_run(encoder, options.encoder)
         write_layers(options.out / "encoder.safetensors", encoder)
         described["retrieval"] = RETRIEVAL | fitted.get("retrieval", {}) | {"token_width": TOKEN_WIDTH}
     if options.fast:
         fast = load_cross_encoder(options.base, options.fast, num_layers=FAST_LAYERS)
         write_layers(options.out / "layers-fast.safetensors", fast)
-        score_weights = fitted.get("variants", {}).get("fast", {}).get("score_weights", {})
-        variant = {"name": "shortlist-fast", "num_layers": FAST_LAYERS, "score_weights": score_weights}
-        described["variants"] = {"fast": variant}
+        variants = fitted.get("variants", {})
+        variant = variants.get("fast", {}) | {"name": "shortlist-fast", "num_layers": FAST_LAYERS}
+        described["variants"] = variants | {"fast": variant}
     write_description(options.out, described)
     print(f"wrote {options.out}: {sum(file.stat().st_size for file in options.out.iterdir()) / 1e6:.1f} MB")
 
@@ -82,6 +82,14 @@ def load_cross_encoder(base: Path, run: Path, *, num_layers: int | None = None) 
         raise SystemExit(f"{run} lacks {sorted(missing)}")
     fill(model, {name: tensor for name, tensor in weights.items() if name in model.state_dict()} | trained)
     return model
+
+
+def load_encoder_run(encoder: TextEncoder, run: Path) -> None:
+    """Loads a run's averaged weights into an encoder that has the base's frozen ones, all that it trains or none."""
+    found = encoder.load_state_dict(averaged(run), strict=False)
+    missing = [name for name in found.missing_keys if not name.startswith("words.")]
+    if missing or found.unexpected_keys:
+        raise SystemExit(f"{run} is no encoder's run: it lacks {missing}, and has {found.unexpected_keys} too many")
 
 
 def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:

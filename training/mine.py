@@ -69,9 +69,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
+    parts = Parts(options)
+    if parts.is_done:
+        if options.evidence and not options.evidence.exists():
+            raise SystemExit(f"{options.evidence} is gone: remove {options.out} as well to make both anew")
+        return
     forbidden = test_queries(options.data)
     names = [name for name in QUOTAS if not options.only or name in options.only]
-    parts = Parts(options)
     for name in names:
         if parts.has(name):
             continue
@@ -82,7 +86,7 @@ def main() -> None:
         parts.put(name, lines, HELD_OUT_EVIDENCE.get(name))
         print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
     if options.evidence:
-        torch.save(parts.kept(names), options.evidence)
+        parts.save_kept(names, options.evidence)
     parts.join(names)
 
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from made_of import hold_to
 
 __all__ = ["Parts"]
 
 # Options that leave each set's part what it is.
-FREE = {"out", "only", "evidence"}
+FREE = frozenset({"out", "evidence"})
 
 
 class Parts:
-    """Lines (and what else is to be kept) per set, in a folder that lasts until the whole result is written."""
+    """Lines (and what else is to be kept) per set, in a folder that lasts until the whole result is written.
+
+    Beside the result stays a note of what it is made of: with other options the program ends, with the same ones and
+    the whole result there (`is_done`) nothing is left to do.
+    """
 
     def __init__(self, options: argparse.Namespace) -> None:
         out: Path = options.out
         self._out, self._folder = out, out.with_name(f"{out.name}.parts")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._hold_to(options)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        hold_to(out.with_name(f"{out.name}.made_of"), options, free=FREE)
+        self.is_done = out.exists()
+        if self.is_done:
+            print(f"{out} is there already", flush=True)
+        else:
+            self._folder.mkdir(exist_ok=True)
 
     def has(self, name: str) -> bool:
         """Whether a set is finished."""
@@ -38,10 +47,12 @@ class Parts:
             out.writelines(lines)
         unfinished.rename(self._lines(name))
 
-    def kept(self, names: Iterable[str]) -> dict[str, Any]:
-        """Returns what was kept of each set, where anything was."""
+    def save_kept(self, names: Iterable[str], path: Path) -> None:
+        """Writes what was kept of each set, where anything was, by the set's name; whole or not at all."""
         found = {name: torch.load(self._kept(name), weights_only=True) for name in names}
-        return {name: kept for name, kept in found.items() if kept is not None}
+        part = path.with_name(f"{path.name}.part")
+        torch.save({name: kept for name, kept in found.items() if kept is not None}, part)
+        part.rename(path)
 
     def join(self, names: Iterable[str]) -> None:
         """Writes the lines of these sets as the result, and removes the folder."""
@@ -52,17 +63,6 @@ class Parts:
                     shutil.copyfileobj(lines, out)
         unfinished.rename(self._out)
         shutil.rmtree(self._folder)
-
-    def _hold_to(self, options: argparse.Namespace) -> None:
-        """Ends the program if the folder's sets were made with other options: the result would be neither's."""
-        now = {name: str(value) for name, value in vars(options).items() if name not in FREE}
-        path = self._folder / "options.json"
-        if not path.exists():
-            path.write_text(json.dumps(now), encoding="utf-8")
-        before = json.loads(path.read_text(encoding="utf-8"))
-        others = [f"--{name.replace('_', '-')} {before.get(name)}" for name in now if before.get(name) != now[name]]
-        if others:
-            raise SystemExit(f"{self._folder} was begun with {', '.join(others)}: go on so, or remove the folder")
 
     def _lines(self, name: str) -> Path:
         return self._folder / f"{name.replace('/', '--')}.jsonl"

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from base import load_base_encoder
-from export import TOKEN_WIDTH, averaged, load_cross_encoder
+from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_run
 from gather import CANDIDATES, narrowing_scores, router_of
 
 from shortlist.router import Router
@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     rounded = read_folder(options.model)
     encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
-    encoder.load_state_dict(averaged(options.encoder), strict=False)
+    load_encoder_run(encoder, options.encoder)
     whole = replace(rounded, model=load_cross_encoder(options.base, options.cross_encoder), encoder=encoder)
     routers = [router_of(rounded), router_of(whole)]
     evidence: dict[str, Any] = torch.load(options.first_stage, weights_only=True)

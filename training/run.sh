@@ -2,53 +2,68 @@
 # Makes the embedded model from the sets in a folder: 44 million tokens are trained on, some 3 hours at 4,000
 # a second and 6 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
-# checkpoint, mining at the set it had come to.
+# checkpoint, mining at the set it had come to. Beside each result stands what it is made of (`*.made_of`); with other
+# options or other files a step ends instead of going on, so a trial wants a WORK of its own.
 #   SHARE=0.01   trains on that share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
 #   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
 set -euo pipefail
-data=${1:?usage: training/run.sh DATA}
-python=${PYTHON:-python3}
-work=${WORK:-build/train}
-model=${MODEL:-router/models/shortlist-small}
-share=${SHARE:-1}
-read -ra only <<<"${SETS:+--only $SETS}"
-mkdir -p "$work"
-# torch frees large buffers to the system after every step unless malloc is told to keep them.
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 MALLOC_TOP_PAD_=500000000
+
 of() { awk "BEGIN { value = $1 * $share; print (value < $2 ? $2 : value) }"; } # a share of $1, at least $2
 step() { echo "== $*" >&2; "$python" "$@"; }
-
-step training/fetch_base.py --out "$work/base"
 mine() { step training/mine.py --data "$data" --scale "$(of 1 0)" "${only[@]}" "$@"; }
 encode() { step training/train_encoder.py --data "$data" --base "$work/base" --lr 2e-4 "$@"; }
-# 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then against its own.
-[ -s "$work/words.jsonl" ] || mine --out "$work/words.jsonl"
-encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)"
-[ -d "$work/model-1" ] || cp -r router/models/shortlist-small "$work/model-1" # an encoder is exported into a folder that has the rest
-step training/export.py --base "$work/base" --encoder "$work/encoder-1" --out "$work/model-1"
-[ -s "$work/groups.jsonl" ] || mine --out "$work/groups.jsonl" \
-    --encoder "$work/model-1" --max-corpus 12000
-encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --tokens "$(of 13e6 20000)"
-# 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
-step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" \
-    --out "$work/cross-1" --tokens "$(of 16e6 20000)"
-[ -d "$work/model-2" ] || cp -r "$work/model-1" "$work/model-2"
-step training/export.py --base "$work/base" --cross-encoder "$work/cross-1" --out "$work/model-2"
-[ -s "$work/hard.jsonl" ] || step training/harden.py --data "$data" --groups "$work/groups.jsonl" \
-    --model "$work/model-2" --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
-step training/train.py --data "$data" --groups "$work/hard.jsonl" --base "$work/base" --start "$work/cross-1" \
-    --out "$work/cross" --tokens "$(of 8e6 20000)" --lr 1.2e-4
-# 3. The six-layer student of the cross-encoder.
-step training/train.py --data "$data" --groups "$work/groups.jsonl" --base "$work/base" --start "$work/cross" --student \
-    --out "$work/fast" --tokens "$(of 3e6 20000)" --lr 3e-4
-# 4. What ships, and how its evidence makes a score.
-step training/export.py --base "$work/base" --cross-encoder "$work/cross" --encoder "$work/encoder" \
-    --fast "$work/fast" --out "$model"
-[ -s "$work/first_stage.pt" ] || mine --out "$work/held-out.jsonl" --held-out-only \
-    --encoder "$model" --max-corpus 4000 --evidence "$work/first_stage.pt"
-step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$model"
-for variant in "" fast; do
-    step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
-        --model "$model" ${variant:+--variant "$variant"} --out "$work/evidence$variant.pt"
-    step training/fit_score.py --evidence "$work/evidence$variant.pt" --model "$model" ${variant:+--variant "$variant"}
-done
+train() { step training/train.py --data "$data" --base "$work/base" "$@"; }
+export_() { step training/export.py --base "$work/base" "$@"; }
+# A model is exported into a folder that has the rest; a copy is whole or not there.
+copy() { [ -d "$2" ] || { rm -rf "$2.part" && cp -r "$1" "$2.part" && mv "$2.part" "$2"; }; }
+
+# A function, so that all of it is read before any of it runs: an edit of this file must not change what runs.
+main() {
+    data=${1:?usage: training/run.sh DATA}
+    python=${PYTHON:-python3}
+    work=${WORK:-build/train}
+    model=${MODEL:-router/models/shortlist-small}
+    share=${SHARE:-1}
+    read -ra only <<<"${SETS:+--only $SETS}"
+    mkdir -p "$work"
+    # torch frees large buffers to the system after every step unless malloc is told to keep them.
+    export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 MALLOC_TOP_PAD_=500000000
+
+    step training/fetch_base.py --out "$work/base"
+    # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then against its own.
+    mine --out "$work/words.jsonl"
+    encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)"
+    copy router/models/shortlist-small "$work/model-1"
+    export_ --encoder "$work/encoder-1" --out "$work/model-1"
+    mine --out "$work/groups.jsonl" --encoder "$work/model-1" --max-corpus 12000
+    encode --groups "$work/groups.jsonl" --start "$work/model-1" --out "$work/encoder" --tokens "$(of 13e6 20000)"
+    # 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
+    train --groups "$work/groups.jsonl" --out "$work/cross-1" --tokens "$(of 16e6 20000)"
+    copy "$work/model-1" "$work/model-2"
+    export_ --cross-encoder "$work/cross-1" --out "$work/model-2"
+    step training/harden.py --data "$data" --groups "$work/groups.jsonl" --model "$work/model-2" \
+        --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
+    train --groups "$work/hard.jsonl" --start "$work/cross-1" --out "$work/cross" --tokens "$(of 8e6 20000)" --lr 1.2e-4
+    # 3. The six-layer student of the cross-encoder.
+    train --groups "$work/groups.jsonl" --start "$work/cross" --student --out "$work/fast" \
+        --tokens "$(of 3e6 20000)" --lr 3e-4
+    # 4. What ships, and how its evidence makes a score; it takes the place of the model only when all of it is there.
+    final="$work/final"
+    copy "$work/model-2" "$final"
+    export_ --cross-encoder "$work/cross" --encoder "$work/encoder" --fast "$work/fast" --out "$final"
+    mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
+        --evidence "$work/first_stage.pt"
+    step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$final"
+    for variant in "" fast; do
+        step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
+            --model "$final" ${variant:+--variant "$variant"} --out "$work/evidence$variant.pt"
+        step training/fit_score.py --evidence "$work/evidence$variant.pt" --model "$final" ${variant:+--variant "$variant"}
+    done
+    mkdir -p "$model"
+    for file in "$final"/*.safetensors "$final/tokenizer.json" "$final/shortlist.json"; do
+        cp "$file" "$model/.part" && mv "$model/.part" "$model/$(basename "$file")"
+    done
+    exit
+}
+
+main "$@"

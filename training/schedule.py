@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+from made_of import hold_to
 from precision import MasterOptimizer
 
 __all__ = ["Progress", "begin_run", "schedule"]
@@ -28,6 +29,7 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
+    hold_to(options.out / "run.made_of", options, free={"out", "threads"})
     return options
 
 
