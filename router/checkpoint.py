@@ -16,6 +16,7 @@ __all__ = ["read_json", "read_tensors", "weight_files"]
 
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -30,7 +31,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelNotFound(f"{path.parent} holds no {path.name}; give the folder of a published checkpoint") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds no JSON object")
@@ -51,6 +52,9 @@ def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
                     tensor = file.get_tensor(name)
+                    # Weights in 8 bits have factors, which other formats put elsewhere: alone they are not the weights.
+                    if not name.endswith("_ids") and tensor.dtype not in _NUMBERS:
+                        raise UnsupportedModel(f"{path} holds {name} as {tensor.dtype}; float16 to float64 are read")
                     tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} cannot be read as safetensors: {error}; fetch it again") from error

@@ -53,6 +53,11 @@ class Tokenizer:
         self._suffix = np.array([eos_id], np.int32)
 
     @property
+    def edge_ids(self) -> tuple[int, int]:
+        """The ids that begin and end a text."""
+        return int(self._prefix[0]), int(self._suffix[0])
+
+    @property
     def num_special_tokens(self) -> int:
         """The special tokens of one pair."""
         return 2 + len(self._separator)
@@ -95,7 +100,7 @@ class Tokenizer:
     def save(self, path: Path, *, num_token_types: int) -> None:
         """Writes a tokenizer.json that frames a text or a pair as `make_single` and `make_pair` do."""
         names = self.special_tokens()
-        bos, eos, second = names["bos_token"], names["eos_token"], num_token_types - 1
+        bos, eos, second = names["bos_token"], names["eos_token"], min(1, num_token_types - 1)
         separators = f" {eos}" * (len(self._separator) - 1)
         saved = FastTokenizer.from_str(self._fast.to_str())
         saved.post_processor = TemplateProcessing(

@@ -17,6 +17,7 @@ import torch
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
 from .checkpoint import read_json, read_tensors, weight_files
+from .description import check_sizes
 from .encoding import Tokenizer
 from .foreign_names import Form, detect_form, rename
 from .foreign_tokenizer import load_tokenizer
@@ -69,7 +70,7 @@ def load_foreign(folder: Path, *, name: str | None = None, dtype: torch.dtype = 
         )
     pair_tokens = min(config.max_pair_tokens, _MAX_DEFAULT_PAIR_TOKENS)
     return ForeignModel(
-        model=_fill(config, rename(tensors, form, config, fields, folder)),
+        model=_fill(config, rename(tensors, form, config, _num_token_types(fields, folder), folder)),
         tokenizer=tokenizer,
         name=name or _read_name(folder.resolve()),
         version=_read_version(folder.resolve()),
@@ -86,6 +87,8 @@ def _check_kind(fields: Mapping[str, Any], folder: Path) -> None:
             f"{folder} is a model of type {model_type!r}; those that run are {', '.join(_MODEL_TYPES)} with one logit"
         )
     architectures = fields.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise ModelError(f"{folder / 'config.json'}: architectures is {architectures!r}, which should be a list")
     if architectures and not any(str(known).endswith("ForSequenceClassification") for known in architectures):
         raise UnsupportedModel(f"{folder} is a {architectures[0]}; a cross-encoder is a …ForSequenceClassification")
     activation = fields.get("hidden_act", "gelu")
@@ -107,17 +110,26 @@ def _read_config(fields: Mapping[str, Any], form: Form, *, uses_types: bool, fol
             vocabulary_size=int(fields["vocab_size"]),
             max_pair_tokens=int(fields["max_position_embeddings"]) - offset,
             position_offset=offset,
-            num_token_types=int(fields.get("type_vocab_size", 2)) if uses_types else 1,
+            num_token_types=_num_token_types(fields, folder) if uses_types else 1,
             layer_norm_eps=float(fields.get("layer_norm_eps", 1e-12)),
         )
     except KeyError as error:
         raise ModelError(f"{folder / 'config.json'} lacks {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{folder / 'config.json'} holds a value that is no number: {error}") from error
-    sizes = (config.num_layers, config.hidden_size, config.num_heads, config.vocabulary_size, config.max_pair_tokens)
-    if min(sizes) < 1 or config.hidden_size % config.num_heads:
-        raise ModelError(f"{folder / 'config.json'} describes no model: {config}")
+    try:
+        check_sizes(config)
+    except ValueError as error:
+        raise ModelError(f"{folder / 'config.json'} describes no model: {error}") from error
     return config
+
+
+def _num_token_types(fields: Mapping[str, Any], folder: Path) -> int:
+    """Reads how many token types the checkpoint has, used or not."""
+    found = fields.get("type_vocab_size", 2)
+    if not isinstance(found, int) or not 1 <= found <= 1_024:
+        raise ModelError(f"{folder / 'config.json'}: type_vocab_size is {found!r}, which should be a count")
+    return found
 
 
 def _fill(config: ModelConfig, weights: dict[str, torch.Tensor]) -> CrossEncoder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -60,13 +59,14 @@ def detect_form(tensors: Mapping[str, torch.Tensor], folder: Path) -> Form:
         raise UnsupportedModel(f"{folder} holds no BERT, RoBERTa or XLM-R; its first tensors are {_some(tensors)}")
     if head not in tensors:
         raise UnsupportedModel(f"{folder} has no classification head ({head}); a cross-encoder ends in one")
-    if len(tensors[head]) != 1:
-        raise UnsupportedModel(f"{folder} gives {len(tensors[head])} logits per pair; a reranker here gives one")
+    num_logits = tensors[head].shape[0] if tensors[head].dim() else 0
+    if num_logits != 1:
+        raise UnsupportedModel(f"{folder} gives {num_logits} logits per pair; a reranker here gives one")
     return form
 
 
 def rename(
-    tensors: Mapping[str, torch.Tensor], form: Form, config: ModelConfig, fields: Mapping[str, Any], folder: Path
+    tensors: Mapping[str, torch.Tensor], form: Form, config: ModelConfig, num_token_types: int, folder: Path
 ) -> dict[str, torch.Tensor]:
     """Gives our names to a checkpoint's tensors: stacks query, key and value, and cuts position and type rows.
 
@@ -78,7 +78,7 @@ def rename(
     _refuse("lacks", sorted(set(wanted) - set(tensors)), folder)
     unknown = sorted(set(tensors) - set(wanted))
     _refuse("holds unexpected", [name for name in unknown if not name.endswith(_IGNORED_ENDS)], folder)
-    shapes = _shapes(config, int(fields.get("type_vocab_size", 2)))
+    shapes = _shapes(config, num_token_types)
     wrong = [
         f"{theirs} {tuple(tensors[theirs].shape)} instead of {_part(shapes[ours], len(group))}"
         for ours, group in names.items()

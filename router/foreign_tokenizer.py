@@ -12,6 +12,7 @@ from .encoding import Tokenizer
 
 __all__ = ["load_tokenizer"]
 
+_SAMPLE = "a b c e i o t 1 2 的 一 の я и ا"
 _VOCABULARIES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
 
 
@@ -20,7 +21,7 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
 
     Raises:
         ModelNotFound: there is none, or only in a form that needs transformers, which is not installed.
-        ModelError: it cannot be read.
+        ModelError: it cannot be read, or knows no words.
         UnsupportedModel: its pairs read neither ``<s> q </s></s> d </s>`` nor ``[CLS] q [SEP] d [SEP]``.
     """
     fast = _read_fast(folder)
@@ -40,6 +41,10 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
             f"the tokenizer in {folder} lays a pair out as {' '.join(pair.tokens)}; "
             "the layouts that run are <s> a </s></s> b </s> and [CLS] a [SEP] b [SEP]"
         )
+    # Of a damaged vocabulary transformers makes a tokenizer to which every text is the same.
+    unknown = {fast.token_to_id(piece) for piece in ("<unk>", "[UNK]")} | {pair.ids[0], pair.ids[-1]}
+    if set(fast.encode(_SAMPLE, add_special_tokens=False).ids) <= unknown:
+        raise ModelError(f"the tokenizer in {folder} knows no words; fetch its files again")
     wrapped = Tokenizer(fast, bos_id=prefix[0], eos_id=suffix[0], num_separators=len(separator))
     return wrapped, 1 in pair.type_ids
 
@@ -67,7 +72,7 @@ def _convert(folder: Path) -> FastTokenizer:
         ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # whatever a damaged file makes of it
         raise ModelNotFound(f"{folder} holds no tokenizer.json, and transformers makes none of it: {error}") from error
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(fast, FastTokenizer):

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
 from .dense import RetrievalSettings
+from .description import check_belong_together, check_numbers, check_settings, check_sizes
 from .encoding import Tokenizer
 from .model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
 from .selection import ColumnWeights, ScoreWeights
@@ -43,6 +44,7 @@ __all__ = [
 FORMAT = 1
 _DESCRIPTION = "shortlist.json"
 _SCALE = ".scale"
+_MOST_SEPARATORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +85,28 @@ def read_folder(folder: Path, *, variant: str | None = None) -> LoadedModel:
     """
     described = read_description(folder)
     try:
+        check_numbers(described)
         return _build(folder, described, variant)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UnsupportedModel(f"{folder / _DESCRIPTION} lacks a field, or has one too many: {error}") from error
+    except ValueError as error:
+        raise UnsupportedModel(f"{folder / _DESCRIPTION} does not describe what is there: {error}") from error
 
 
 def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> LoadedModel:
     config = ModelConfig(**described["shape"])
     chosen = _variant(folder, described, variant)
+    layered = replace(config, num_layers=chosen.get("num_layers", config.num_layers))
+    check_sizes(layered)
+    _check_settings(described, chosen)
     # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
     with ThreadPoolExecutor(max_workers=1) as beside:
         path = str(_existing(folder / "tokenizer.json"))
-        tokenizer = beside.submit(FastTokenizer.from_file, path)
+        tokenizer = beside.submit(_read_tokenizer, path)
         words = _read_words(folder, config.vocabulary_size)
         layers = f"layers-{variant}.safetensors" if variant else "layers.safetensors"
-        num_layers = chosen.get("num_layers", config.num_layers)
         with torch.device("meta"):
-            model = CrossEncoder(replace(config, num_layers=num_layers), torch.nn.Identity())
+            model = CrossEncoder(layered, torch.nn.Identity())
         _fill(model, words, folder / layers)
         encoder = None
         if "retrieval" in described:
@@ -107,10 +114,11 @@ def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> L
                 width = described["retrieval"].get("token_width", 0)
                 encoder = TextEncoder(config, torch.nn.Identity(), token_width=width)
             _fill(encoder, words, folder / "encoder.safetensors")
-        fast = tokenizer.result()
+        wrapped = Tokenizer(tokenizer.result(), **described["tokenizer"])
+    check_belong_together(wrapped, words, config)
     return LoadedModel(
         model=model,
-        tokenizer=Tokenizer(fast, **described["tokenizer"]),
+        tokenizer=wrapped,
         name=chosen["name"],
         version=described["version"],
         license=described["license"],
@@ -120,6 +128,30 @@ def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> L
         retrieval=RetrievalSettings(**described["retrieval"]) if encoder else None,
         **described["defaults"],
     )
+
+
+def _check_settings(described: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    for name, text in (("name", chosen["name"]), ("version", described["version"]), ("license", described["license"])):
+        if not isinstance(text, str) or not (text or name == "license"):
+            raise ValueError(f"{name} is {text!r}, which should be a text")
+    check_settings(described["tokenizer"], "tokenizer")
+    check_settings(described["defaults"], "defaults", least=1)
+    check_settings(described.get("retrieval", {}), "retrieval", RetrievalSettings)
+    check_settings(chosen.get("column_weights", {}), "column_weights", ColumnWeights)
+    for kind, weights in chosen.get("score_weights", {}).items():
+        check_settings(weights, f"score_weights.{kind}", ScoreWeights)
+    pair, most = described["defaults"]["default_pair_tokens"], described["shape"]["max_pair_tokens"]
+    if pair > most:
+        raise ValueError(f"defaults.default_pair_tokens is {pair}, and the model takes {most}")
+    if not 1 <= described["tokenizer"]["num_separators"] <= _MOST_SEPARATORS:
+        raise ValueError(f"tokenizer.num_separators should be 1 to {_MOST_SEPARATORS}")
+
+
+def _read_tokenizer(path: str) -> FastTokenizer:
+    try:
+        return FastTokenizer.from_file(path)
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise ModelError(f"{path} cannot be read as a tokenizer: {error}; fetch it again") from error
 
 
 def _variant(folder: Path, described: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
@@ -132,10 +164,10 @@ def _variant(folder: Path, described: Mapping[str, Any], name: str | None) -> Ma
 
 
 def _fill(model: CrossEncoder | TextEncoder, words: QuantizedEmbedding, path: Path) -> None:
-    tensors = _dequantize(_load_tensors(path))
     try:
+        tensors = _dequantize(_load_tensors(path))
         model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         raise UnsupportedModel(f"{path}: the tensors do not fit the description: {error}") from error
     model.words = words
     model.eval().requires_grad_(False)
@@ -187,11 +219,20 @@ def quantize_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor.float().mul_(stored[name + _SCALE][:, None]) if tensor.dtype == torch.int8 else tensor
-        for name, tensor in stored.items()
-        if not name.endswith(_SCALE)
-    }
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in stored.items():
+        if name.endswith(_SCALE):
+            continue
+        if tensor.dtype == torch.int8:
+            factors = stored[name + _SCALE]
+            if factors.shape != tensor.shape[:1] or factors.dtype != torch.float32:
+                raise RuntimeError(f"{name}{_SCALE} is {tuple(factors.shape)} {factors.dtype}")
+            found[name] = tensor.float().mul_(factors[:, None])
+        elif tensor.dtype == torch.float32:
+            found[name] = tensor
+        else:
+            raise RuntimeError(f"{name} is {tensor.dtype}")
+    return found
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -199,7 +240,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = _existing(folder / _DESCRIPTION)
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged ({error}); fetch it again") from error
     if not isinstance(described, dict):
         raise ModelError(f"{path} is damaged: it holds no JSON object; fetch it again")
@@ -213,15 +254,19 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _read_words(folder: Path, num_rows: int) -> QuantizedEmbedding:
     # By number: in the order of text, part 10 would come before part 2.
-    files = sorted(folder.glob("words-[0-9]*.safetensors"), key=lambda file: int(file.stem.removeprefix("words-")))
+    found = (file for file in folder.glob("words-*.safetensors") if file.stem.removeprefix("words-").isdecimal())
+    files = sorted(found, key=lambda file: int(file.stem.removeprefix("words-")))
     parts = [_load_tensors(file) for file in files or [folder / "words-1.safetensors"]]
-    codes = torch.cat([part["codes"] for part in parts])
+    try:
+        codes, scales = (torch.cat([part[name] for part in parts]) for name in ("codes", "scales"))
+    except (KeyError, RuntimeError) as error:
+        raise UnsupportedModel(f"{folder}: the words-*.safetensors are parts of no table: {error}") from error
     if len(codes) != num_rows:
         raise ModelNotFound(
             f"{folder} holds {len(codes)} of {num_rows} rows of the embedding table: a words-*.safetensors is missing; "
             "fetch the folder again"
         )
-    return QuantizedEmbedding(codes, torch.cat([part["scales"] for part in parts]))
+    return QuantizedEmbedding(codes, scales)
 
 
 def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
