@@ -7,7 +7,7 @@ The folder holds `corpus.jsonl` (a document a line: ``id``, ``group`` and ``tool
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,10 @@ _T = TypeVar("_T")
 
 # Sets whose groups are real servers or APIs; elsewhere a group is a category or a file, which no caller would send.
 _NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo"})
+
+
+class _WrongField(Exception):
+    """A field of a line is not what it should be; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,28 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
     queries = load_queries(folder)
     name = folder.absolute().name  # "." has none
     namespaced = name in _NAMESPACE_SETS
-    read = _read(
-        folder / "corpus.jsonl",
-        lambda fields: _document(fields, namespaced) if only is None or fields["id"] in only else None,
-    )
+    seen: set[str] = set()
+
+    def read_document(fields: Mapping[str, Any]) -> DatasetDocument | None:
+        key = str(fields["id"])
+        if key in seen:
+            raise InvalidInput(f"the id {key!r} stands there twice", field=str(folder / "corpus.jsonl"))
+        seen.add(key)
+        return _document(fields, namespaced) if only is None or key in only else None
+
+    read = _read(folder / "corpus.jsonl", read_document)
     documents = tuple(document for document in read if document is not None)
+    _check_ids(queries, seen, folder / "queries.jsonl")
     kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
     return Dataset(name, kind, documents, queries)
+
+
+def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> None:
+    """A document that is not there could only be missed, and would pass for one that was."""
+    for query in queries:
+        for what, ids in (("relevant", query.relevant), ("candidates", query.candidates or ())):
+            if strays := sorted(set(ids) - known):
+                raise InvalidInput(f"{what} of query {query.id!r}: corpus.jsonl has no {strays[0]!r}", field=str(path))
 
 
 def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
@@ -117,6 +136,8 @@ def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:
                 yield make(fields)
             except KeyError as error:
                 raise InvalidInput(f"line {number} lacks the field {error}", field=str(path)) from error
+            except _WrongField as error:
+                raise InvalidInput(f"line {number}: {error}", field=str(path)) from error
 
 
 def _document(fields: Mapping[str, Any], namespaced: bool) -> DatasetDocument:
@@ -138,6 +159,8 @@ def _table(fields: Mapping[str, Any]) -> Table:
     if not parsed.tables:
         reason = parsed.unparsed[0].reason if parsed.unparsed else "no table"
         raise InvalidInput(reason, field=f"corpus document {fields['id']}")
+    if len(parsed.tables) > 1:
+        raise InvalidInput("its ddl defines several tables; give each a line", field=f"corpus document {fields['id']}")
     return replace(parsed.tables[0], source="")
 
 
@@ -147,9 +170,18 @@ def _query(fields: Mapping[str, Any]) -> DatasetQuery:
         id=str(fields["id"]),
         text=str(fields["query"]),
         lang=str(fields.get("lang") or ""),
-        relevant=frozenset(fields["relevant"]),
-        candidates=tuple(candidates) if candidates else None,
+        relevant=frozenset(_ids(fields["relevant"], "relevant")),
+        candidates=_ids(candidates, "candidates") if candidates else None,
         group=str(fields.get("group") or ""),
         split=str(fields["split"]),
         fields=fields,
     )
+
+
+def _ids(listed: object, name: str) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not all(isinstance(one, str | int) for one in listed):
+        raise _WrongField(f"{name} should be a list of ids")
+    ids = tuple(map(str, listed))
+    if len(set(ids)) < len(ids):
+        raise _WrongField(f"{name} names an id twice")
+    return ids

@@ -96,6 +96,8 @@ def evaluate(
 def choose_queries(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
     """Returns the queries of a split that have something relevant and meet the condition, at most `limit` of them."""
     queries = [query for query in data.split(split) if query.relevant]
+    if not queries:
+        raise InvalidInput(f"no query of the split {split!r} of {data.name} says what is relevant", field="split")
     if where is not None:
         name, equals, value = where.partition("=")
         if not equals or not any(name in query.fields for query in queries):

@@ -1,4 +1,4 @@
-"""Model folders that are damaged or crafted: each is refused with an error that names it, before it answers anything."""
+"""Model folders that are damaged or crafted: each is refused by an error that names it, before it answers."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_damaged_vocabulary_is_refused(foreign: dict[str, Path], tmp_path: Pat
     (tmp_path / "copy" / "tokenizer.json").unlink()
     for file, content in VOCABULARIES[name].items():
         (tmp_path / "copy" / file).write_bytes(content)
-    with pytest.raises(ModelError, match="fetch|makes none of it"):
+    with pytest.raises(ModelError, match=r"fetch|makes none of it"):
         load_tokenizer(tmp_path / "copy")
 
 

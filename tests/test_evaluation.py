@@ -313,3 +313,45 @@ def test_the_command_says_which_splits_there_are(tools: Path, capsys: pytest.Cap
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
     assert "it has: dev, test" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("queries", {"relevant": ["t9"]}, r"relevant of query 'x': corpus\.jsonl has no 't9'"),
+        ("queries", {"candidates": ["t1", "t9"]}, r"candidates of query 'x': corpus\.jsonl has no 't9'"),
+        ("queries", {"relevant": "t1"}, "relevant should be a list of ids"),
+        ("queries", {"relevant": None}, "relevant should be a list of ids"),
+        ("queries", {"candidates": ["t1", "t1"]}, "candidates names an id twice"),
+        ("corpus", {"id": "t1", "tool": {"name": "again"}}, "the id 't1' stands there twice"),
+    ],
+    ids=["no such answer", "no such candidate", "a text", "nothing", "a candidate twice", "a document twice"],
+)
+def test_ids_that_do_not_fit_are_an_error_and_no_miss(
+    tools: Path, file: str, line: dict[str, Any], message: str
+) -> None:
+    whole = {"id": "x", "query": "x", "lang": "en", "relevant": ["t1"], "split": "test"} if file == "queries" else {}
+    with (tools / f"{file}.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(whole | line) + "\n")
+    with pytest.raises(InvalidInput, match=message):
+        load_dataset(tools)
+
+
+def test_ids_may_be_numbers(tmp_path: Path) -> None:
+    write_lines(tmp_path / "corpus.jsonl", [{"id": n, "tool": {"name": f"tool{n}"}} for n in range(3)])
+    query = {"id": 1, "query": "tool2", "lang": "en", "relevant": [2], "candidates": [1, 2], "split": "test"}
+    write_lines(tmp_path / "queries.jsonl", [query])
+    assert evaluate(load_dataset(tmp_path), None, method="bm25").metrics["hit@1"] == 1.0
+
+
+def test_several_tables_in_one_document_are_an_error(tables: Path) -> None:
+    with (tables / "corpus.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"id": "two", "ddl": "create table a (x int); create table b (x int)"}) + "\n")
+    with pytest.raises(InvalidInput, match="corpus document two: its ddl defines several tables"):
+        load_dataset(tables)
+
+
+def test_a_split_without_answers_is_an_error(tools: Path) -> None:
+    write_lines(tools / "queries.jsonl", [{"id": "q", "query": "x", "lang": "en", "relevant": [], "split": "test"}])
+    with pytest.raises(InvalidInput, match=r"no query of the split 'test' of .* says what is relevant"):
+        evaluate(load_dataset(tools), None, method="bm25")

@@ -139,12 +139,16 @@ def _words(item: Tool | Table) -> set[str]:
 def score_columns(router: Router, options: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     """Scores the columns of the held-out databases for their questions; features `(columns, 4)` as ColumnEvidence."""
     held_out = {
-        group["query"]
+        (group["query"], group["group"])
         for group in map(json.loads, options.groups.open(encoding="utf-8"))
         if group["set"] == name and group["split"] == "dev"
     }
     databases = tables_of_groups(load_dataset(options.data / name))
-    queries = [query for query in load_queries(options.data / name) if query.text in held_out and gold_columns(query)]
+    queries = [
+        query
+        for query in load_queries(options.data / name)
+        if (query.text, query.group) in held_out and gold_columns(query)
+    ]
     chosen = random.Random(name).sample(queries, min(options.column_queries, len(queries)))
     return [_score_question(router, name, query.text, databases[query.group], gold_columns(query)) for query in chosen]
 
