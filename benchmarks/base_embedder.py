@@ -11,12 +11,12 @@ from shortlist.router.weights import is_own_folder, write_folder, write_layers
 from shortlist.schemas.errors import ModelError
 
 TRAINING = Path(__file__).resolve().parent.parent / "training"
+DEFAULTS = {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160}
 DESCRIPTION = {
     "name": "multilingual-e5-small",
     "version": "base",
     "license": "MIT",
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
-    "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
     # As a plain bi-encoder: the cosine is all there is.
     "retrieval": {"document_tokens": 128, "lexical_weight": 0},
 }
@@ -57,6 +57,9 @@ def _write(base: Path, out: Path) -> None:
 
     encoder, _ = load_base_encoder(base)
     cross_encoder, _ = load_base(base)  # a folder has one; nothing asks it here
-    write_folder(out, cross_encoder, encoder.words.codes, encoder.words.scales, DESCRIPTION)
+    most = cross_encoder.config.max_pair_tokens
+    defaults = {name: min(value, most) for name, value in DEFAULTS.items()}
+    described = DESCRIPTION | {"defaults": defaults}
+    write_folder(out, cross_encoder, encoder.words.codes, encoder.words.scales, described)
     write_layers(out / "encoder.safetensors", encoder)
     shutil.copyfile(base / "tokenizer.json", out / "tokenizer.json")

@@ -5,6 +5,7 @@ A peer is made of an exported folder and scores texts; it sorts pairs by length 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from shortlist.router import Router
 from shortlist.router.encoding import Tokenizer
@@ -35,6 +37,15 @@ class Peer:
     packages: tuple[str, ...]
     make: Callable[[Exports], Score]
     batch_sizes: tuple[int, ...] = (1, 4, 8, 16, 32)
+
+
+def weights_digest(loaded: LoadedModel) -> str:
+    """Returns 8 hexadecimal digits of the weights, which may be others under the same name and version."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(loaded.model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()[:8]
 
 
 class Exports:

@@ -221,7 +221,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
     yield f"start to serving {found['start_seconds']:.2f} s"
     yield f"resident: idle {found['idle_mib']:.0f} MiB, in the end {found['used_mib']:.0f} MiB"
-    yield f"one client, {TOOLS_PER_REQUEST} tools never seen: {show('new_catalog_ms')} ms"
+    yield f"one client, requests of {TOOLS_PER_REQUEST} tools asked for the first time: {show('new_catalog_ms')} ms"
     yield f"one client, the same again: {show('one_client_ms')} ms"
     yield f"of it, medians: {show('stages_ms')} ms"
     share = found["server_pairs_per_second"] / found["engine_pairs_per_second"]

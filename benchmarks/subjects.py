@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -85,7 +85,10 @@ def _with_probe(router: Router) -> tuple[Router, tuple[float, ...]]:
     """Adds the model's scores and logits of a few tools and tables, and the head of a vector."""
     tools = _scores(router, parse_tools(_PROBE_TOOLS).tools, "tools")
     tables = _scores(router, parse_tables(_PROBE_TABLES).tables, "tables")
-    vector: list[Any] = router.embedder.embed_queries([_PROBE_QUERY])[0].vector[:8].tolist() if router.embedder else []
+    vector: list[Any] = []
+    if router.embedder:
+        vector = router.embedder.embed_queries([_PROBE_QUERY])[0].vector[:8].tolist()
+        vector += astuple(router.embedder.settings)  # how the first stage weighs, which so few candidates do not show
     return router, tuple(round(value, 6) for value in (*tools, *tables, *vector))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import PEERS, Exports, Peer, Score, installed, ours
+from peers import PEERS, Exports, Peer, Score, installed, ours, weights_digest
 from rounds import PEAK_OPERATIONS, Spread, compare, measure_peak, run_rounds, spread
 from saving import add_saving, save
 from workload import Workload, make_workload, multiplications
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     loaded = load_model("embedded") if options.shape == "embedded" else random_model("base")
     theirs = random_model("large") if options.shape == "large" else loaded
     exports, their_exports = (
-        Exports(model, options.out / f"{model.name}-{model.version}", device=options.device)
+        Exports(model, options.out / f"{model.name}-{model.version}-{weights_digest(model)}", device=options.device)
         for model in (loaded, theirs)
     )
     workload = make_workload(loaded.tokenizer, options.documents, max_tokens=loaded.model.config.max_pair_tokens - 40)
