@@ -17,7 +17,7 @@ Parse = Callable[[str], exp.Create | None]
 # An entry and its text as written, then without what changes no column and no key.
 Entry = tuple[Item, tuple[str, str]]
 
-_MAX_REDUCED = 2_000
+_MAX_REDUCED = 20_000
 _KEY_WORDS = words("PRIMARY FOREIGN UNIQUE REFERENCES")
 _TYPES = words(
     "INT INTEGER BIGINT SMALLINT TINYINT MEDIUMINT NUMBER NUMERIC DECIMAL DEC FLOAT DOUBLE REAL BIT BOOL BOOLEAN TEXT "
