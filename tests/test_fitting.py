@@ -98,7 +98,7 @@ def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
 def test_a_set_whose_high_scores_are_wrong_does_not_turn_the_order_around(capsys: pytest.CaptureFixture[str]) -> None:
     generator = torch.Generator().manual_seed(5)
     pools = []
-    for number in range(400):
+    for number in range(120):
         is_hard = number % 2 == 1
         features = torch.zeros(6, NUM)
         labels = torch.zeros(6)

@@ -26,8 +26,8 @@ SCRIPTS = {
     "q-strings of another mark": ("q'! " * (_LENGTH // 4), "oracle"),
     "nested comments that do not close": ("/*/**/ " * (_LENGTH // 7), "databricks"),
     "a statement of such comments": ("create table a (b int " + "/*/**/ " * (_LENGTH // 7), "duckdb"),
-    "entries that no parser knows": (f"create table t ({','.join(['a b c d'] * (_LENGTH // 8))})", "tsql"),
-    "tables of such entries": ("create table t (a b c d, e f g h);" * (_LENGTH // 34), "tsql"),
+    "entries that no parser knows": (f"create table t ({','.join(['a b c d'] * (_LENGTH // 24))})", "tsql"),
+    "tables of such entries": ("create table t (a b c d, e f g h);" * (_LENGTH // 120), "tsql"),
 }
 
 

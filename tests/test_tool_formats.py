@@ -170,7 +170,7 @@ def test_lone_surrogates_become_replacement_signs_in_what_is_read() -> None:
     assert (tool.name, tool.parameters[0].name) == ("a\ufffd", "\ufffd")
 
 
-@pytest.mark.parametrize("depth", [9, 20, 600, 50_000])
+@pytest.mark.parametrize("depth", [9, 600, 5_000])
 @pytest.mark.parametrize("inner", ['{"tools": [{"name": "deep"}]}', "{}", "["])
 def test_results_nested_without_end_are_said_to_be_too_deep(depth: int, inner: str) -> None:
     parsed = parse_tools(['{"result": ' * depth + inner + "}" * depth, '{"name": "next"}'])
