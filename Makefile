@@ -8,6 +8,8 @@ PORT ?= 50051
 HOST ?= 127.0.0.1
 DATA ?=
 ROUNDS ?= 5
+# Processes that share the tests, file by file; each may take 2 GiB. 0 runs them in one.
+WORKERS ?= 2
 # Where the benchmarks of speed keep what they find.
 BENCHED ?= build/bench/found
 TOOLS ?=
@@ -35,7 +37,7 @@ demo: setup ## start a real server on the embedded model, ask it four questions,
 	@$(BIN)/python examples/demo.py
 
 test: setup ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 serve: setup ## run the server (HOST=, PORT=)
 	@$(BIN)/shortlist serve --host $(HOST) --port $(PORT)
@@ -44,7 +46,7 @@ check: setup ns ## format, lint, types, layering and tests: what a commit must p
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 format: setup ## mend what can be mended by itself
 	@$(BIN)/ruff format .
