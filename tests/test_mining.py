@@ -208,9 +208,22 @@ def test_of_a_model_its_weights_count_and_not_its_path(tmp_path: Path) -> None:
         (folder / "shortlist.json").write_text(f"{is_another}", encoding="utf-8")
         if is_another:
             with pytest.raises(SystemExit, match="out was begun with --encoder "):
-                hold_to(tmp_path / "out.made_of", options, free={"out"})
+                hold_to(tmp_path / "out.made_of", options, free={"out"}, result=())
         else:
-            hold_to(tmp_path / "out.made_of", options, free={"out"})
+            hold_to(tmp_path / "out.made_of", options, free={"out"}, result=())
+
+
+def test_a_result_without_a_note_is_said_to_be_taken_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, options = tmp_path / "out", argparse.Namespace(out=tmp_path / "out", seed=1)
+    said = []
+    for note, is_there in (("new", False), ("old", True), ("old", True)):
+        if is_there:
+            result.touch()
+        hold_to(tmp_path / note, options, free={"out"}, result=[result])
+        said.append(capsys.readouterr().err)
+    assert said == ["", f"{result} has no note of what it is made of: taken as made with these options\n", ""]
 
 
 def test_a_run_that_is_over_stays_the_same_when_it_is_looked_at_again(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Set
+import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import torch
@@ -15,13 +16,16 @@ __all__ = ["hold_to"]
 _AT_ONCE = 1 << 20
 
 
-def hold_to(note: Path, options: argparse.Namespace, *, free: Set[str]) -> None:
+def hold_to(note: Path, options: argparse.Namespace, *, free: Set[str], result: Sequence[Path]) -> None:
     """Ends the program if the note says that the result was begun with other options or other files; writes it if new.
 
-    `free` are options that leave the result what it is. Of files and folders the content counts, not the path.
+    `free` are options that leave the result what it is. Of files and folders the content counts, not the path. Where
+    any of `result` stands there without a note it is taken for one of these options, which is said.
     """
     now = {name: _told(value) for name, value in vars(options).items() if name not in free}
     if not note.exists():
+        if found := next((path for path in result if path.exists()), None):
+            print(f"{found} has no note of what it is made of: taken as made with these options", file=sys.stderr)
         part = note.with_name(f"{note.name}.part")
         part.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
         part.rename(note)

@@ -28,7 +28,7 @@ class Parts:
         out: Path = options.out
         self._out, self._folder = out, out.with_name(f"{out.name}.parts")
         out.parent.mkdir(parents=True, exist_ok=True)
-        hold_to(out.with_name(f"{out.name}.made_of"), options, free=FREE)
+        hold_to(out.with_name(f"{out.name}.made_of"), options, free=FREE, result=(out, self._folder))
         self.is_done = out.exists()
         if self.is_done:
             print(f"{out} is there already", flush=True)

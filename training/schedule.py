@@ -13,6 +13,7 @@ from precision import MasterOptimizer
 
 __all__ = ["Progress", "begin_run", "schedule"]
 
+CHECKPOINT = "checkpoint.pt"
 LOG_SECONDS, SAVE_SECONDS = 60, 300
 
 
@@ -29,7 +30,8 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    hold_to(options.out / "run.made_of", options, free={"out", "threads"})
+    note, kept = options.out / "run.made_of", options.out / CHECKPOINT
+    hold_to(note, options, free={"out", "threads"}, result=[kept])
     return options
 
 
@@ -86,7 +88,7 @@ class Progress:
         }  # fmt: skip
         part = self._out / "checkpoint.part"
         torch.save(state, part)
-        part.rename(self._out / "checkpoint.pt")
+        part.rename(self._out / CHECKPOINT)
 
     def _log(self) -> None:
         line = {
@@ -99,7 +101,7 @@ class Progress:
             log.write(json.dumps(line) + "\n")
 
     def _resume(self) -> None:
-        path = self._out / "checkpoint.pt"
+        path = self._out / CHECKPOINT
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
