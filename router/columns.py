@@ -11,7 +11,8 @@ from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.serialise import column_document
 
-from .candidates import Item, ItemSet, item_of_table
+from .candidates import Item, ItemSet
+from .column_joins import join_needs
 from .run import Clock, Run
 from .selection import ColumnEvidence, Rules
 
@@ -62,19 +63,13 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
 
 def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnEvidence]:
     """Gathers what is known of every column of the tables, in order; all of them go through the cross-encoder."""
-    if not any(table.columns for table in tables):
+    items = ItemSet(column_items(tables))
+    if not items.items:
         return []
-    columns = [(place, column) for place, table in enumerate(tables) for column in table.columns]
     run = Run(question, Rules(), 0, Clock())
-    of_tables, of_columns = (
-        router.gather_evidence(run, items, frozenset(), items.first_stage(question, None))[1]
-        for items in (ItemSet([item_of_table(table) for table in tables]), ItemSet(column_items(tables)))
-    )
-    keys = [_key_columns(table) for table in tables]
-    return [
-        ColumnEvidence(one.logit, of_tables[place].logit, one.lexical_match, float(column.name.lower() in keys[place]))
-        for (place, column), one in zip(columns, of_columns, strict=True)
-    ]
+    _, found, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(question, None))
+    needs = join_needs(tables, [one.logit for one in found])
+    return [ColumnEvidence(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
 
 
 def column_items(tables: Sequence[Table]) -> list[Item]:
@@ -86,10 +81,3 @@ def column_items(tables: Sequence[Table]) -> list[Item]:
 def _item(table: Table, column: Column, index: int) -> Item:
     text = column_document(table, column)
     return Item(column.name, index, "", table.full_name, text, lambda *_: text)
-
-
-def _key_columns(table: Table) -> set[str]:
-    keys = {name.lower() for name in table.primary_key}
-    keys.update(column.name.lower() for column in table.columns if column.is_primary_key)
-    keys.update(name.lower() for key in table.foreign_keys for name in key.columns)
-    return keys

@@ -67,7 +67,10 @@ def check_settings(settings: object, where: str, kind: type | None = None, *, le
     if not isinstance(settings, Mapping):
         raise ValueError(f"{where} is no object")
     floats = {field.name for field in fields(kind) if field.type == "float"} if is_dataclass(kind) else set()
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else list(settings)
     for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"{where}.{name} is not known; it may have {', '.join(known)}")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or (name not in floats and not (isinstance(value, int) and least <= value < 2**31)):
             what = "number" if name in floats else f"whole number from {least} on"

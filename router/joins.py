@@ -5,13 +5,24 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-__all__ = ["find_links"]
+__all__ = ["find_links", "find_targets"]
 
 _UNQUOTED = str.maketrans("", "", '"`[]')
 
 
 def find_links(names: Sequence[str], references: Sequence[Sequence[str]]) -> list[frozenset[int]]:
-    """Returns for each table the places of those it refers to or that refer to it.
+    """Returns for each table the places of those it refers to or that refer to it, itself left out."""
+    links: list[set[int]] = [set() for _ in names]
+    for place, targets in enumerate(find_targets(names, references)):
+        for target in targets:
+            if target is not None and target != place:
+                links[place].add(target)
+                links[target].add(place)
+    return [frozenset(one) for one in links]
+
+
+def find_targets(names: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[int | None]]:
+    """Returns for each table the places of those it refers to, in order; None for one that is not there.
 
     `names` are full names, `references` each table's target tables as written. A target without a namespace is sought
     in the table's own first; a namespace and one that is written shorter agree where the shorter ends the longer. A
@@ -25,14 +36,10 @@ def find_links(names: Sequence[str], references: Sequence[Sequence[str]]) -> lis
         by_name.setdefault(name, []).append(place)
         for ending in _endings(name):
             by_ending.setdefault(ending, []).append(place)
-    links: list[set[int]] = [set() for _ in names]
-    for place, targets in enumerate(references):
-        for target in map(_plain, targets):
-            found = _find(place, plain[place].rpartition(".")[0], target, by_name, by_ending)
-            if found is not None and found != place:
-                links[place].add(found)
-                links[found].add(place)
-    return [frozenset(one) for one in links]
+    return [
+        [_find(place, plain[place].rpartition(".")[0], target, by_name, by_ending) for target in map(_plain, targets)]
+        for place, targets in enumerate(references)
+    ]
 
 
 def _find(

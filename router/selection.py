@@ -55,12 +55,14 @@ class ScoreWeights:
 
 @dataclass(frozen=True, slots=True)
 class ColumnEvidence:
-    """What is known of one column: two logits, its words' match (0..1), and whether it is or refers to a key (0, 1)."""
+    """What is known of one column: its logit, its words' match (0..1), and how much a join that it is in is asked for.
+
+    The latter is `join_needs`' for the logits of all columns: 0 where it is in none.
+    """
 
     logit: float
-    table_logit: float
     lexical_match: float
-    is_key: float
+    join_need: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,16 @@ class ColumnWeights:
 
     bias: float = 0.0
     logit: float = 1.0
-    table_logit: float = 0.0
     lexical_match: float = 0.0
-    is_key: float = 0.0
+    join_need: float = 0.0
 
     def score(self, evidence: ColumnEvidence) -> float:
         """Returns a score in 0..1."""
         return sigmoid(
             self.bias
             + self.logit * evidence.logit
-            + self.table_logit * evidence.table_logit
             + self.lexical_match * evidence.lexical_match
-            + self.is_key * evidence.is_key
+            + self.join_need * evidence.join_need
         )
 
 

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def router(tmp_path: Path) -> Router:
-    weights = {"bias": 0.5, "logit": 0.0, "is_key": -1.0}
+    weights = {"bias": 0.5, "logit": 0.0, "lexical_match": 2.0}
     return Router.load(write(tmp_path / "own", random_model(), column_weights=weights), device="cpu", dtype="float32")
 
 
@@ -54,8 +54,9 @@ def test_every_column_is_scored_in_order_by_the_models_own_weights(router: Route
     assert [one.name for one in scored] == [
         "orders.id", "orders.customer_id", "orders.total", "orders.note", "customers.id", "customers.email",
     ]  # fmt: skip
-    key, plain = sigmoid(-0.5), sigmoid(0.5)
-    assert [one.score for one in scored] == pytest.approx([key, key, plain, plain, key, plain])
+    others = [one.score for one in scored if one.name != "orders.total"]
+    assert others == pytest.approx([sigmoid(0.5)] * 5)
+    assert sigmoid(1.0) < scored[2].score < sigmoid(2.5)
 
 
 def test_tables_without_columns_give_nothing(router: Router) -> None:
@@ -63,8 +64,8 @@ def test_tables_without_columns_give_nothing(router: Router) -> None:
 
 
 def test_the_score_weighs_all_evidence() -> None:
-    weights = ColumnWeights(bias=-1.0, logit=0.5, table_logit=0.25, lexical_match=2.0, is_key=1.0)
-    assert weights.score(ColumnEvidence(2.0, 4.0, 0.5, 1.0)) == pytest.approx(sigmoid(3.0))
+    weights = ColumnWeights(bias=-1.0, logit=0.5, lexical_match=2.0, join_need=0.25)
+    assert weights.score(ColumnEvidence(2.0, 0.5, 4.0)) == pytest.approx(sigmoid(2.0))
 
 
 def test_the_best_share_of_the_columns_is_kept_rounded_up_ties_in_order() -> None:

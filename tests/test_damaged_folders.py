@@ -101,6 +101,7 @@ OWN: dict[str, Damage] = {
         and None
     ),
     "weights that are none": described(score_weights=[1]),
+    "a weight nobody knows": described(column_weights={"logit": 1.0, "is_key": 0}),
     "retrieval as text": described(retrieval="x"),
     "a token width below nothing": described(retrieval__token_width=-4),
     "a special token out of range": described(tokenizer__bos_id=10**6),

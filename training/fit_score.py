@@ -29,7 +29,7 @@ FEATURES = (
 # In these units all features spread alike, or a penalty would weigh on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
-COLUMN_FEATURES = ("logit", "table_logit", "lexical_match", "is_key")
+COLUMN_FEATURES = ("logit", "lexical_match", "join_need")
 CANDIDATES = 50
 ANSWERABLE = 0.95
 KEEP_RATE = 0.4
@@ -249,9 +249,11 @@ def calibration_error(scored: Sequence[tuple[float, float]], bins: int = 10) -> 
 def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Fits the columns' score by binary cross-entropy and prints what it recalls at a keep-rate of 40 %.
 
-    What it is worth is told by fitting on one half of the questions and measuring on the other, by turns.
+    What it is worth is told by fitting on the questions of one half of the databases and measuring on the others, by
+    turns.
     """
-    halves = [columns[0::2], columns[1::2]]
+    databases = list(dict.fromkeys(one["group"] for one in columns))
+    halves = [[one for one in columns if one["group"] in databases[start::2]] for start in (0, 1)]
     views: dict[str, list[float]] = {"logit": [], "all": []}
     for fitted, measured in (halves, halves[::-1]):
         weights = fit_column_weights(fitted)[1:]
@@ -264,8 +266,8 @@ def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def fit_column_weights(columns: Sequence[dict[str, Any]]) -> torch.Tensor:
-    """Returns bias and weights `(5,)`."""
-    weights = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0], requires_grad=True)
+    """Returns bias and weights `(4,)`."""
+    weights = torch.tensor([0.0, 1.0, 0.0, 0.0], requires_grad=True)
 
     def loss() -> torch.Tensor:
         losses = [

@@ -24,7 +24,7 @@ from shortlist.router import Router
 from shortlist.router.candidates import ItemSet
 from shortlist.router.column_evaluation import gold_columns, tables_of_groups
 from shortlist.router.columns import column_evidence
-from shortlist.router.dataset import Dataset, load_dataset, load_queries
+from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.router.dense import RetrievalSettings
 from shortlist.router.evaluation import dataset_item
 from shortlist.router.loading import make_engine
@@ -49,7 +49,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--variant", help="of the model")
     parser.add_argument("--queries", type=int, default=20, help="per set")
-    parser.add_argument("--column-queries", type=int, default=40, help="per set")
+    parser.add_argument("--column-queries", type=int, default=80, help="per set")
     options = parser.parse_args()
     router = router_of(read_folder(options.model, variant=options.variant))
     first_stage: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def _words(item: Tool | Table) -> set[str]:
 
 
 def score_columns(router: Router, options: argparse.Namespace, name: str) -> list[dict[str, Any]]:
-    """Scores the columns of the held-out databases for their questions; features `(columns, 4)` as ColumnEvidence."""
+    """Scores the columns of the held-out databases for their questions; features `(columns, 3)` as ColumnEvidence."""
     held_out = {
         (group["query"], group["group"])
         for group in map(json.loads, options.groups.open(encoding="utf-8"))
@@ -150,17 +150,15 @@ def score_columns(router: Router, options: argparse.Namespace, name: str) -> lis
         if (query.text, query.group) in held_out and gold_columns(query)
     ]
     chosen = random.Random(name).sample(queries, min(options.column_queries, len(queries)))
-    return [_score_question(router, name, query.text, databases[query.group], gold_columns(query)) for query in chosen]
+    return [{"set": name} | _score_question(router, query, databases[query.group]) for query in chosen]
 
 
-def _score_question(
-    router: Router, name: str, question: str, tables: Sequence[Table], gold: set[str]
-) -> dict[str, Any]:
-    evidence = column_evidence(router, question, tables)
+def _score_question(router: Router, query: DatasetQuery, tables: Sequence[Table]) -> dict[str, Any]:
+    evidence, gold = column_evidence(router, query.text, tables), gold_columns(query)
     names = [f"{table.name}.{column.name}".lower() for table in tables for column in table.columns]
-    features = [[one.logit, one.table_logit, one.lexical_match, one.is_key] for one in evidence]
+    features = [[one.logit, one.lexical_match, one.join_need] for one in evidence]
     labels = [float(column in gold) for column in names]
-    return {"set": name, "features": torch.tensor(features), "labels": torch.tensor(labels)}
+    return {"group": query.group, "features": torch.tensor(features), "labels": torch.tensor(labels)}
 
 
 if __name__ == "__main__":
