@@ -48,6 +48,7 @@ _NAMES: Schema = {"maxItems": limits.MAX_NAMES}
 # What the proto says in its comments alone, as the service checks it.
 _RULES: Mapping[str, Schema] = {
     "min_score": _SHARE,
+    "keep_columns": _SHARE,
     "score": _SHARE,
     "top_n": _NOT_NEGATIVE,
     "max_candidates": _NOT_NEGATIVE,

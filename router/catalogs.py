@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
-from shortlist.schemas.document import ParsedTables, ParsedTools
+from shortlist.schemas.document import ParsedTables, ParsedTools, Table
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
@@ -33,6 +33,11 @@ class Catalog:
     def kind(self) -> str:
         """Which these are, ``tools`` or ``tables``."""
         return "tools" if isinstance(self.parsed, ParsedTools) else "tables"
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables, none where these are tools."""
+        return () if isinstance(self.parsed, ParsedTools) else self.parsed.tables
 
 
 class CatalogCache:

@@ -15,6 +15,7 @@ from .candidates import Item, ItemSet
 from .column_joins import join_needs
 from .run import Clock, Run
 from .selection import ColumnEvidence, Rules
+from .windows import DocumentScores
 
 if TYPE_CHECKING:
     from .pipeline import Router
@@ -23,6 +24,7 @@ __all__ = [
     "ScoredColumn",
     "column_evidence",
     "column_items",
+    "gather_columns",
     "keep_columns",
     "score_columns",
 ]
@@ -40,13 +42,22 @@ class ScoredColumn:
 
 def score_columns(router: Router, question: str, tables: Sequence[Table]) -> list[ScoredColumn]:
     """Scores every column of the tables, in order."""
+    return gather_columns(router, _alone(question), tables)[0]
+
+
+def gather_columns(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ScoredColumn], DocumentScores]:
+    """Scores every column of the tables, in order, as a part of a request; all go through the cross-encoder.
+
+    Raises:
+        RequestCancelled: the request's time is up.
+    """
+    evidence, scores = _gather_evidence(router, run, tables)
     places = [(place, at, column) for place, table in enumerate(tables) for at, column in enumerate(table.columns)]
-    weights = router.column_weights
-    evidence = column_evidence(router, question, tables)
-    return [
-        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", weights.score(one))
+    scored = [
+        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", router.column_weights.score(one))
         for (place, at, column), one in zip(places, evidence, strict=True)
     ]
+    return scored, scores
 
 
 def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[ScoredColumn]:
@@ -62,14 +73,22 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
 
 
 def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnEvidence]:
-    """Gathers what is known of every column of the tables, in order; all of them go through the cross-encoder."""
+    """Gathers what is known of every column of the tables, in order."""
+    return _gather_evidence(router, _alone(question), tables)[0]
+
+
+def _gather_evidence(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ColumnEvidence], DocumentScores]:
     items = ItemSet(column_items(tables))
-    if not items.items:
-        return []
-    run = Run(question, Rules(), 0, Clock())
-    _, found, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(question, None))
+    with run.clock.stage("retrieve"):
+        by_words = items.first_stage(run.query, None)
+    _, found, scores = router.gather_evidence(run, items, frozenset(), by_words)
     needs = join_needs(tables, [one.logit for one in found])
-    return [ColumnEvidence(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
+    evidence = [ColumnEvidence(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
+    return evidence, scores
+
+
+def _alone(question: str) -> Run:
+    return Run(question, Rules(), 0, Clock())
 
 
 def column_items(tables: Sequence[Table]) -> list[Item]:

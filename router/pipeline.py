@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from shortlist.schemas.tool_texts import tool_texts
 from .caches import Caches
 from .candidates import FirstStage, Item, ItemSet, narrow
 from .catalogs import Catalog
+from .checks import check_options, check_range, check_share
+from .column_selection import name_columns
 from .degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
 from .dense import QUERY_PREFIX, Embedder
 from .encoding import TokenIds
@@ -156,16 +157,21 @@ class Router:
         expected_version: str | None = None,
         cancel: CancelToken | None = None,
         allow_degraded: bool = False,
+        keep_columns: float = 0.0,
     ) -> Selection:
         """Selects the tables a question needs from a DDL script; the dialect is detected where none is given.
 
+        With `keep_columns` above 0 that share of their columns is named, and of each at least the best one.
+
         Raises: as `select_tools`, and UnknownDialect.
         """
+        check_share(keep_columns)
         run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
         run.allow_degraded = allow_degraded
         with run.clock.stage("parse"):
             catalog = self._caches.catalogs.tables(ddl, dialect)
-        return self._select(run, catalog, always_include)
+        selection = self._select(run, catalog, always_include)
+        return name_columns(self, run, selection, catalog.tables, keep_columns) if keep_columns else selection
 
     def rerank(
         self,
@@ -293,7 +299,7 @@ class Router:
     ) -> Run:
         clock = Clock()
         self._check_model(expected_model, expected_version)
-        _check_options(top_n, min_score, max_candidates)
+        check_options(top_n, min_score, max_candidates)
         return Run(query_text(query, self._fits), Rules(top_n, min_score), max_candidates, clock, cancel)
 
     def _fits(self, query: str) -> bool:
@@ -314,8 +320,8 @@ class Router:
         info = self.info
         pair = info.default_pair_tokens if max_pair_tokens is None else max_pair_tokens
         query = min(info.default_query_tokens, pair // 2) if max_query_tokens is None else max_query_tokens
-        _check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
-        _check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
+        check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
+        check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
         if overlap_tokens < 0:
             raise InvalidInput(f"is {overlap_tokens}; give 0 or more", field="overlap_tokens")
         return _Window(query, pair, overlap_tokens)
@@ -384,16 +390,3 @@ def _selected(item: Item, scored: Scored, rank: int, keep_source: bool) -> Selec
 
 def _plain_item(text: str, index: int) -> Item:
     return Item("", index, text, "", text, lambda *_: text[:_MAX_DENSE_CHARS])
-
-
-def _check_options(top_n: int, min_score: float, max_candidates: int) -> None:
-    for name, value in (("top_n", top_n), ("max_candidates", max_candidates)):
-        if value < 0:
-            raise InvalidInput(f"is {value}; give 0 for all, or a positive number", field=name)
-    if math.isnan(min_score) or not 0 <= min_score <= 1:
-        raise InvalidInput(f"is {min_score}; give a number from 0 to 1", field="min_score")
-
-
-def _check_range(name: str, value: int, least: int, most: int, why: str) -> None:
-    if not least <= value <= most:
-        raise InvalidInput(f"is {value}; give {least} to {most} ({why})", field=name)

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from shortlist.schemas.document import Unparsed
 
-__all__ = ["CacheCounts", "Message", "ModelInfo", "Selected", "Selection", "Timings", "Truncation"]
+__all__ = [
+    "CacheCounts",
+    "Message",
+    "ModelInfo",
+    "Selected",
+    "SelectedColumn",
+    "Selection",
+    "Timings",
+    "Truncation",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,20 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectedColumn:
+    """A column of a selected table that is worth keeping, with its score (0..1)."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """One tool, table or document that was selected.
 
     `index` is its place in the request, from 0; `rank` its place in the ranking, from 1; `score` lies in 0..1.
     `source` is its original text verbatim, empty where the caller did not want it. `name` is empty for a document.
+    `columns` are those of a table that are to be kept, in the table's order, where the caller asked for them.
     """
 
     name: str
@@ -50,6 +68,7 @@ class Selected:
     source: str = ""
     namespace: str = ""
     always_included: bool = False
+    columns: tuple[SelectedColumn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

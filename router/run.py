@@ -33,7 +33,7 @@ class Clock:
                 yield
         finally:
             ended = time.perf_counter()
-            self._stages_ms[name] = (ended - began) * 1_000
+            self._stages_ms[name] = self._stages_ms.get(name, 0.0) + (ended - began) * 1_000
             note_stage(name, began, ended)
 
     def timings(self, scores: DocumentScores) -> Timings:

@@ -62,6 +62,7 @@ def select_tables(
         expected_version=call.options.expected_version,
         cancel=cancel,
         allow_degraded=call.options.allow_degraded,
+        keep_columns=call.keep_columns,
     )
     return convert.write_selection(_with_wait(selection, waited_ms), pb.SelectTablesResponse)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
@@ -101,6 +102,10 @@ def _table(items: Sequence[pb.SelectedItem]) -> Iterator[str]:
         mark = "  (always included)" if item.always_included else ""
         label = _cut(_label(item), room - len(mark)) + mark
         yield f"{item.rank:>{rank_width}}  {item.score:.3f}  {_bar(item.score)}  {label}".rstrip()
+        if item.columns:
+            indent = " " * (rank_width + len("  0.000  ") + _BAR_CELLS + 2)
+            names = ", ".join(column.name for column in item.columns)
+            yield from textwrap.wrap(names, _line_width(), initial_indent=indent, subsequent_indent=indent)
 
 
 def _label(item: pb.SelectedItem) -> str:

@@ -47,6 +47,9 @@ def _add_tables(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_input(parser, "QUERY", "SQL files, folders of them, or - for stdin (the default)")
     parser.add_argument("--dialect", default="", help="the SQL dialect, such as postgres or tsql (default: detected)")
     _add_always_include(parser, "table")
+    parser.add_argument(
+        "--keep-columns", type=_score, default=0.0, metavar="SHARE", help="name this share of their columns too, 0..1"
+    )
     _add_selection_options(parser)
     parser.set_defaults(run=_run_tables)
 
@@ -137,6 +140,7 @@ def _run_tables(args: argparse.Namespace) -> int:
             max_candidates=args.max_candidates,
             expected_model=args.expected_model,
             expected_version=args.expected_version,
+            keep_columns=args.keep_columns,
             timeout_seconds=args.timeout,
         )
     return _print_response(args, response, "tables", _locate_in(script))
@@ -221,7 +225,7 @@ def _locate_in(script: Script) -> _Locate:
 def _score(text: str) -> float:
     score = number(text)
     if not 0.0 <= score <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is no score; give 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is out of range; give 0 to 1")
     return score
 
 

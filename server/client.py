@@ -110,9 +110,13 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
         expected_model: str = "",
         expected_version: str = "",
         allow_degraded: bool = False,
+        keep_columns: float = 0.0,
         timeout_seconds: float | None = None,
     ) -> TablesT:
-        """Ranks the tables of a DDL script; without `dialect` the server detects it."""
+        """Ranks the tables of a DDL script; without `dialect` the server detects it.
+
+        With `keep_columns` above 0 each item's `columns` names those of its columns that are among this share of all.
+        """
         fields = {
             "query": make_query(query),
             "ddl": ddl,
@@ -124,6 +128,7 @@ class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
             "expected_model": expected_model,
             "expected_version": expected_version,
             "allow_degraded": allow_degraded,
+            "keep_columns": keep_columns,
         }
         result: TablesT = self._call("SelectTables", make_request(pb.SelectTablesRequest, fields), timeout_seconds)
         return result

@@ -66,6 +66,7 @@ class TablesCall:
     ddl: str
     dialect: str | None
     always_include: tuple[str, ...]
+    keep_columns: float
     options: Options
 
 
@@ -108,6 +109,7 @@ def read_tables_call(request: pb.SelectTablesRequest) -> TablesCall:
         ddl=request.ddl,
         dialect=request.dialect or None,
         always_include=tuple(request.always_include),
+        keep_columns=request.keep_columns,
         options=_read_options(request),
     )
 
@@ -221,6 +223,7 @@ def _write_item(item: Selected) -> pb.SelectedItem:
         source=_writable(item.source),
         namespace=_writable(item.namespace),
         always_included=item.always_included,
+        columns=[pb.SelectedColumn(name=_writable(one.name), score=one.score) for one in item.columns],
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.server.convert import DEFAULT_MAX_CANDIDATES
+from shortlist.server.convert import DEFAULT_MAX_CANDIDATES, DEFAULT_TOP_N
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [
@@ -37,6 +37,8 @@ NOT_BLANK = r"[^\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u2
 # Texts of tools and tables come to this many tokens per candidate at most, as a rule, query included.
 _ITEM_TOKENS = 160
 _CHARS_PER_TOKEN = 4
+# A column that is scored is read with its table's name and the query.
+_TOKENS_PER_COLUMN_TOKEN = 5
 
 
 def check(request: Any) -> None:
@@ -74,7 +76,11 @@ def expected_tokens(request: Any) -> int:
         case _:
             chars = len(request.ddl)
     tokens = chars // _CHARS_PER_TOKEN
-    return min(tokens, most * _ITEM_TOKENS) if most else tokens
+    of_items = min(tokens, most * _ITEM_TOKENS) if most else tokens
+    if isinstance(request, pb.SelectTablesRequest) and request.keep_columns:
+        top_n = request.top_n if request.HasField("top_n") else DEFAULT_TOP_N
+        of_items += _TOKENS_PER_COLUMN_TOKEN * (min(of_items, top_n * _ITEM_TOKENS) if top_n else of_items)
+    return of_items
 
 
 def _check_query(query: pb.Query) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["EXAMPLES"]
@@ -41,7 +42,7 @@ def _vendor(version: str) -> dict[str, Any]:
     }
 
 
-def _item(name: str, source: str) -> dict[str, Any]:
+def _item(name: str, source: str, columns: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     return {
         "name": name,
         "index": 0,
@@ -50,6 +51,7 @@ def _item(name: str, source: str) -> dict[str, Any]:
         "source": source,
         "namespace": "",
         "always_included": False,
+        "columns": list(columns),
     }
 
 
@@ -83,7 +85,16 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
         },
     ),
     "/v1/tables:select": (
-        {"query": "what did orders come to", "ddl": _DDL, "dialect": "postgres", "top_n": 1},
-        {"items": [_item("orders", "create table orders (id int primary key, total int)")], "report": _REPORT},
+        {"query": "what did orders come to", "ddl": _DDL, "dialect": "postgres", "top_n": 1, "keep_columns": 0.5},
+        {
+            "items": [
+                _item(
+                    "orders",
+                    "create table orders (id int primary key, total int)",
+                    [{"name": "total", "score": 0.91}],
+                )
+            ],
+            "report": _REPORT,
+        },
     ),
 }

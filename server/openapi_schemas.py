@@ -27,6 +27,7 @@ REF = "#/components/schemas/"
 _MODELS: tuple[type[BaseModel], ...] = (RerankV1, RerankV2, TeiRerank)
 _MESSAGES = (pb.SelectToolsRequest, pb.SelectToolsResponse, pb.SelectTablesRequest, pb.SelectTablesResponse)
 _INT32_MAX = 2**31 - 1
+_SHARE: Json = {"minimum": 0, "maximum": 1, "pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"}
 # What the proto says of a field in words only.
 _RULES: dict[str, Json] = {
     "Query.text": {"pattern": limits.NOT_BLANK, "minLength": 1, "maxLength": limits.MAX_QUERY_CHARS},
@@ -44,7 +45,8 @@ _RULES: dict[str, Json] = {
     "dialect": {"enum": ["", *DIALECTS, None]},
     "top_n": {"minimum": 0},
     "max_candidates": {"minimum": 0},
-    "min_score": {"minimum": 0, "maximum": 1, "pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"},
+    "min_score": _SHARE,
+    "keep_columns": _SHARE,
     "expected_model": {"maxLength": limits.MAX_NAME_CHARS},
     "expected_version": {"maxLength": limits.MAX_NAME_CHARS},
     "tools": {"maxItems": limits.MAX_TOOL_TEXTS},

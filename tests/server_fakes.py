@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, Selection, Timings
+from shortlist.router.checks import check_share
+from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, SelectedColumn, Selection, Timings
 from shortlist.router.scoring import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.table import parse_tables
@@ -144,12 +145,24 @@ class Router:
         return dataclasses.replace(selection, unparsed=parsed.unparsed, warnings=warnings)
 
     def select_tables(
-        self, query: str | Sequence[Message], ddl: str, *, dialect: str | None = None, **options: Any
+        self,
+        query: str | Sequence[Message],
+        ddl: str,
+        *,
+        dialect: str | None = None,
+        keep_columns: float = 0.0,
+        **options: Any,
     ) -> Selection:
+        """Ranks tables; with `keep_columns` all columns are kept, each scoring that share."""
+        check_share(keep_columns)
         parsed = parse_tables(ddl, dialect=dialect)
         found = [
-            Selected(table.full_name, table.index, 0, 0.0, table.source, table.namespace) for table in parsed.tables
-        ]
+            Selected(
+                table.full_name, table.index, 0, 0.0, table.source, table.namespace,
+                columns=tuple(SelectedColumn(one.name, keep_columns) for one in table.columns if keep_columns),
+            )
+            for table in parsed.tables
+        ]  # fmt: skip
         return dataclasses.replace(self._select(query, found, **options), unparsed=parsed.unparsed)
 
     def rerank(

@@ -103,6 +103,16 @@ def test_tables_of_several_files_are_joined_and_located(run: Run, folder: Path) 
     assert f"{folder / 'b.sql'}:2:" in err
 
 
+def test_columns_stand_below_their_table(run: Run) -> None:
+    script = f"create table wide ({', '.join(f'a_rather_long_column_{number} int' for number in range(9))})"
+    code, out, _ = run("tables", "wide", "--keep-columns", "1", stdin=script.encode())
+    lines = out.splitlines()
+    assert (code, lines[0].split()[-1]) == (0, "wide")
+    names = " ".join(line.strip() for line in lines[1 : lines.index("")]).split(", ")
+    assert names == [f"a_rather_long_column_{number}" for number in range(9)]
+    assert all(line.startswith(" " * 21) and len(line) <= 100 for line in lines[1 : lines.index("")])
+
+
 def test_rerank_takes_a_document_a_line_without_blank_ones(run: Run, folder: Path) -> None:
     code, out, _ = run("rerank", "paris", str(folder / "docs.txt"), "--json")
     items = json.loads(out)["items"]

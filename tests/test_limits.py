@@ -61,6 +61,9 @@ def test_the_largest_that_is_taken_is_taken() -> None:
         pytest.param(pb.SelectToolsRequest(tools=[pb.ToolText(json="x" * 400)]), 100, id="one tool"),
         pytest.param(pb.SelectToolsRequest(tools=[pb.ToolText(json="x" * 10**6)]), 8000, id="fifty of many tools"),
         pytest.param(pb.SelectTablesRequest(ddl="x" * 10**6, max_candidates=0), 250_000, id="all tables"),
+        pytest.param(pb.SelectTablesRequest(ddl="x" * 400, keep_columns=0.5), 600, id="columns of a small script"),
+        pytest.param(pb.SelectTablesRequest(ddl="x" * 10**6, keep_columns=1), 12_000, id="columns of five tables"),
+        pytest.param(pb.SelectTablesRequest(ddl="x" * 400, keep_columns=1, top_n=0), 600, id="columns of all tables"),
     ],
 )
 def test_tokens_are_guessed_by_length_and_candidates(request_: Any, expected: int) -> None:

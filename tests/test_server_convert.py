@@ -4,13 +4,24 @@ import dataclasses
 
 import pytest
 
-from shortlist.router.results import Message, Selected, Selection, Timings, Truncation
+from shortlist.router.results import Message, Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.schemas.document import Unparsed
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb
 
 SELECTION = Selection(
-    items=(Selected("tool", 3, 1, 0.25, '{"name": "tool"}', "space", always_included=True),),
+    items=(
+        Selected(
+            "tool",
+            3,
+            1,
+            0.25,
+            '{"name": "tool"}',
+            "space",
+            always_included=True,
+            columns=(SelectedColumn("id", 0.5), SelectedColumn("odd \ud800", 0.25)),
+        ),
+    ),
     num_candidates=9,
     num_scored=5,
     num_dropped=4,
@@ -31,7 +42,9 @@ def values_of(message: object) -> dict[str, object]:
 
 def test_every_field_of_a_selected_item_is_written() -> None:
     response = convert.write_selection(SELECTION, pb.SelectToolsResponse)
-    assert values_of(response.items[0]) == dataclasses.asdict(SELECTION.items[0])
+    written, item = values_of(response.items[0]), SELECTION.items[0]
+    assert [(one.name, one.score) for one in written["columns"]] == [("id", 0.5), ("odd ?", 0.25)]  # type: ignore[attr-defined]
+    assert {**written, "columns": item.columns} == {**dataclasses.asdict(item), "columns": item.columns}
 
 
 def test_every_field_of_the_report_is_written() -> None:
@@ -65,7 +78,7 @@ def test_what_a_tools_request_leaves_out_takes_the_documented_default() -> None:
 
 def test_what_a_tables_request_leaves_out_takes_the_documented_default() -> None:
     call = convert.read_tables_call(pb.SelectTablesRequest(query=pb.Query(text="q")))
-    assert call == convert.TablesCall("q", "", None, (), convert.Options(5, 0.0, 50, None, None, False))
+    assert call == convert.TablesCall("q", "", None, (), 0.0, convert.Options(5, 0.0, 50, None, None, False))
 
 
 def test_what_a_documents_request_leaves_out_takes_the_documented_default() -> None:

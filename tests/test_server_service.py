@@ -56,6 +56,19 @@ def test_tables_are_ranked_with_their_source(client: Client) -> None:
     assert [item.source.rstrip(";") for item in response.items] == ["create table refunds (id int, order_id int)"]
 
 
+def test_columns_come_with_their_table_where_they_are_asked_for(client: Client) -> None:
+    with_columns, without = (client.select_tables("refunds", DDL, keep_columns=share, top_n=1) for share in (0.5, 0))
+    assert [(one.name, one.score) for one in with_columns.items[0].columns] == [("id", 0.5), ("order_id", 0.5)]
+    assert not without.items[0].columns
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5, float("nan")])
+def test_what_is_no_share_of_columns_is_refused(client: Client, share: float) -> None:
+    with pytest.raises(InvalidInput, match="give a share") as caught:
+        client.select_tables("refunds", DDL, keep_columns=share)
+    assert caught.value.field == "keep_columns"
+
+
 def test_documents_are_ranked(client: Client) -> None:
     response = client.rerank("capital of France", ["Berlin", "Paris is the capital of France", ""])
     assert [(item.index, item.rank) for item in response.items] == [(1, 1), (0, 2), (2, 3)]

@@ -66,7 +66,7 @@ class SelectToolsResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class SelectTablesRequest(_message.Message):
-    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded")
+    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded", "keep_columns")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     DDL_FIELD_NUMBER: _ClassVar[int]
     DIALECT_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class SelectTablesRequest(_message.Message):
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    KEEP_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     query: Query
     ddl: str
     dialect: str
@@ -87,7 +88,8 @@ class SelectTablesRequest(_message.Message):
     expected_model: str
     expected_version: str
     allow_degraded: bool
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ...) -> None: ...
+    keep_columns: float
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ..., keep_columns: _Optional[float] = ...) -> None: ...
 
 class SelectTablesResponse(_message.Message):
     __slots__ = ("items", "report")
@@ -134,7 +136,7 @@ class RerankResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class SelectedItem(_message.Message):
-    __slots__ = ("name", "index", "rank", "score", "source", "namespace", "always_included")
+    __slots__ = ("name", "index", "rank", "score", "source", "namespace", "always_included", "columns")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +144,7 @@ class SelectedItem(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     ALWAYS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     rank: int
@@ -149,7 +152,16 @@ class SelectedItem(_message.Message):
     source: str
     namespace: str
     always_included: bool
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., namespace: _Optional[str] = ..., always_included: bool = ...) -> None: ...
+    columns: _containers.RepeatedCompositeFieldContainer[SelectedColumn]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., namespace: _Optional[str] = ..., always_included: bool = ..., columns: _Optional[_Iterable[_Union[SelectedColumn, _Mapping]]] = ...) -> None: ...
+
+class SelectedColumn(_message.Message):
+    __slots__ = ("name", "score")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    score: float
+    def __init__(self, name: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class SelectionReport(_message.Message):
     __slots__ = ("num_candidates", "num_scored", "num_dropped", "unparsed", "truncated", "warnings", "model_name", "model_version", "num_tokens", "timings", "degraded")
