@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from shortlist.router.dataset import load_queries
+from shortlist.router.dataset import DatasetQuery, load_queries
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
@@ -35,6 +36,8 @@ LEAKED = [("leak1", "  CITIES, in France: which?", "t4"), ("leak2", "Book a (che
 TEST = [("b1", "cities in France, which", "t4"), ("b2", "a test query", "t5")]
 OTHER_TEST = [("c1", "book a cheap hotel", "t3")]
 DEV = [("d1", "show me every parcel", "t8"), ("d2", "the prices", "t11")]
+
+NO_TOKENIZER: Any = None  # nothing is written out
 
 
 def query(split: str, key: str, text: str, *relevant: str, **more: Any) -> dict[str, Any]:
@@ -98,6 +101,56 @@ def test_train_and_held_out_groups_have_no_query_in_common(data: Path, monkeypat
 
     assert by_split["dev"] == {bare(text) for _, text, _ in DEV}
     assert by_split["train"] & by_split["dev"] == set()
+
+
+def test_a_question_that_another_set_holds_out_is_not_trained_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, text = TRAIN[3][0], TRAIN[3][1]
+    before = {group["query"] for group in mined(data, monkeypatch)}
+    with (data / OTHER_SET / "queries.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(query("dev", key, f"{text.upper()}!", "t3")) + "\n")
+    for stale in data.parent.glob("groups.jsonl*"):
+        stale.unlink()
+
+    assert {group["query"] for group in mined(data, monkeypatch)} == before - {text}
+
+
+def test_a_database_that_another_set_holds_out_is_not_trained_on() -> None:
+    def asked(text: str, database: str) -> DatasetQuery:
+        return DatasetQuery(text, text, "en", frozenset({"t"}), None, database, "train", {})
+
+    splits = {
+        "tables/spider": mine.Split([asked("one", "shop")], [asked("two", "zoo")], random.Random(1)),
+        "tables/archer": mine.Split([asked("three", "zoo"), asked("four", "shop")], [], random.Random(1)),
+        "tools/toole": mine.Split([asked("five", "zoo")], [], random.Random(1)),
+    }
+
+    mine.keep_apart(splits)
+
+    trained = {name: [query.text for query in one.trained] for name, one in splits.items()}
+    assert trained == {"tables/spider": ["one"], "tables/archer": ["four"], "tools/toole": ["five"]}
+
+
+def test_columns_are_trained_on_only_for_the_databases_whose_questions_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "COLUMN_SETS", ("tables/spider",))
+    folder = tmp_path / "tables" / "spider"
+    folder.mkdir(parents=True)
+    corpus = [{"id": f"{database}.animal", "group": database, "ddl": "CREATE TABLE animal (name TEXT, age INT);"}
+              for database in ("zoo", "shop")]  # fmt: skip
+    questions = [query("train", database, "How old are they?", f"{database}.animal", group=database,
+                       columns=[f"{database}.animal.age"]) for database in ("zoo", "shop")]  # fmt: skip
+    group = {"set": "tables/spider", "split": "train", "query": "How old are they?", "group": "shop",
+             "positives": ["shop.animal"], "lookalikes": [], "given": []}  # fmt: skip
+    for name, lines in (("corpus", corpus), ("queries", questions), ("groups", [group])):
+        path = tmp_path / f"{name}.jsonl" if name == "groups" else folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    groups = documents.read_groups(tmp_path / "groups.jsonl", "train")
+    known = documents.Documents(tmp_path, groups, NO_TOKENIZER)
+
+    made = documents.column_groups(tmp_path, tmp_path / "groups.jsonl", known)
+
+    assert [(one.cluster, one.positives) for one in made] == [("shop", ("shop.animal.age",))]
 
 
 def test_what_answers_a_query_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

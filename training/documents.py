@@ -116,7 +116,7 @@ def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]
     """
     made: list[Group] = []
     for name in COLUMN_SETS:
-        wanted = {group.query for group in read_groups(groups, "train") if group.set == name}
+        wanted = {(group.query, group.cluster) for group in read_groups(groups, "train") if group.set == name}
         tables: dict[str, dict[str, str]] = {}
         for document in load_dataset(data / name).documents:
             assert isinstance(document.item, Table)
@@ -127,7 +127,7 @@ def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]
         for query in load_queries(data / name):
             gold = [one.lower() for one in query.fields.get("columns") or ()]
             own = tables.get(query.group, {})
-            if query.text in wanted and gold and all(one in own for one in gold):
+            if (query.text, query.group) in wanted and gold and all(one in own for one in gold):
                 rest = tuple(key for key in own if key not in gold)
                 made.append(Group(f"{name}/columns", "train", query.text, query.group, tuple(gold), (), rest))
     return made

@@ -3,7 +3,8 @@
 Look-alikes come from where a server's candidates come from: the best of the corpus by BM25, or, once there is an
 encoder, by BM25 and the encoder fused; beside them the query's given candidates. Documents that read the same as a
 relevant one are never among them. Queries of a set's `test` split are never trained on, nor are training queries that
-equal a test query of any set, letter case and punctuation aside. The same command goes on after a break.
+equal a test query of any set, letter case and punctuation aside; nor is anything that another set holds out, a question
+or a database. The same command goes on after a break.
 
     python training/mine.py --data DATA --out build/train/groups.jsonl
     python training/mine.py --data DATA --out build/train/fused.jsonl --encoder MODEL --scale 0.4
@@ -17,6 +18,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ QUOTAS = {
 # Sets with a `dev` split that may be trained on as well.
 DEV_IS_TRAIN = {"tables/ehrsql", "tables/sede"}
 # Held out of training to fit the final score on, where a set has no dev split: databases, or single queries.
+HELD_OUT_BY_DATABASE = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 HELD_OUT_DATABASES = 15
 HELD_OUT_QUERIES = 120
 MAX_POSITIVES = 4
@@ -75,13 +78,15 @@ def main() -> None:
             raise SystemExit(f"{options.evidence} is gone: remove {options.out} as well to make both anew")
         return
     forbidden = test_queries(options.data)
+    splits = {name: split(options.data / name, name, forbidden, options.seed) for name in QUOTAS}
+    keep_apart(splits)
     names = [name for name in QUOTAS if not options.only or name in options.only]
     for name in names:
         if parts.has(name):
             continue
         started = time.monotonic()
         quota = QUOTAS[name] if QUOTAS[name] <= 1000 else max(1000, round(QUOTAS[name] * options.scale))
-        groups = list(mine(options.data / name, name, quota, forbidden, options))
+        groups = list(mine(options.data / name, name, quota, splits[name], options))
         lines = (json.dumps(group, ensure_ascii=False) + "\n" for group in groups)
         parts.put(name, lines, HELD_OUT_EVIDENCE.get(name))
         print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
@@ -104,20 +109,47 @@ def normal(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text).strip().lower()
 
 
-def mine(
-    folder: Path, name: str, quota: int, forbidden: set[str], options: argparse.Namespace
-) -> Iterator[dict[str, object]]:
-    """Draws `quota` training queries and up to 120 held-out ones, with their documents."""
-    rng = random.Random(f"{options.seed} {name}")
+@dataclass(slots=True)
+class Split:
+    """A set's queries in random order: to train on, and held out. `rng` goes on with what is drawn of the set."""
+
+    trained: list[DatasetQuery]
+    held_out: list[DatasetQuery]
+    rng: random.Random
+
+
+def split(folder: Path, name: str, forbidden: set[str], seed: int) -> Split:
+    """Parts a set's queries, without those that are tested on; a set that is not there has none."""
+    rng = random.Random(f"{seed} {name}")
     wanted = {"train", "dev"} if name in DEV_IS_TRAIN else {"train"}
-    queries = load_queries(folder)
+    queries = load_queries(folder) if (folder / "queries.jsonl").exists() else []
     pool = [q for q in queries if q.split in wanted and q.relevant and normal(q.text) not in forbidden]
     rng.shuffle(pool)
     pool, held_out = hold_out(queries, name, pool, rng)
     held_out = [query for query in held_out if normal(query.text) not in forbidden]
     rng.shuffle(held_out)
-    chosen, held_out = [] if options.held_out_only else pool[:quota], held_out[:HELD_OUT_QUERIES]
-    data = load_dataset(folder, only=choose_corpus(folder, [*chosen, *held_out], options.max_corpus, rng))
+    return Split(pool, held_out, rng)
+
+
+def keep_apart(splits: dict[str, Split]) -> None:
+    """Leaves out of every set's training what any set holds out: its questions, and all about its databases."""
+    asked = {normal(query.text) for one in splits.values() for query in one.held_out}
+    databases = {query.group for name in HELD_OUT_BY_DATABASE if name in splits for query in splits[name].held_out}
+    for name, one in splits.items():
+        one.trained = [
+            query
+            for query in one.trained
+            if normal(query.text) not in asked and not (name.startswith("tables/") and query.group in databases)
+        ]
+
+
+def mine(
+    folder: Path, name: str, quota: int, queries: Split, options: argparse.Namespace
+) -> Iterator[dict[str, object]]:
+    """Finds the documents of `quota` training queries and of up to 120 held-out ones."""
+    chosen = [] if options.held_out_only else queries.trained[:quota]
+    held_out = queries.held_out[:HELD_OUT_QUERIES]
+    data = load_dataset(folder, only=choose_corpus(folder, [*chosen, *held_out], options.max_corpus, queries.rng))
     return Miner(data, name, options.encoder).groups([(q, "train") for q in chosen] + [(q, "dev") for q in held_out])
 
 
@@ -125,7 +157,7 @@ def hold_out(
     queries: Sequence[DatasetQuery], name: str, pool: list[DatasetQuery], rng: random.Random
 ) -> tuple[list[DatasetQuery], list[DatasetQuery]]:
     """Parts the queries that the final score is fitted on from the trained ones, by database where there are many."""
-    if name in ("tables/spider", "tables/spider_syn", "tables/bird_train"):
+    if name in HELD_OUT_BY_DATABASE:
         databases = sorted({query.group for query in pool})
         held = set(random.Random("held-out databases").sample(databases, min(HELD_OUT_DATABASES, len(databases) // 4)))
         return [q for q in pool if q.group not in held], [q for q in pool if q.group in held]
