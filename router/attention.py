@@ -2,8 +2,8 @@
 
 A backend prepares what it needs once per batch (`plan`) and is then called once per layer with
 `qkv (total_tokens, 3, heads, head_dim)`; it returns `(total_tokens, heads * head_dim)`. Pairs never see each other.
-The CPU's fast path is in `attention_cpu`, the kernels that need a CUDA card are in `attention_cuda`;
-`attention_choice` picks one for a machine.
+The CPU's fast path is in `attention_cpu`, training's in `attention_training`, the kernels that need a CUDA card are in
+`attention_cuda`; `attention_choice` picks one for a machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ __all__ = [
     "AttentionBackend",
     "PaddedAttention",
     "SdpaAttention",
-    "TrainableAttention",
     "attend_to_all",
     "plain_attention",
 ]
@@ -45,23 +44,6 @@ class AttentionBackend(Protocol):
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
         """Returns the function that every layer of this batch calls with its qkv."""
         ...
-
-
-class TrainableAttention:
-    """Pads only within groups of like length and uses plain batched products, through which gradients flow.
-
-    torch's fused kernel is slower at that on a CPU (docs/log.md).
-    """
-
-    name = "trainable"
-
-    def __init__(self, *, max_waste: float = MAX_WASTE) -> None:
-        self._max_waste = max_waste
-
-    def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
-        """Groups neighbours so that at most `max_waste` of a block is padding."""
-        buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
-        return attend_to_all(batch, _attend_in_buckets(buckets, plain_attention))
 
 
 class SdpaAttention:

@@ -21,16 +21,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import fill, load_tokenizer, read_base
+from batch import in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
 from export import FAST_LAYERS, cross_encoder_state
 from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
-from shortlist.router.attention import TrainableAttention
+from shortlist.router.attention_training import TrainableAttention
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import CrossEncoder
-from shortlist.router.packing import PackedBatch, pack
+from shortlist.router.packing import PackedBatch
 
 BINARY_SHARE = 0.3
 # Of the loss of negatives that do not lose to "nothing fits"; false negatives are among them.
@@ -89,14 +90,13 @@ def train(options: argparse.Namespace) -> None:
     while not progress.is_over:
         chosen = examples.draw(random.Random(f"{options.seed} {progress.step}"), options.queries_per_step)
         pairs = [pair for example in chosen for pair in example.pairs]
-        order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
-        batch = pack([pairs[index] for index in order])
+        batch, order = pack_longest_first(pairs, model.config.max_pair_tokens)
         logits = in_order(model(batch, attention), order)
         wanted = in_order(score(teacher, batch, attention), order) if teacher else None
         loss = mean_loss(logits, wanted, chosen)
         loss.backward()
         optimizer.step(schedule(progress.share))
-        progress.advance(float(loss.detach()), len(chosen), len(batch.input_ids))
+        progress.advance(float(loss.detach()), len(chosen), sum(len(pair) for pair in pairs))
     progress.save()
 
 
@@ -133,11 +133,6 @@ def score(model: CrossEncoder, batch: PackedBatch, attention: TrainableAttention
     """Scores without keeping what a backward pass needs."""
     with torch.no_grad():
         return model(batch, attention)  # type: ignore[no-any-return]
-
-
-def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
-    """Undoes a sorting."""
-    return torch.empty_like(values).index_copy(0, torch.tensor(order), values)
 
 
 def make_model(base: Path, starts: Sequence[Path]) -> CrossEncoder:

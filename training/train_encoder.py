@@ -15,20 +15,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import load_base_encoder, load_tokenizer, read_base
+from batch import in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
 from export import TOKEN_WIDTH, cross_encoder_state
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
+from torch.nn.utils.rnn import pad_sequence
 
-from shortlist.router.attention import TrainableAttention
+from shortlist.router.attention_training import TrainableAttention
 from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import TextEncoder
-from shortlist.router.packing import pack
 from shortlist.router.weights import read_folder
 
 TEMPERATURE = 0.02
@@ -127,13 +129,11 @@ def encode(
     model: TextEncoder, texts: Sequence[Pair], attention: TrainableAttention
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Returns the texts' vectors `(texts, hidden)`, and of each its tokens `(tokens, width + 1)`, in order."""
-    order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    batch = pack([texts[index] for index in order])
+    batch, order = pack_longest_first(texts, model.config.max_pair_tokens)
     vectors, tokens = model.encode(batch, attention)
     assert tokens is not None
-    by_text = dict(zip(order, tokens.split(batch.lengths), strict=True))
-    in_order = torch.empty_like(vectors).index_copy(0, torch.tensor(order), vectors)
-    return in_order, [by_text[index] for index in range(len(texts))]
+    by_text = dict(zip(order, tokens.split(batch.lengths), strict=False))
+    return in_order(vectors, order), [by_text[index] for index in range(len(texts))]
 
 
 def token_loss(
@@ -161,18 +161,41 @@ def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tens
 
     Every token takes its best match (ColBERT; Khattab and Zaharia 2020, arXiv:2004.12832), weighed by its own weight.
     """
-    query, document = (torch.nn.utils.rnn.pad_sequence(list(one), batch_first=True) for one in (queries, documents))
-    present = [
-        torch.nn.utils.rnn.pad_sequence([torch.ones(len(t)) for t in one], batch_first=True) > 0
-        for one in (queries, documents)
-    ]
+    query, document = (pad_sequence(list(one), batch_first=True) for one in (queries, documents))
     width = query.shape[2] - 1
-    alike = query[:, :, :width].reshape(-1, width) @ document[:, :, :width].reshape(-1, width).T
-    alike = alike.view(len(query), query.shape[1], len(document), document.shape[1])
-    forward = alike.masked_fill(~present[1], -2).amax(3)  # (queries, query tokens, documents)
-    back = alike.masked_fill(~present[0][:, :, None, None], -2).amax(1)  # (queries, documents, document tokens)
-    # Padding weighs 0.
+    # Two coordinates more make every product with padding less than any of tokens; itself, padding weighs 0.
+    nothing = [pad_sequence([torch.zeros(len(t), 1) for t in one], True, -4.0) for one in (queries, documents)]
+    ones = [torch.ones_like(one) for one in nothing]
+    forward, back = BestMatches.apply(
+        torch.cat([query[:, :, :width], ones[0], nothing[0]], 2),
+        torch.cat([document[:, :, :width], nothing[1], ones[1]], 2),
+    )  # type: ignore[no-untyped-call]
     return (forward * query[:, :, None, width]).sum(1) + (back * document[:, :, width]).sum(2)
+
+
+class BestMatches(torch.autograd.Function):
+    """Each token's best product with the other text: `(queries, query tokens, documents)` and the other way round.
+
+    For the backward pass only the places of the best are kept, not all products, the largest thing of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, document: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Takes `(texts, tokens, width)` of both."""
+        alike = (query.flatten(0, 1) @ document.flatten(0, 1).T).view(*query.shape[:2], *document.shape[:2])
+        forward, back = alike.max(3), alike.max(1)
+        ctx.save_for_backward(query, document, forward.indices, back.indices)
+        return forward.values, back.values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the gradients of both."""
+        query, document, forward_at, back_at = ctx.saved_tensors
+        alike = grads[0].new_zeros(*query.shape[:2], *document.shape[:2])
+        alike.scatter_(3, forward_at.unsqueeze(3), grads[0].unsqueeze(3))
+        alike.scatter_add_(1, back_at.unsqueeze(1), grads[1].unsqueeze(1))
+        flat = alike.view(query.shape[0] * query.shape[1], -1)
+        return (flat @ document.flatten(0, 1)).view_as(query), (flat.T @ query.flatten(0, 1)).view_as(document)
 
 
 def frame(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[Pair]:

@@ -1,0 +1,28 @@
+"""Packs what a step trains on into sizes that recur, and puts results back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from shortlist.router.encoding import Pair
+from shortlist.router.packing import PackedBatch, filler, pack
+
+__all__ = ["in_order", "pack_longest_first"]
+
+
+def pack_longest_first(pairs: Sequence[Pair], max_pair_tokens: int) -> tuple[PackedBatch, list[int]]:
+    """Packs pairs, longest first, with one of no meaning behind them; returns the places that they had as well.
+
+    It brings the tokens to a number that recurs: the first product of a size takes some five times as long as the next
+    ones, as oneDNN builds a kernel for it (docs/log.md).
+    """
+    order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
+    last = filler(pairs, max_pair_tokens)
+    return pack([pairs[index] for index in order] + ([last] if last else [])), order
+
+
+def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """Undoes the sorting of a batch's results, and leaves out that of the pair of no meaning."""
+    return torch.empty_like(values[: len(order)]).index_copy(0, torch.tensor(order), values[: len(order)])
