@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from shortlist.schemas.document import Tool
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 import compare
+import fit_first_stage
 import fit_score
 import gather
 
@@ -173,3 +175,40 @@ def test_what_a_first_stage_missed_counts_as_not_found() -> None:
     assert {name: len(one) for name, one in fewer.items()} == {name: len(one) for name, one in rows.items()}
     assert float(compare.mean(fewer)[2]) == pytest.approx(0.75, abs=0.03)
     assert float(compare.mean(rows)[2]) > 0.98
+
+
+def first_stage(skill: float) -> fit_first_stage.Evidence:
+    """Draws what a first stage knows of 100 documents for 40 queries of two sets; the cosine tells with some skill."""
+    generator = torch.Generator().manual_seed(2)
+    found: fit_first_stage.Evidence = {}
+    for name in ("tools/a", "tools/b"):
+        queries = []
+        for number in range(40):
+            known = torch.randn(4, 100, generator=generator) / 10
+            known[0, number] += skill / 10
+            queries.append({"query": f"q{number}", "relevant": [number], "evidence": known})
+        found[name] = {"ids": [str(place) for place in range(100)], "queries": queries}
+    return found
+
+
+def test_a_first_stage_that_finds_more_is_found_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, skill in (("old", 0.5), ("new", 4.0)):
+        torch.save(first_stage(skill), tmp_path / name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["compare.py", str(tmp_path / "old"), str(tmp_path / "new")])
+        compare.main()
+
+    printed = capsys.readouterr().out
+    before, after, low, high = map(float, re.findall(r"[-+]?\d*\.\d+", printed.split("recall@5")[1].split("\n")[0]))
+    assert before < 0.5
+    assert after > 0.9
+    assert 0 < low < high
+
+
+def test_first_stages_asked_other_queries_are_not_compared() -> None:
+    old, new = first_stage(1.0), first_stage(1.0)
+    new["tools/b"]["queries"][3]["query"] = "another"
+
+    with pytest.raises(SystemExit, match="other queries"):
+        compare.compare_first_stages(old, new)

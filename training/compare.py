@@ -1,8 +1,9 @@
-"""Compares two models on the same held-out queries: the evidence of both, as `gather.py` keeps it.
+"""Compares two models on the same held-out queries: the evidence of both, as `gather.py` or `mine.py` keeps it.
 
-Either over one first stage, which tells cross-encoders apart, or each over its own, which tells whole models apart:
-what a first stage missed counts as not found. Each set is scored by weights fitted on the other sets. Differences come
-with the interval that holds 95 % of 2,000 resamplings of the queries, set by set.
+`gather.py`'s either over one first stage, which tells cross-encoders apart, or each over its own, which tells whole
+models apart: what a first stage missed counts as not found. Each set is scored by weights fitted on the other sets.
+`mine.py`'s tells first stages apart, each by the weights that fit it best. Differences come with the interval that
+holds 95 % of 2,000 resamplings of the queries, set by set.
 
     python training/compare.py build/train/evidence-old.pt build/train/evidence-new.pt
 """
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fit_first_stage import DEPTHS, Evidence, Rows, fit
+from fit_first_stage import mean_over_sets as mean
 from fit_score import ANSWERABLE, Pool, calibrate, fit_direction, make_pools
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
-Rows = dict[str, torch.Tensor]  # set → (queries, measures)
 
 
 def main() -> None:
@@ -28,20 +30,52 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     options = parser.parse_args()
-    old, new = (torch.load(path, weights_only=True)["candidates"] for path in (options.old, options.new))
+    old, new = (torch.load(path, weights_only=True) for path in (options.old, options.new))
+    if "candidates" in old:
+        compare_models(old["candidates"], new["candidates"])
+    else:
+        compare_first_stages(old, new)
+
+
+def compare_first_stages(old: Evidence, new: Evidence) -> None:
+    """Prints recalls of what the first stage puts first."""
+    if [asked(old, name) for name in old] != [asked(new, name) for name in new]:
+        raise SystemExit("the two are of other queries; mine both with the same --data, --seed and --max-corpus")
+    (old_weights, old_rows), (new_weights, new_rows) = fit(old), fit(new)
+    for kind in ("tools", "tables"):
+        before, after = (
+            {name: rows for name, rows in found.items() if name.startswith(kind)}
+            for found in (old_rows[old_weights], new_rows[new_weights])
+        )
+        if before:
+            report(kind, before, after, [f"recall@{depth}" for depth in DEPTHS])
+
+
+def asked(evidence: Evidence, name: str) -> tuple[str, list[str]]:
+    """Returns what a set was asked."""
+    return name, [query["query"] for query in evidence[name]["queries"]]
+
+
+def report(kind: str, before: Rows, after: Rows, measures: Sequence[str]) -> None:
+    """Prints means over sets with the interval of their difference, then each set's."""
+    print(f"{kind}, {sum(map(len, before.values()))} queries of {len(before)} sets")
+    low, high = interval({name: after[name] - before[name] for name in before})
+    for place, name in enumerate(measures):
+        was, now = (float(mean(rows)[place]) for rows in (before, after))
+        print(f"  {name:<10} {was:.3f} -> {now:.3f}  [{low[place]:+.3f}, {high[place]:+.3f}]")
+    for name in before:
+        pairs = zip(before[name].mean(0).tolist(), after[name].mean(0).tolist(), strict=True)
+        print(f"    {name:<30} " + "  ".join(f"{was:.2f} -> {now:.2f}" for was, now in pairs))
+
+
+def compare_models(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> None:
+    """Prints what the final score puts first, and how often it knows that nothing fits."""
     if [query["query"] for query in old] != [query["query"] for query in new]:
         raise SystemExit("the two are of other queries; give both the same --first-stage and --queries")
     for kind in ("tools", "tables"):
         (before, empty_before), (after, empty_after) = (measure(evidence, kind) for evidence in (old, new))
-        print(f"{kind}, {sum(map(len, before.values()))} queries of {len(before)} sets")
-        low, high = interval({name: after[name] - before[name] for name in before})
-        for place, name in enumerate(MEASURES):
-            was, now = (float(mean(rows)[place]) for rows in (before, after))
-            print(f"  {name:<10} {was:.3f} -> {now:.3f}  [{low[place]:+.3f}, {high[place]:+.3f}]")
+        report(kind, before, after, MEASURES)
         print(f"  nothing fits, below the threshold {empty_before:.2f} -> {empty_after:.2f}")
-        for name in before:
-            pairs = zip(before[name].mean(0).tolist(), after[name].mean(0).tolist(), strict=True)
-            print(f"    {name:<30} " + "  ".join(f"{was:.2f} -> {now:.2f}" for was, now in pairs))
 
 
 def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, float]:
@@ -73,11 +107,6 @@ def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
     order = torch.argsort(-(pool.features @ weights[1:]), stable=True)
     labels = pool.labels[order]
     return [float(labels[0]), *(float(labels[:k].sum()) / num_relevant for k in (3, 5))]
-
-
-def mean(rows: Rows) -> torch.Tensor:
-    """Returns the mean over sets of the means over queries."""
-    return torch.stack([one.mean(0) for one in rows.values()]).mean(0)
 
 
 def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]]:

@@ -23,6 +23,8 @@ WEIGHTS = [
     (lexical, coverage) for coverage in COVERAGE for lexical in (LEXICAL if coverage < 2 else (*LEXICAL[1:], 0.6, 1.0))
 ]
 DEPTHS = (1, 5, 10, 50)
+Evidence = dict[str, dict[str, Any]]  # as mine.py keeps it
+Rows = dict[str, torch.Tensor]  # set → (queries, measures)
 
 
 def main() -> None:
@@ -31,19 +33,20 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, nargs="+", required=True)
     parser.add_argument("--model", type=Path)
     options = parser.parse_args()
-    evidence: dict[str, dict[str, Any]] = {}
+    evidence: Evidence = {}
     for path in options.evidence:
         evidence |= torch.load(path, weights_only=True)
-    found = {weights: recalls(evidence, *weights) for weights in WEIGHTS}
-    names = list(found[WEIGHTS[0]])
-    means = {w: [sum(found[w][n][d] for n in names) / len(names) for d in range(len(DEPTHS))] for w in WEIGHTS}
+    best, found = fit(evidence)
+    means = {weights: mean_over_sets(rows).tolist() for weights, rows in found.items()}
     print(f"{'words, coverage':<28}recall@" + "/".join(map(str, DEPTHS)))
     for (lexical, coverage), values in means.items():
         print(f"{f'{lexical:g}, {coverage:g}':<28}" + "/".join(f"{value:.3f}"[1:] for value in values))
-    best = max(WEIGHTS, key=lambda weights: means[weights][2] + means[weights][3])
     print("best:", best)
-    for name in names:
-        cells = ("/".join(f"{value:.2f}"[-4:] for value in found[weights][name]) for weights in ((0.1, 0.0), best))
+    for name in evidence:
+        cells = (
+            "/".join(f"{value:.2f}"[-4:] for value in found[weights][name].mean(0).tolist())
+            for weights in ((0.1, 0.0), best)
+        )
         print(f"{name:<32}" + "".join(f"{cell:>22}" for cell in cells))
     if options.model:
         described = read_description(options.model)
@@ -51,8 +54,19 @@ def main() -> None:
         write_description(options.model, described)
 
 
-def recalls(evidence: dict[str, dict[str, Any]], lexical: float, coverage: float) -> dict[str, list[float]]:
-    """Returns the recall at each depth by set."""
+def fit(evidence: Evidence) -> tuple[tuple[float, float], dict[tuple[float, float], Rows]]:
+    """Returns the best weights, and what all give."""
+    found = {weights: recalls(evidence, *weights) for weights in WEIGHTS}
+    return max(WEIGHTS, key=lambda weights: float(mean_over_sets(found[weights])[2:].sum())), found
+
+
+def mean_over_sets(rows: Rows) -> torch.Tensor:
+    """Returns the mean over sets of the means over queries, `(measures,)`."""
+    return torch.stack([one.mean(0) for one in rows.values()]).mean(0)
+
+
+def recalls(evidence: Evidence, lexical: float, coverage: float) -> Rows:
+    """Returns each query's recall at each depth, by set."""
     gathered: dict[str, list[list[float]]] = {}
     for name, query in ((name, query) for name, kept in evidence.items() for query in kept["queries"]):
         known = query["evidence"].float()
@@ -62,7 +76,7 @@ def recalls(evidence: dict[str, dict[str, Any]], lexical: float, coverage: float
         ]
         hits = torch.isin(order, relevant)
         gathered.setdefault(name, []).append([float(hits[:depth].sum()) / len(relevant) for depth in DEPTHS])
-    return {name: torch.tensor(values).mean(0).tolist() for name, values in gathered.items()}
+    return {name: torch.tensor(values) for name, values in gathered.items()}
 
 
 if __name__ == "__main__":
