@@ -13,7 +13,8 @@ from shortlist.schemas.document import Column, Parameter, Table, Tool
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
-from checkpoints import random_model
+import train
+from checkpoints import random_encoder, random_model
 from forms import FORMS
 from precision import MasterOptimizer
 from train import group_loss, mean_state
@@ -45,6 +46,21 @@ def test_a_run_may_begin_with_the_mean_of_others() -> None:
     mean = mean_state(states)
     assert mean["a"].tolist() == pytest.approx(((states[0]["a"] + states[1]["a"] + states[2]["a"]) / 3).tolist())
     assert mean["b"].shape == (2, 2)
+
+
+def test_a_run_may_begin_as_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, encoder = random_model(), random_encoder(token_width=4).state_dict()
+    of_base = {name: t for name, t in base.state_dict().items() if not name.startswith("head_")}
+    monkeypatch.setattr(train, "read_base", lambda _: (base.config, base.words, dict(of_base)))
+    monkeypatch.setattr(train, "averaged", lambda _: encoder)
+
+    begun = train.make_model(Path("base"), (), Path("run")).state_dict()
+
+    assert all(torch.equal(begun[name], encoder[name]) for name in of_base)
+    assert not torch.equal(begun["layers.0.up.weight"], of_base["layers.0.up.weight"])
+    del encoder["layers.1.up.weight"]
+    with pytest.raises(SystemExit, match=r"lacks layers.1.up.weight"):
+        train.make_model(Path("base"), (), Path("run"))
 
 
 def test_a_checkpoint_holds_the_frozen_weights_as_they_were_too() -> None:

@@ -41,7 +41,7 @@ main() {
     export_ --encoder "$work/encoder" --out "$work/model-2"
     # 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
     mine --out "$work/groups.jsonl" --encoder "$work/model-2" --max-corpus 12000
-    train --groups "$work/groups.jsonl" --out "$work/cross-1" --tokens "$(of 14e6 20000)"
+    train --groups "$work/groups.jsonl" --encoder "$work/encoder" --out "$work/cross-1" --tokens "$(of 14e6 20000)"
     copy "$work/model-2" "$work/model-3"
     export_ --cross-encoder "$work/cross-1" --out "$work/model-3"
     step training/harden.py --data "$data" --groups "$work/groups.jsonl" --model "$work/model-3" \

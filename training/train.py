@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import fill, load_tokenizer, read_base
 from batch import in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
-from export import FAST_LAYERS, cross_encoder_state
+from export import FAST_LAYERS, averaged, cross_encoder_state
 from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
@@ -63,6 +63,9 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, nargs="+", help="runs' or model folders to begin with, averaged, instead of the base"
     )
+    parser.add_argument(
+        "--encoder", type=Path, help="a trained encoder's run whose layers to begin with, not the base's"
+    )
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--queries-per-step", type=int, default=8)
     parser.add_argument(
@@ -74,7 +77,7 @@ def main() -> None:
 def train(options: argparse.Namespace) -> None:
     """Trains until its tokens are read."""
     tokenizer = load_tokenizer(options.base)
-    model = make_model(options.base, options.start or ())
+    model = make_model(options.base, options.start or (), options.encoder)
     teacher = model if options.student else None
     if teacher:
         model = make_student(teacher)
@@ -135,9 +138,17 @@ def score(model: CrossEncoder, batch: PackedBatch, attention: TrainableAttention
         return model(batch, attention)  # type: ignore[no-any-return]
 
 
-def make_model(base: Path, starts: Sequence[Path]) -> CrossEncoder:
-    """Builds what to begin with: the mean of runs and model folders, or the base under a head near the identity."""
+def make_model(base: Path, starts: Sequence[Path], encoder: Path | None = None) -> CrossEncoder:
+    """Builds what to begin with: the mean of runs and model folders, or an encoder under a head near the identity.
+
+    Without a trained `encoder` that is the base.
+    """
     config, words, weights = read_base(base)
+    if encoder:
+        trained = {name: tensor for name, tensor in averaged(encoder).items() if name in weights}
+        if lacking := weights.keys() - trained.keys():
+            raise SystemExit(f"{encoder} is no encoder's run: it lacks {min(lacking)}")
+        weights = trained
     model = CrossEncoder(config, words)
     if starts:
         fill(model, mean_state([cross_encoder_state(base, start) for start in starts]))
