@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: 38 million tokens are trained on, some 3 hours at 4,000
-# a second and 5 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
+# Makes the embedded model from the sets in a folder: 46 million tokens are trained on, some 3 hours at 4,000
+# a second and 6 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
 # checkpoint, mining at the set it had come to. Beside each result stands what it is made of (`*.made_of`); with other
 # options or other files a step ends instead of going on, so a trial wants a WORK of its own.
@@ -30,20 +30,21 @@ main() {
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 MALLOC_TOP_PAD_=500000000
 
     step training/fetch_base.py --out "$work/base"
-    # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then against its own.
+    # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then twice against its own.
     mine --out "$work/words.jsonl"
     encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)"
     copy router/models/shortlist-small "$work/model-1"
     export_ --encoder "$work/encoder-1" --out "$work/model-1"
     mine --out "$work/groups-1.jsonl" --encoder "$work/model-1" --max-corpus 12000
-    encode --groups "$work/groups-1.jsonl" --start "$work/model-1" --out "$work/encoder" --tokens "$(of 11e6 20000)"
+    encode --groups "$work/groups-1.jsonl" --start "$work/model-1" --out "$work/encoder-2" --tokens "$(of 11e6 20000)"
     copy "$work/model-1" "$work/model-2"
-    export_ --encoder "$work/encoder" --out "$work/model-2"
-    # 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
+    export_ --encoder "$work/encoder-2" --out "$work/model-2"
     mine --out "$work/groups.jsonl" --encoder "$work/model-2" --max-corpus 12000
+    encode --groups "$work/groups.jsonl" --start "$work/model-2" --out "$work/encoder" --tokens "$(of 8e6 20000)"
+    # 2. The cross-encoder: first against what the first stage mistakes, then against what it mistakes itself.
     train --groups "$work/groups.jsonl" --encoder "$work/encoder" --out "$work/cross-1" --tokens "$(of 14e6 20000)"
     copy "$work/model-2" "$work/model-3"
-    export_ --cross-encoder "$work/cross-1" --out "$work/model-3"
+    export_ --cross-encoder "$work/cross-1" --encoder "$work/encoder" --out "$work/model-3"
     step training/harden.py --data "$data" --groups "$work/groups.jsonl" --model "$work/model-3" \
         --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
     train --groups "$work/hard.jsonl" --start "$work/cross-1" --out "$work/cross" --tokens "$(of 6e6 20000)" --lr 1.2e-4
