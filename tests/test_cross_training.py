@@ -58,6 +58,8 @@ def test_a_run_may_begin_as_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -
 
     assert all(torch.equal(begun[name], encoder[name]) for name in of_base)
     assert not torch.equal(begun["layers.0.up.weight"], of_base["layers.0.up.weight"])
+    with pytest.raises(SystemExit, match="two beginnings"):
+        train.make_model(Path("base"), [Path("other")], Path("run"))
     del encoder["layers.1.up.weight"]
     with pytest.raises(SystemExit, match=r"lacks layers.1.up.weight"):
         train.make_model(Path("base"), (), Path("run"))

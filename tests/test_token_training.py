@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from shortlist.router.coverage import coverage
+from shortlist.router.packing import round_up
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 import train_encoder
+from batch import in_order, pack_longest_first
+from checkpoints import random_pairs
 
 
 def random_texts(*lengths: int, seed: int) -> list[torch.Tensor]:
@@ -75,3 +78,21 @@ def test_what_may_not_count_does_not() -> None:
     loss = train_encoder.token_loss(queries, documents, examples, torch.eye(2).bool(), torch.tensor([0, 1]))
 
     assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_best_matches_have_the_gradients_that_autograd_finds() -> None:
+    generator = torch.Generator().manual_seed(8)
+    query, document = (
+        torch.randn(2, n, 3, generator=generator, dtype=torch.double, requires_grad=True) for n in (3, 4)
+    )
+
+    assert torch.autograd.gradcheck(train_encoder.BestMatches.apply, (query, document))
+
+
+def test_the_pair_that_fills_up_a_batch_leaves_no_result() -> None:
+    pairs = random_pairs([5, 9, 7])
+
+    batch, order = pack_longest_first(pairs, 64)
+
+    assert sum(batch.lengths) == round_up(21) > 21
+    assert in_order(torch.tensor([*batch.lengths]), order).tolist() == [5, 9, 7]

@@ -143,6 +143,8 @@ def make_model(base: Path, starts: Sequence[Path], encoder: Path | None = None) 
 
     Without a trained `encoder` that is the base.
     """
+    if encoder and starts:
+        raise SystemExit("--start and --encoder are two beginnings: give one")
     config, words, weights = read_base(base)
     if encoder:
         trained = {name: tensor for name, tensor in averaged(encoder).items() if name in weights}
