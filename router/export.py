@@ -11,13 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from shortlist.schemas.errors import InvalidInput, UnsupportedModel
 
 from .foreign_names import Form, publish
 from .model import ModelConfig, QuantizedEmbedding
-from .weights import LoadedModel
+from .weights import LoadedModel, save_tensors
 
 __all__ = ["FORMATS", "export"]
 
@@ -59,7 +58,7 @@ def _export_huggingface(loaded: LoadedModel, folder: Path) -> None:
     config = loaded.model.config
     form = _form(loaded)
     tensors = publish(_weights(loaded), form, config)
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 def _export_onnx(loaded: LoadedModel, folder: Path) -> None:

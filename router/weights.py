@@ -36,6 +36,7 @@ __all__ = [
     "quantize_rows",
     "read_description",
     "read_folder",
+    "save_tensors",
     "write_description",
     "write_folder",
     "write_layers",
@@ -188,7 +189,7 @@ def write_folder(
     parts = zip(codes.chunk(num_word_files), scales.chunk(num_word_files), strict=True)
     for number, (code_rows, scale_rows) in enumerate(parts, 1):
         rows = {"codes": code_rows.contiguous(), "scales": scale_rows.contiguous()}
-        save_file(rows, folder / f"words-{number}.safetensors")
+        save_tensors(folder / f"words-{number}.safetensors", rows)
     write_description(folder, {"format": FORMAT, **description, "shape": asdict(model.config)})
 
 
@@ -202,7 +203,15 @@ def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
             tensors[name], tensors[name + _SCALE] = quantize_rows(tensor)
         else:
             tensors[name] = tensor.float().contiguous()
-    save_file(tensors, path)
+    save_tensors(path, tensors)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a file of tensors that is as readable as any other: safetensors 0.8 makes it its owner's alone."""
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    save_file(dict(tensors), path, metadata)
+    path.chmod(mode)
 
 
 def write_description(folder: Path, described: Mapping[str, Any]) -> None:

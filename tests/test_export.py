@@ -55,6 +55,15 @@ def test_an_exported_model_is_read_again_and_scores_the_same(publish: Callable[[
     assert again.default_pair_tokens == loaded.default_pair_tokens
 
 
+def test_weights_are_as_readable_as_the_files_beside_them(own: LoadedModel, tmp_path: Path) -> None:
+    export(own, "hf", tmp_path / "out")
+
+    for folder in (tmp_path / "own", tmp_path / "out"):
+        modes = {path.name: oct(path.stat().st_mode) for path in folder.iterdir()}
+        assert len(modes) > 2
+        assert len(set(modes.values())) == 1, modes
+
+
 def test_a_table_in_4_bits_is_exported_decoded(own: LoadedModel, tmp_path: Path) -> None:
     export(own, "hf", tmp_path / "out")
 
