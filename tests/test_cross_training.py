@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 import train
 from checkpoints import random_encoder, random_model
+from export import load_encoder_runs
 from forms import FORMS
 from precision import MasterOptimizer
 from train import group_loss, mean_state
@@ -46,6 +47,26 @@ def test_a_run_may_begin_with_the_mean_of_others() -> None:
     mean = mean_state(states)
     assert mean["a"].tolist() == pytest.approx(((states[0]["a"] + states[1]["a"] + states[2]["a"]) / 3).tolist())
     assert mean["b"].shape == (2, 2)
+
+
+def test_models_of_different_parts_have_no_mean() -> None:
+    with pytest.raises(SystemExit, match="no mean"):
+        mean_state([{"a": torch.zeros(1)}, {"a": torch.zeros(1), "b": torch.zeros(1)}])
+
+
+def test_what_ships_may_be_the_mean_of_two_runs(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    runs = [random_encoder(token_width=4).state_dict() for _ in range(2)]
+    for number, state in enumerate(runs):
+        (tmp_path / str(number)).mkdir()
+        torch.save({"averaged": state}, tmp_path / str(number) / "checkpoint.pt")
+    encoder = random_encoder(token_width=4)
+
+    load_encoder_runs(encoder, tmp_path / "0", tmp_path / "1")
+
+    torch.testing.assert_close(
+        encoder.layers[0].up.weight, (runs[0]["layers.0.up.weight"] + runs[1]["layers.0.up.weight"]) / 2
+    )
 
 
 def test_a_run_may_begin_as_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,15 @@ r"""Writes checkpoints as the folder that ships: 4-bit embedding table, 8-bit la
 python training/export.py --base build/train/base --cross-encoder build/train/cross --encoder build/train/encoder \
     --fast build/train/fast --out router/models/shortlist-small
 
-What is not given stays as it is in the folder, if it is there; scores and weights of evidence are `fit_score.py`'s.
+Of several runs that were trained from one another, their mean is taken. What is not given stays as it is in the
+folder, if it is there; scores and weights of evidence are `fit_score.py`'s.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,21 +49,21 @@ def main() -> None:
     for name in ("base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cross-encoder", "encoder", "fast"):
-        parser.add_argument(f"--{name}", type=Path, help="the run's folder")
+        parser.add_argument(f"--{name}", type=Path, nargs="+", help="the run's folder, or runs' to average")
     options = parser.parse_args()
     fitted = read_description(options.out) if is_own_folder(options.out) else {}
     if options.cross_encoder:
-        model = load_cross_encoder(options.base, options.cross_encoder)
+        model = load_cross_encoder(options.base, *options.cross_encoder)
         write_folder(options.out, model, model.words.codes, model.words.scales, fitted | DESCRIPTION)
         shutil.copyfile(options.base / "tokenizer.json", options.out / "tokenizer.json")
     described = read_description(options.out) | DESCRIPTION
     if options.encoder:
         encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
-        load_encoder_run(encoder, options.encoder)
+        load_encoder_runs(encoder, *options.encoder)
         write_layers(options.out / "encoder.safetensors", encoder)
         described["retrieval"] = RETRIEVAL | fitted.get("retrieval", {}) | {"token_width": TOKEN_WIDTH}
     if options.fast:
-        fast = load_cross_encoder(options.base, options.fast, num_layers=FAST_LAYERS)
+        fast = load_cross_encoder(options.base, *options.fast, num_layers=FAST_LAYERS)
         write_layers(options.out / "layers-fast.safetensors", fast)
         variants = fitted.get("variants", {})
         variant = variants.get("fast", {}) | {"name": "shortlist-fast", "num_layers": FAST_LAYERS}
@@ -70,26 +72,28 @@ def main() -> None:
     print(f"wrote {options.out}: {sum(file.stat().st_size for file in options.out.iterdir()) / 1e6:.1f} MB")
 
 
-def load_cross_encoder(base: Path, run: Path, *, num_layers: int | None = None) -> CrossEncoder:
-    """Builds a cross-encoder from a run's averaged weights over the base's frozen ones."""
+def load_cross_encoder(base: Path, *runs: Path, num_layers: int | None = None) -> CrossEncoder:
+    """Builds a cross-encoder from the averaged weights of a run, or of several, over the base's frozen ones."""
     config, words, weights = read_base(base)
     if num_layers:
         config = replace(config, num_layers=num_layers)
     model = CrossEncoder(config, words)
-    trained = averaged(run)
+    trained = averaged(*runs)
     missing = set(model.state_dict()) - set(trained) - set(weights)
     if missing:
-        raise SystemExit(f"{run} lacks {sorted(missing)}")
+        raise SystemExit(f"{_named(runs)} lacks {sorted(missing)}")
     fill(model, {name: tensor for name, tensor in weights.items() if name in model.state_dict()} | trained)
     return model
 
 
-def load_encoder_run(encoder: TextEncoder, run: Path) -> None:
-    """Loads a run's averaged weights into an encoder that has the base's frozen ones, all that it trains or none."""
-    found = encoder.load_state_dict(averaged(run), strict=False)
+def load_encoder_runs(encoder: TextEncoder, *runs: Path) -> None:
+    """Loads runs' averaged weights into an encoder that has the base's frozen ones, all that it trains or none."""
+    found = encoder.load_state_dict(averaged(*runs), strict=False)
     missing = [name for name in found.missing_keys if not name.startswith("words.")]
     if missing or found.unexpected_keys:
-        raise SystemExit(f"{run} is no encoder's run: it lacks {missing}, and has {found.unexpected_keys} too many")
+        raise SystemExit(
+            f"{_named(runs)} is no encoder's run: it lacks {missing}, and has {found.unexpected_keys} too many"
+        )
 
 
 def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
@@ -98,10 +102,20 @@ def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.float() for name, tensor in model.state_dict().items() if not name.startswith("words.")}
 
 
-def averaged(run: Path) -> dict[str, torch.Tensor]:
-    """Reads a run's averaged weights."""
-    state: dict[str, torch.Tensor] = torch.load(run / "checkpoint.pt", weights_only=True)["averaged"]
-    return state
+def averaged(*runs: Path) -> dict[str, torch.Tensor]:
+    """Reads a run's averaged weights, or the mean of several runs'."""
+    return mean_state([torch.load(run / "checkpoint.pt", weights_only=True)["averaged"] for run in runs])
+
+
+def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Returns the mean of the weights of models that were trained from one another (Wortsman et al. 2022)."""
+    if len({frozenset(state) for state in states}) != 1:
+        raise SystemExit("models of different parts have no mean")
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+
+
+def _named(runs: Sequence[Path]) -> str:
+    return " and ".join(map(str, runs))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from base import load_base_encoder
-from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_run
+from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_runs
 from gather import CANDIDATES, narrowing_scores, router_of
 
 from shortlist.router import Router
@@ -29,14 +29,16 @@ from shortlist.router.weights import read_folder
 def main() -> None:
     """Compares and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data", "first-stage", "base", "cross-encoder", "encoder", "model"):
+    for name in ("data", "first-stage", "base", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("cross-encoder", "encoder"):
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="runs, as export.py takes them")
     parser.add_argument("--queries", type=int, default=8, help="per set")
     options = parser.parse_args()
     rounded = read_folder(options.model)
     encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
-    load_encoder_run(encoder, options.encoder)
-    whole = replace(rounded, model=load_cross_encoder(options.base, options.cross_encoder), encoder=encoder)
+    load_encoder_runs(encoder, *options.encoder)
+    whole = replace(rounded, model=load_cross_encoder(options.base, *options.cross_encoder), encoder=encoder)
     routers = [router_of(rounded), router_of(whole)]
     evidence: dict[str, Any] = torch.load(options.first_stage, weights_only=True)
     gaps = []

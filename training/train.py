@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import fill, load_tokenizer, read_base
 from batch import in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
-from export import FAST_LAYERS, averaged, cross_encoder_state
+from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
 from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
@@ -162,11 +162,6 @@ def make_model(base: Path, starts: Sequence[Path], encoder: Path | None = None) 
         model.head_out.weight.normal_(std=0.02)
         model.head_out.bias.zero_()
     return model
-
-
-def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Returns the mean of the weights of models that were trained from one another (Wortsman et al. 2022)."""
-    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 
 def make_student(teacher: CrossEncoder) -> CrossEncoder:
