@@ -150,19 +150,21 @@ def evidence(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
 
 
 def test_a_model_that_tells_better_is_found_to() -> None:
-    (before, _), (after, _) = (compare.measure(evidence(skill), "tools") for skill in (0.5, 4.0))
+    (before, unsure), (after, sure) = (compare.measure(evidence(skill), "tools") for skill in (0.5, 4.0))
 
     low, high = compare.interval({name: after[name] - before[name] for name in before})
 
     assert compare.mean(after)[0] > compare.mean(before)[0] + 0.2
     assert 0 < low[0] < high[0]
+    low_abstention, high_abstention = compare.abstention_interval(unsure, sure)
+    assert 0 < low_abstention < compare.abstention(sure) - compare.abstention(unsure) < high_abstention
 
 
 def test_a_model_is_no_better_than_itself() -> None:
     (rows, empty), (same, as_empty) = (compare.measure(evidence(2.0), "tools") for _ in range(2))
 
     assert compare.interval({name: same[name] - rows[name] for name in rows}) == ([0.0] * 3, [0.0] * 3)
-    assert empty == as_empty
+    assert compare.abstention_interval(empty, as_empty) == (0.0, 0.0)
 
 
 def test_what_a_first_stage_missed_counts_as_not_found() -> None:

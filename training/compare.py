@@ -11,6 +11,7 @@ holds 95 % of 2,000 resamplings of the queries, set by set.
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from fit_score import ANSWERABLE, Pool, calibrate, fit_direction, make_pools
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
+# set → query → the best score in each of its catalogs, and whether anything in it answers
+Bests = dict[str, list[list[tuple[float, bool]]]]
 
 
 def main() -> None:
@@ -73,21 +76,22 @@ def compare_models(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]])
     if [query["query"] for query in old] != [query["query"] for query in new]:
         raise SystemExit("the two are of other queries; give both the same --first-stage and --queries")
     for kind in ("tools", "tables"):
-        (before, empty_before), (after, empty_after) = (measure(evidence, kind) for evidence in (old, new))
+        (before, bests_before), (after, bests_after) = (measure(evidence, kind) for evidence in (old, new))
         report(kind, before, after, MEASURES)
-        print(f"  nothing fits, below the threshold {empty_before:.2f} -> {empty_after:.2f}")
+        low, high = abstention_interval(bests_before, bests_after)
+        was, now = map(abstention, (bests_before, bests_after))
+        print(f"  nothing fits, below the threshold {was:.2f} -> {now:.2f}  [{low:+.2f}, {high:+.2f}]")
 
 
-def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, float]:
-    """Measures every set by weights of the others, and how often an empty catalog's best is under the threshold."""
+def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]:
+    """Measures every set by weights of the others, and how well the best of each catalog scores."""
     pools = {
         number: [pool for pool in make_pools(query) if len(pool.labels) > 1]
         for number, query in enumerate(evidence)
         if query["set"].startswith(kind)
     }
     rows: Rows = {}
-    answerable: list[float] = []
-    empty: list[float] = []
+    bests: Bests = {}
     for name in dict.fromkeys(own[0].set for own in pools.values()):
         others = [pool for own in pools.values() for pool in own if pool.set != name]
         weights = torch.tensor(calibrate(others, fit_direction(others)))
@@ -95,11 +99,23 @@ def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, float]
         rows[name] = torch.tensor([
             values(own[0], weights, evidence[number]["num_relevant"]) for number, own in mine.items()
         ])  # fmt: skip
-        for pool in (pool for own in mine.values() for pool in own):
-            best = float(torch.sigmoid((pool.features @ weights[1:]).max() + weights[0]))
-            (answerable if pool.is_answerable else empty).append(best)
-    threshold = sorted(answerable)[int((1 - ANSWERABLE) * len(answerable))]
-    return rows, sum(score < threshold for score in empty) / max(len(empty), 1)
+        bests[name] = [
+            [
+                (float(torch.sigmoid((pool.features @ weights[1:]).max() + weights[0])), pool.is_answerable)
+                for pool in own
+            ]
+            for own in mine.values()
+        ]
+    return rows, bests
+
+
+def abstention(bests: Bests) -> float:
+    """Returns how often an empty catalog's best is under the threshold that 95 % of the others' pass."""
+    scores = [score for queries in bests.values() for query in queries for score in query]
+    answerable = sorted(best for best, is_answerable in scores if is_answerable)
+    empty = [best for best, is_answerable in scores if not is_answerable]
+    threshold = answerable[int((1 - ANSWERABLE) * len(answerable))]
+    return sum(best < threshold for best in empty) / max(len(empty), 1)
 
 
 def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
@@ -120,6 +136,21 @@ def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]
         drawn.append(mean(again))
     bounds = torch.quantile(torch.stack(drawn), torch.tensor([0.025, 0.975]), dim=0)
     return bounds[0].tolist(), bounds[1].tolist()
+
+
+def abstention_interval(before: Bests, after: Bests, seed: int = 1) -> tuple[float, float]:
+    """Returns the bounds of the middle 95 % of the difference; queries are drawn anew within each set."""
+    rng = random.Random(seed)
+    drawn = []
+    for _ in range(RESAMPLINGS):
+        again = {name: rng.choices(range(len(queries)), k=len(queries)) for name, queries in before.items()}
+        was, now = (
+            abstention({name: [bests[name][number] for number in again[name]] for name in again})
+            for bests in (before, after)
+        )
+        drawn.append(now - was)
+    drawn.sort()
+    return drawn[int(0.025 * RESAMPLINGS)], drawn[int(0.975 * RESAMPLINGS)]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: 56 million tokens are trained on, some 4 hours at 4,000
-# a second and 8 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
+# Makes the embedded model from the sets in a folder: 64 million tokens are trained on, some 4 1/2 hours at 4,000
+# a second and 9 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
 # checkpoint, mining at the set it had come to. Beside each result stands what it is made of (`*.made_of`); with other
 # options or other files a step ends instead of going on, so a trial wants a WORK of its own.
@@ -49,14 +49,17 @@ main() {
         --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
     train --groups "$work/hard.jsonl" --start "$work/cross-1" --out "$work/cross-2" --tokens "$(of 6e6 20000)" --lr 1.2e-4
     train --groups "$work/groups.jsonl" --start "$work/cross-2" --out "$work/cross-3" --tokens "$(of 10e6 20000)" --seed 2
+    # At last the lowest layers too, which are the base's until then.
+    train --groups "$work/groups.jsonl" --start "$work/cross-2" "$work/cross-3" --out "$work/cross-4" \
+        --tokens "$(of 8e6 20000)" --seed 3 --frozen-layers 0
     # 3. The six-layer student of the cross-encoder.
-    train --groups "$work/groups.jsonl" --start "$work/cross-3" --student --out "$work/fast" \
+    train --groups "$work/groups.jsonl" --start "$work/cross-4" --student --out "$work/fast" \
         --tokens "$(of 3e6 20000)" --lr 3e-4
     # 4. What ships, of the encoder the mean of its last two rounds, and how its evidence makes a score; it takes the
     #    place of the model only when all of it is there.
     final="$work/final"
     copy "$work/model-3" "$final"
-    export_ --cross-encoder "$work/cross-3" --encoder "$work/encoder-2" "$work/encoder-3" --fast "$work/fast" --out "$final"
+    export_ --cross-encoder "$work/cross-4" --encoder "$work/encoder-2" "$work/encoder-3" --fast "$work/fast" --out "$final"
     mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
         --evidence "$work/first_stage.pt"
     step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$final"
