@@ -123,10 +123,10 @@ eval: setup ## print the quality table of the test sets under DATA= (LIMIT=, FUL
 		$(if $(FULL),--full,$(if $(LIMIT),--limit $(LIMIT))) $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(JSON),--json) $(if $(CARD),--card "$(CARD)") $(if $(PLOTS),--plots "$(PLOTS)")
 
-train: setup ## make the embedded model anew from the sets under DATA= (SHARE=, SETS=, WORK=, MODEL=: training/run.sh)
+train: setup ## make the embedded model anew from the sets under DATA= (DEVICE=, SHARE=, SETS=, WORK=, MODEL=: training/run.sh)
 	@test -n "$(DATA)" || { echo "say where the sets are: make train DATA=path/to/data"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train]'
-	@PYTHON=$(BIN)/python SHARE="$(SHARE)" SETS="$(SETS)" WORK="$(WORK)" MODEL="$(MODEL)" training/run.sh "$(DATA)"
+	@PYTHON=$(BIN)/python DEVICE="$(DEVICE)" SHARE="$(SHARE)" SETS="$(SETS)" WORK="$(WORK)" MODEL="$(MODEL)" training/run.sh "$(DATA)"
 
 clean: ## remove what was built, the virtual environment too
 	@rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,23 +5,76 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from shortlist.router.attention import PaddedAttention
+from shortlist.router.encoding import Pair
 from shortlist.router.model import CrossEncoder
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 import train
-from checkpoints import random_encoder, random_model
+from batch import choose_trainable, in_order, pack_longest_first
+from checkpoints import random_encoder, random_model, random_pairs
 from export import load_encoder_runs
 from forms import FORMS
 from precision import MasterOptimizer
-from train import group_loss, mean_state
+from train import BINARY_SHARE, NOTHING_SHARE, Example, mean_loss, mean_state
 
 TOOL = Tool("send_mail", "Sends a letter.", namespace="post", parameters=(Parameter("to", "to", type="string"),))
 TABLE = Table("orders", columns=(Column("order_id", type="int"),))
+
+
+def example(num_pairs: int, num_positives: int) -> Example:
+    return Example([Pair(np.zeros(1, np.int32), 0)] * num_pairs, num_positives)
+
+
+def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
+    return mean_loss(logits, None, [example(len(logits), num_positives)])
+
+
+def loss_by_definition(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
+    others = torch.cat([torch.zeros(1), logits[num_positives:]])
+    lists = torch.stack([torch.cat([one[None], others]) for one in logits[:num_positives]])
+    labels = torch.tensor([1.0] * num_positives + [0.0] * (len(logits) - num_positives))
+    listwise = F.cross_entropy(lists, torch.zeros(num_positives, dtype=torch.long))
+    binary = F.binary_cross_entropy_with_logits(logits, labels)
+    return listwise + NOTHING_SHARE * torch.logsumexp(others, 0) + BINARY_SHARE * binary
+
+
+def test_queries_of_different_sizes_cost_their_mean() -> None:
+    sizes = [(5, 2), (3, 1), (2, 2), (8, 4)]
+    parts = [3 * torch.randn(size, generator=torch.Generator().manual_seed(size)) for size, _ in sizes]
+    expected = torch.stack([loss_by_definition(part, n) for part, (_, n) in zip(parts, sizes, strict=True)]).mean()
+    logits = torch.cat(parts).requires_grad_()
+
+    loss = mean_loss(logits, None, [example(*size) for size in sizes])
+
+    torch.testing.assert_close(loss.detach(), expected)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.isfinite().all()
+    assert (gradient != 0).all()
+
+
+def test_a_student_is_drawn_to_the_order_and_the_logits_of_its_teacher() -> None:
+    sizes = [(4, 1), (2, 1)]
+    examples = [example(*size) for size in sizes]
+    wanted = torch.tensor([2.0, 1.0, -1.0, 0.5, 1.5, -2.0])
+    logits = torch.tensor([1.0, 2.0, -2.0, 0.5, 0.5, 0.0], requires_grad=True)
+    expected = []
+    for own, theirs, (_, n) in zip(logits.split([4, 2]), wanted.split([4, 2]), sizes, strict=True):
+        order = F.cross_entropy(own[None], torch.softmax(theirs, 0)[None])
+        expected.append(0.3 * loss_by_definition(own, n) + order + 0.05 * F.mse_loss(own, theirs))
+
+    loss = mean_loss(logits, wanted, examples)
+
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert torch.autograd.grad(loss, logits)[0].isfinite().all()
+    assert loss > mean_loss(wanted, wanted, examples)
 
 
 def test_a_relevant_document_below_its_rivals_costs_more() -> None:
@@ -115,3 +168,23 @@ def test_every_form_of_a_table_says_which_it_is(title: str) -> None:
 def test_no_two_whole_forms_are_the_same(kind: str, item: Tool | Table) -> None:
     whole = [form(item)(None, None) for title, form in FORMS[kind].items() if not title.startswith("prose, no")]
     assert len(set(whole)) == len(whole)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_a_card_finds_the_gradients_that_the_cpu_finds() -> None:
+    card = torch.device("cuda")
+    on_cpu, on_card = (random_model().requires_grad_() for _ in range(2))
+    on_card.load_state_dict(on_cpu.state_dict())
+    on_card.to(card).to(torch.bfloat16)
+    packed, order = pack_longest_first(random_pairs([5, 40, 17, 64, 9]), on_cpu.config.max_pair_tokens)
+    examples = [example(3, 1), example(2, 1)]
+
+    mean_loss(in_order(on_cpu(packed, PaddedAttention()), order), None, examples).backward()
+    attention = choose_trainable(card, on_card.config)
+    mean_loss(in_order(on_card(packed.to(card), attention), order), None, examples).backward()
+
+    for name in ("layers.0.qkv.weight", "layers.1.down.weight", "head_dense.weight"):
+        expected, found = (dict(model.named_parameters())[name].grad for model in (on_cpu, on_card))
+        assert expected is not None
+        assert found is not None
+        assert float(F.cosine_similarity(expected.flatten(), found.float().cpu().flatten(), 0)) > 0.98, name

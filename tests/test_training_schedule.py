@@ -33,7 +33,7 @@ def run(out: Path, tokens: float, *, until_step: int | None = None) -> dict[str,
         loss = (model(batch) - batch.sum(1, keepdim=True)).square().mean()
         loss.backward()
         optimizer.step(schedule(progress.share))
-        progress.advance(float(loss.detach()), 1, len(batch))
+        progress.advance(loss, 1, len(batch))
     progress.save()
     return optimizer.averaged()
 
@@ -44,10 +44,10 @@ def test_a_run_ends_when_its_tokens_are_read_whatever_time_that_takes(
     hours = iter(range(0, 10**9, 3600))
     monkeypatch.setattr("schedule.time.monotonic", lambda: float(next(hours)))
     progress = Progress(tmp_path, 1000, make_optimizer(make_model()))
-    progress.advance(1.0, 8, 600)
+    progress.advance(torch.tensor(1.0), 8, 600)
     assert not progress.is_over
     assert progress.share == pytest.approx(0.6)
-    progress.advance(1.0, 8, 400)
+    progress.advance(torch.tensor(1.0), 8, 400)
     assert progress.is_over
     assert progress.share == 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
+from word_tokenizer import WordTokenizer
 
 from shortlist.router.encoding import Tokenizer
 from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
@@ -37,7 +38,7 @@ def load_base_encoder(folder: Path, *, token_width: int = 0) -> tuple[TextEncode
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Loads the base's tokenizer."""
     fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
-    return Tokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
+    return WordTokenizer(fast, bos_id=0, eos_id=2, num_separators=2)
 
 
 def read_base(folder: Path) -> tuple[ModelConfig, QuantizedEmbedding, dict[str, torch.Tensor]]:

@@ -1,4 +1,4 @@
-"""Packs what a step trains on into sizes that recur, and puts results back in order."""
+"""Packs what a step trains on into sizes that recur, puts results back in order, and picks the attention for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
+from shortlist.router.attention import AttentionBackend
+from shortlist.router.attention_choice import choose_attention
+from shortlist.router.attention_training import TrainableAttention
 from shortlist.router.encoding import Pair
+from shortlist.router.model import ModelConfig
 from shortlist.router.packing import PackedBatch, filler, pack
 
-__all__ = ["in_order", "pack_longest_first"]
+__all__ = ["choose_trainable", "in_order", "pack_longest_first"]
 
 
 def pack_longest_first(pairs: Sequence[Pair], max_pair_tokens: int) -> tuple[PackedBatch, list[int]]:
@@ -25,4 +29,13 @@ def pack_longest_first(pairs: Sequence[Pair], max_pair_tokens: int) -> tuple[Pac
 
 def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
     """Undoes the sorting of a batch's results, and leaves out that of the pair of no meaning."""
-    return torch.empty_like(values[: len(order)]).index_copy(0, torch.tensor(order), values[: len(order)])
+    return torch.empty_like(values[: len(order)]).index_copy(
+        0, torch.tensor(order, device=values.device), values[: len(order)]
+    )
+
+
+def choose_trainable(device: torch.device, config: ModelConfig) -> AttentionBackend:
+    """Picks the attention to train with: our own backward pass on a CPU, the packed kernels on a card."""
+    if device.type == "cpu":
+        return TrainableAttention()
+    return choose_attention("auto", device, torch.bfloat16, config.hidden_size // config.num_heads)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from fit_first_stage import DEPTHS, Evidence, Rows, fit
 from fit_first_stage import mean_over_sets as mean
-from fit_score import ANSWERABLE, Pool, calibrate, fit_direction, make_pools
+from fit_score import Pool, abstain, calibrate, fit_direction, make_pools
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
@@ -112,10 +112,8 @@ def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]
 def abstention(bests: Bests) -> float:
     """Returns how often an empty catalog's best is under the threshold that 95 % of the others' pass."""
     scores = [score for queries in bests.values() for query in queries for score in query]
-    answerable = sorted(best for best, is_answerable in scores if is_answerable)
-    empty = [best for best, is_answerable in scores if not is_answerable]
-    threshold = answerable[int((1 - ANSWERABLE) * len(answerable))]
-    return sum(best < threshold for best in empty) / max(len(empty), 1)
+    with_answer, without = ([best for best, has_one in scores if has_one == wanted] for wanted in (True, False))
+    return abstain(with_answer, without)[1]
 
 
 def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:

@@ -29,7 +29,7 @@ from shortlist.router.weights import (
     write_layers,
 )
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
 DESCRIPTION: dict[str, Any] = {
     "name": "shortlist-small",
     "version": VERSION,
@@ -37,8 +37,8 @@ DESCRIPTION: dict[str, Any] = {
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
     "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
 }
-# Until they are fitted.
-RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.15, "coverage_weight": 0.5, "join_weight": 0.2}
+# Until they are fitted; 0.4.0's, so that what is mined does not hang on the model that ships today.
+RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.3, "coverage_weight": 2.0, "join_weight": 0.2}
 TOKEN_WIDTH = 64
 FAST_LAYERS = 6
 
@@ -50,8 +50,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cross-encoder", "encoder", "fast"):
         parser.add_argument(f"--{name}", type=Path, nargs="+", help="the run's folder, or runs' to average")
+    parser.add_argument("--unfitted", action="store_true", help="set back how the first stage ranks")
     options = parser.parse_args()
     fitted = read_description(options.out) if is_own_folder(options.out) else {}
+    if options.unfitted:
+        fitted.pop("retrieval", None)
     if options.cross_encoder:
         model = load_cross_encoder(options.base, *options.cross_encoder)
         write_folder(options.out, model, model.words.codes, model.words.scales, fitted | DESCRIPTION)
@@ -104,7 +107,9 @@ def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
 
 def averaged(*runs: Path) -> dict[str, torch.Tensor]:
     """Reads a run's averaged weights, or the mean of several runs'."""
-    return mean_state([torch.load(run / "checkpoint.pt", weights_only=True)["averaged"] for run in runs])
+    return mean_state(
+        [torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["averaged"] for run in runs]
+    )
 
 
 def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

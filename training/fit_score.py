@@ -214,10 +214,15 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
         scores += [score_top(pool, seen) for pool in pools if pool.set == name]
     answerable = [(score, right) for score, right, is_answerable in scores if is_answerable]
     empty = [score for score, _, is_answerable in scores if not is_answerable]
-    threshold = sorted(score for score, _ in answerable)[int((1 - ANSWERABLE) * len(answerable))]
-    under = sum(score < threshold for score in empty) / max(len(empty), 1)
+    threshold, under = abstain([score for score, _ in answerable], empty)
     print(f"{kind}: unseen sets: ECE of the best {calibration_error(answerable):.3f} over {len(answerable)} catalogs")
     print(f"{kind}: 95 % of answerable queries score at least {threshold:.3f}; of the others {under:.0%} stay below")
+
+
+def abstain(answerable: Sequence[float], empty: Sequence[float]) -> tuple[float, float]:
+    """Returns the score that 95 % of the catalogs with an answer reach, and the share of the others that stay below."""
+    threshold = sorted(answerable)[int((1 - ANSWERABLE) * len(answerable))]
+    return threshold, sum(score < threshold for score in empty) / max(len(empty), 1)
 
 
 def hit_at_1(pools: Sequence[Pool], direction: torch.Tensor) -> float:

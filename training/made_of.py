@@ -49,7 +49,9 @@ def digest(path: Path) -> str:
     found = hashlib.sha256()
     if (path / "checkpoint.pt").is_file():
         # What else a checkpoint holds changes whenever a run that is over is looked at again.
-        for name, tensor in sorted(torch.load(path / "checkpoint.pt", weights_only=True)["averaged"].items()):
+        for name, tensor in sorted(
+            torch.load(path / "checkpoint.pt", weights_only=True, map_location="cpu")["averaged"].items()
+        ):
             found.update(name.encode())
             found.update(tensor.contiguous().view(torch.uint8).numpy().data)
     elif path.is_file():

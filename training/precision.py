@@ -1,4 +1,4 @@
-"""Trains in bfloat16 on a CPU that multiplies in it: working weights of 16 bits, masters and optimizer in float32."""
+"""Trains in bfloat16: working weights of 16 bits, masters and optimizer in float32, where the model is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MasterOptimizer:
             if name != "words":  # the table stays in its 4 bits
                 module.to(dtype)
 
-    def step(self, scale: float, *, clip: float = 1.0) -> float:
+    def step(self, scale: float, *, clip: float = 1.0) -> torch.Tensor:
         """Takes one step at `scale` times the learning rate; returns the gradient's norm before clipping."""
         for master, working in zip(self.masters, self._working, strict=True):
             master.grad = None if working.grad is None else working.grad.float()
@@ -63,11 +63,12 @@ class MasterOptimizer:
         with torch.no_grad():
             torch._foreach_copy_(self._working, self.masters)
             torch._foreach_lerp_(self.average, [master.detach() for master in self.masters], 1 - self._keep)
-        return float(norm)
+        return norm
 
     def averaged(self) -> dict[str, torch.Tensor]:
-        """Returns all parameters by name, float32, the trained ones averaged."""
-        return self._frozen | dict(zip(self._names, self.average, strict=True))
+        """Returns all parameters by name, float32 and on the CPU, the trained ones averaged."""
+        both = self._frozen | dict(zip(self._names, self.average, strict=True))
+        return {name: tensor.cpu() for name, tensor in both.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what resuming needs."""

@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: 64 million tokens are trained on, some 4 1/2 hours at 4,000
-# a second and 9 at 2,000 (two cores that multiply in bfloat16), and 1 to 2 hours of mining and fitting.
+# Makes the embedded model from the sets in a folder: 341 million tokens are trained on. The long rounds, 280 million of
+# them, take some 6 minutes on a large CUDA card with 16 cores beside it, and more than a day on two cores; the rest is
+# hours of two cores, and so are mining and fitting, which run on the CPU wherever the training does.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
 # checkpoint, mining at the set it had come to. Beside each result stands what it is made of (`*.made_of`); with other
 # options or other files a step ends instead of going on, so a trial wants a WORK of its own.
-#   SHARE=0.01   trains on that share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
+#   SHARE=0.001  trains on that share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
+#   DEVICE       where training runs: cpu, cuda, cuda:N; without it on a card if there is one
 #   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
 set -euo pipefail
 
 of() { awk "BEGIN { value = $1 * $share; print (value < $2 ? $2 : value) }"; } # a share of $1, at least $2
 step() { echo "== $*" >&2; "$python" "$@"; }
 mine() { step training/mine.py --data "$data" --scale "$(of 1 0)" "${only[@]}" "$@"; }
-encode() { step training/train_encoder.py --data "$data" --base "$work/base" --lr 2e-4 "$@"; }
-train() { step training/train.py --data "$data" --base "$work/base" "$@"; }
+encode() { step training/train_encoder.py --data "$data" --base "$work/base" --device "$device" "$@"; }
+train() { step training/train.py --data "$data" --base "$work/base" --device "$device" "$@"; }
 export_() { step training/export.py --base "$work/base" "$@"; }
 # A model is exported into a folder that has the rest; a copy is whole or not there.
 copy() { [ -d "$2" ] || { rm -rf "$2.part" && cp -r "$1" "$2.part" && mv "$2.part" "$2"; }; }
@@ -24,6 +26,7 @@ main() {
     work=${WORK:-build/train}
     model=${MODEL:-router/models/shortlist-small}
     share=${SHARE:-1}
+    device=${DEVICE:-auto}
     read -ra only <<<"${SETS:+--only $SETS}"
     mkdir -p "$work"
     # torch frees large buffers to the system after every step unless malloc is told to keep them.
@@ -32,15 +35,17 @@ main() {
     step training/fetch_base.py --out "$work/base"
     # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then twice against its own.
     mine --out "$work/words.jsonl"
-    encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)"
+    encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)" --lr 2e-4
     copy router/models/shortlist-small "$work/model-1"
-    export_ --encoder "$work/encoder-1" --out "$work/model-1"
+    export_ --encoder "$work/encoder-1" --out "$work/model-1" --unfitted
     mine --out "$work/groups-1.jsonl" --encoder "$work/model-1" --max-corpus 12000
-    encode --groups "$work/groups-1.jsonl" --start "$work/model-1" --out "$work/encoder-2" --tokens "$(of 11e6 20000)"
+    encode --groups "$work/groups-1.jsonl" --start "$work/model-1" --out "$work/encoder-2" \
+        --tokens "$(of 11e6 20000)" --lr 2e-4
     copy "$work/model-1" "$work/model-2"
     export_ --encoder "$work/encoder-2" --out "$work/model-2"
     mine --out "$work/groups.jsonl" --encoder "$work/model-2" --max-corpus 12000
-    encode --groups "$work/groups.jsonl" --start "$work/model-2" --out "$work/encoder-3" --tokens "$(of 8e6 20000)"
+    encode --groups "$work/groups.jsonl" --start "$work/model-2" --out "$work/encoder-3" \
+        --tokens "$(of 8e6 20000)" --lr 2e-4
     # 2. The cross-encoder: against what the first stage mistakes, what it mistakes itself, and the first stage once more.
     train --groups "$work/groups.jsonl" --encoder "$work/encoder-3" --out "$work/cross-1" --tokens "$(of 14e6 20000)"
     copy "$work/model-2" "$work/model-3"
@@ -52,14 +57,21 @@ main() {
     # At last the lowest layers too, which are the base's until then.
     train --groups "$work/groups.jsonl" --start "$work/cross-2" "$work/cross-3" --out "$work/cross-4" \
         --tokens "$(of 8e6 20000)" --seed 3 --frozen-layers 0
-    # 3. The six-layer student of the cross-encoder.
-    train --groups "$work/groups.jsonl" --start "$work/cross-4" --student --out "$work/fast" \
-        --tokens "$(of 3e6 20000)" --lr 3e-4
-    # 4. What ships, of the encoder the mean of its last two rounds, and how its evidence makes a score; it takes the
-    #    place of the model only when all of it is there.
+    # 3. From the second rounds on again, long and in large steps, and the six-layer student of that cross-encoder.
+    copy "$work/model-3" "$work/model-4"
+    export_ --cross-encoder "$work/cross-2" --out "$work/model-4"
+    encode --groups "$work/groups.jsonl" --start "$work/model-4" --out "$work/encoder-4" --tokens "$(of 40e6 20000)" \
+        --lr 3e-4 --seed 2 --frozen-layers 3 --sets-per-step 8
+    long=(--groups "$work/groups.jsonl" --queries-per-step 64 --num-negatives 15)
+    train "${long[@]}" --start "$work/model-4" --out "$work/cross-5" --tokens "$(of 200e6 20000)" \
+        --lr 2.5e-4 --seed 2 --frozen-layers 3
+    train "${long[@]}" --start "$work/cross-5" --student --out "$work/fast" --tokens "$(of 40e6 20000)" --lr 5e-4 --seed 3
+    # 4. What ships, the mean of short and long rounds, and how its evidence makes a score; it takes the place of the
+    #    model only when all of it is there.
     final="$work/final"
-    copy "$work/model-3" "$final"
-    export_ --cross-encoder "$work/cross-4" --encoder "$work/encoder-2" "$work/encoder-3" --fast "$work/fast" --out "$final"
+    copy "$work/model-4" "$final"
+    export_ --cross-encoder "$work/cross-4" "$work/cross-5" --encoder "$work/encoder-2" "$work/encoder-3" \
+        "$work/encoder-4" --fast "$work/fast" --out "$final"
     mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
         --evidence "$work/first_stage.pt"
     step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$final"

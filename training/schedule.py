@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
 import torch
 from made_of import hold_to
 from precision import MasterOptimizer
+
+from shortlist.router.devices import resolve_device
 
 __all__ = ["Progress", "begin_run", "schedule"]
 
@@ -25,13 +28,18 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--tokens", type=float, default=10e6, help="what the run reads, in whatever time that takes")
     parser.add_argument("--frozen-layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto is a card where there is one")
+    parser.add_argument("--workers", type=int, help="processes that draw steps: none on a CPU, else a core each")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    options.device = resolve_device(options.device)
+    if options.workers is None:
+        options.workers = 0 if options.device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     options.out.mkdir(parents=True, exist_ok=True)
     note, kept = options.out / "run.made_of", options.out / CHECKPOINT
-    hold_to(note, options, free={"out", "threads"}, result=[kept])
+    hold_to(note, options, free={"out", "threads", "device", "workers"}, result=[kept])
     return options
 
 
@@ -47,7 +55,7 @@ class Progress:
         self._out, self._limit, self._optimizer = out, limit, optimizer
         self.step = self.queries = self.tokens = 0
         self._before = 0.0
-        self._losses: list[float] = []
+        self._losses: list[torch.Tensor] = []
         self._resume()
         self._began = self._logged = self._saved = time.monotonic()
 
@@ -66,12 +74,12 @@ class Progress:
         """Whether all was read."""
         return self.tokens >= self._limit
 
-    def advance(self, loss: float, queries: int, tokens: int) -> None:
-        """Counts one step."""
+    def advance(self, loss: torch.Tensor, queries: int, tokens: int) -> None:
+        """Counts one step; its loss is read when it is logged, as reading it makes the host wait for a card."""
         self.step += 1
         self.queries += queries
         self.tokens += tokens
-        self._losses.append(loss)
+        self._losses.append(loss.detach())
         now = time.monotonic()
         if now - self._logged > LOG_SECONDS:
             self._log()
@@ -91,9 +99,10 @@ class Progress:
         part.rename(self._out / CHECKPOINT)
 
     def _log(self) -> None:
+        loss = float(torch.stack(self._losses).mean())
         line = {
             "step": self.step, "queries": self.queries, "tokens": self.tokens, "seconds": round(self.seconds),
-            "loss": round(sum(self._losses) / len(self._losses), 4), "tokens_per_s": round(self.tokens / self.seconds),
+            "loss": round(loss, 4), "tokens_per_s": round(self.tokens / self.seconds),
         }  # fmt: skip
         self._losses = []
         print(json.dumps(line), flush=True)
@@ -104,7 +113,7 @@ class Progress:
         path = self._out / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self.queries, self.tokens = state["step"], state["queries"], state["tokens"]
         self._before = state["seconds"]

@@ -1,9 +1,9 @@
-r"""Trains the cross-encoder on groups mined through the whole first stage, on a CPU, resumable.
+r"""Trains the cross-encoder on groups mined through the whole first stage, on a CPU or a CUDA card, resumable.
 
 Per query, every relevant document is set against the same negatives and against "nothing fits", whose logit is 0
 (listwise cross-entropy); the negatives alone must lose to it. A share of binary cross-entropy keeps logits comparable
-between queries too. Columns of a database are groups of their own. Embeddings and the lowest layers stay frozen, so the
-table re-packs to its 4 bits without loss.
+between queries too. Columns of a database are groups of their own. Embeddings stay frozen, so the table re-packs to its
+4 bits without loss; so do the lowest layers, as many as asked for.
 
     python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
         --out build/train/cross
@@ -21,14 +21,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import fill, load_tokenizer, read_base
-from batch import in_order, pack_longest_first
+from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
+from drawing import Drawer
 from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
 from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
-from shortlist.router.attention_training import TrainableAttention
+from shortlist.router.attention import AttentionBackend
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import CrossEncoder
 from shortlist.router.packing import PackedBatch
@@ -39,7 +40,6 @@ NOTHING_SHARE = 0.3
 DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
 MAX_POSITIVES = 4
-NUM_NEGATIVES = 7
 SET_POWER = 0.45
 SET_WEIGHTS = {
     "tools/rotbench": 0.5, "tools/nestful": 0.6, "tables/sede": 0.6, "tables/ehrsql": 0.6,
@@ -68,6 +68,7 @@ def main() -> None:
     )
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--queries-per-step", type=int, default=8)
+    parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents of each query")
     parser.add_argument(
         "--any-form", action="store_true", help="write each query's documents in a form drawn at random"
     )
@@ -76,7 +77,8 @@ def main() -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Trains until its tokens are read."""
-    tokenizer = load_tokenizer(options.base)
+    examples = Examples(options, load_tokenizer(options.base))
+    drawer = Drawer(examples.draw, options.workers)
     model = make_model(options.base, options.start or (), options.encoder)
     teacher = model if options.student else None
     if teacher:
@@ -85,54 +87,74 @@ def train(options: argparse.Namespace) -> None:
     for module in (model.words, model.positions, model.token_types, model.embedding_norm, *list(model.layers)[:frozen]):
         module.requires_grad_(False)
     if teacher:
-        as_bf16(teacher.eval().requires_grad_(False))
+        as_bf16(teacher.eval().requires_grad_(False).to(options.device))
+    model.to(options.device)
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.head_dense, model.head_out))
     progress = Progress(options.out, options.tokens, optimizer)
-    examples = Examples(options, tokenizer)
-    attention = TrainableAttention()
-    while not progress.is_over:
-        chosen = examples.draw(random.Random(f"{options.seed} {progress.step}"), options.queries_per_step)
+    attention = choose_trainable(options.device, model.config)
+    for chosen in drawer.steps(progress.step):
+        if progress.is_over:
+            break
         pairs = [pair for example in chosen for pair in example.pairs]
-        batch, order = pack_longest_first(pairs, model.config.max_pair_tokens)
+        packed, order = pack_longest_first(pairs, model.config.max_pair_tokens)
+        batch = packed.to(options.device)
         logits = in_order(model(batch, attention), order)
         wanted = in_order(score(teacher, batch, attention), order) if teacher else None
         loss = mean_loss(logits, wanted, chosen)
         loss.backward()
         optimizer.step(schedule(progress.share))
-        progress.advance(float(loss.detach()), len(chosen), sum(len(pair) for pair in pairs))
+        progress.advance(loss, len(chosen), sum(len(pair) for pair in pairs))
+    drawer.close()
     progress.save()
 
 
 def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Sequence[Example]) -> torch.Tensor:
     """Returns the mean over queries; with a teacher's logits (`wanted`) mostly the distance to them."""
-    sizes = [len(example.pairs) for example in examples]
-    losses = []
-    targets = wanted.split(sizes) if wanted is not None else [None] * len(sizes)
-    for part, target, example in zip(logits.split(sizes), targets, examples, strict=True):
-        loss = group_loss(part, example.num_positives)
-        losses.append(loss if target is None else 0.3 * loss + distillation_loss(part, target))
-    return torch.stack(losses).mean()
+    table, filled = in_rows(logits, examples)
+    num_positives = torch.tensor([example.num_positives for example in examples], device=logits.device)
+    relevant = torch.arange(table.shape[1], device=logits.device) < num_positives[:, None]
+    losses = label_losses(table, filled, relevant)
+    if wanted is not None:
+        losses = 0.3 * losses + distillation_losses(table, in_rows(wanted, examples)[0], filled)
+    return losses.mean()
 
 
-def group_loss(logits: torch.Tensor, num_positives: int) -> torch.Tensor:
-    """Sets each relevant document against nothing and the negatives, nothing against these, each pair by itself."""
-    others = torch.cat([logits.new_zeros(1), logits[num_positives:]])
-    lists = torch.stack([torch.cat([logits[i : i + 1], others]) for i in range(num_positives)])
-    listwise = F.cross_entropy(lists, torch.zeros(num_positives, dtype=torch.long))
-    nothing = torch.logsumexp(others, 0)  # less its own logit, 0
-    labels = torch.zeros_like(logits)
-    labels[:num_positives] = 1
-    binary = F.binary_cross_entropy_with_logits(logits, labels)
-    return listwise + NOTHING_SHARE * nothing + BINARY_SHARE * binary
+def in_rows(logits: torch.Tensor, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lays `(pairs,)` out as `(queries, most pairs)`, 0 where nothing is, and says where something is."""
+    sizes = torch.tensor([len(example.pairs) for example in examples])
+    filled = torch.arange(int(sizes.max())) < sizes[:, None]
+    # Found on the host: counting what a mask holds makes it wait for a card.
+    places = filled.flatten().nonzero().flatten().to(logits.device)
+    table = logits.new_zeros(filled.numel()).index_copy(0, places, logits)
+    return table.view(filled.shape), filled.to(logits.device)
 
 
-def distillation_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def label_losses(table: torch.Tensor, filled: torch.Tensor, relevant: torch.Tensor) -> torch.Tensor:
+    """Sets each relevant document against nothing and the negatives, nothing against these, each pair by itself.
+
+    All are `(queries, pairs)`; returns `(queries,)`.
+    """
+    negatives = table.masked_fill(relevant | ~filled, -torch.inf)
+    nothing = torch.logsumexp(F.pad(negatives, (1, 0)), 1)  # less its own logit, 0
+    listwise = torch.logaddexp(table, nothing[:, None]) - table
+    binary = F.binary_cross_entropy_with_logits(table, relevant.float(), reduction="none")
+    return mean_where(relevant, listwise) + NOTHING_SHARE * nothing + BINARY_SHARE * mean_where(filled, binary)
+
+
+def distillation_losses(table: torch.Tensor, wanted: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
     """Draws the order towards the teacher's (cross-entropy of the softmaxes) and the logits themselves."""
-    order = -(torch.softmax(wanted, 0) * torch.log_softmax(logits, 0)).sum()
-    return order + 0.05 * F.mse_loss(logits, wanted)
+    own, theirs = (one.masked_fill(~filled, -torch.inf) for one in (table, wanted))
+    surprise = torch.log_softmax(own, 1).masked_fill(~filled, 0.0)
+    order = -(torch.softmax(theirs, 1) * surprise).sum(1)
+    return order + 0.05 * mean_where(filled, (table - wanted).square())
 
 
-def score(model: CrossEncoder, batch: PackedBatch, attention: TrainableAttention) -> torch.Tensor:
+def mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Returns each row's mean of the values that the mask takes."""
+    return (values * mask).sum(1) / mask.sum(1)
+
+
+def score(model: CrossEncoder, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
     """Scores without keeping what a backward pass needs."""
     with torch.no_grad():
         return model(batch, attention)  # type: ignore[no-any-return]
@@ -190,6 +212,7 @@ class Examples:
         self._tokenizer = tokenizer
         self._documents = Documents(options.data, groups, tokenizer)
         self._any_form = options.any_form
+        self._seed, self._count, self._num_negatives = options.seed, options.queries_per_step, options.num_negatives
         groups += column_groups(options.data, options.groups, self._documents)
         self._sets: dict[str, list[Group]] = {}
         for group in groups:
@@ -199,16 +222,17 @@ class Examples:
         print(f"{len(groups)} groups, {len(self._documents.items)} documents", flush=True)
         print({n: len(self._sets[n]) for n in self._names}, flush=True)
 
-    def draw(self, rng: random.Random, count: int) -> list[Example]:
-        """Draws some queries of any sets."""
-        names = rng.choices(self._names, self._weights, k=count)
+    def draw(self, step: int) -> list[Example]:
+        """Draws a step's queries, of any sets."""
+        rng = random.Random(f"{self._seed} {step}")
+        names = rng.choices(self._names, self._weights, k=self._count)
         return [self._example(rng.choice(self._sets[name]), rng) for name in names]
 
     def _example(self, group: Group, rng: random.Random) -> Example:
         text, answers = draw_query(group, self._sets[group.set], rng, self._documents)
         positives = rng.sample(answers, min(len(answers), MAX_POSITIVES))
         budget = rng.choice(DOCUMENT_BUDGETS)
-        ids = [*positives, *draw_negatives(group, answers, rng)]
+        ids = [*positives, *draw_negatives(group, answers, self._num_negatives, rng)]
         form = self._draw_form(group, rng)
         texts = [self._documents.write((group.set, one), budget, rng, form=form) for one in ids]
         query, *documents = self._tokenizer.encode([text, *texts])
@@ -220,16 +244,16 @@ class Examples:
         return rng.choice(list(forms.values())) if forms else None
 
 
-def draw_negatives(group: Group, answers: Sequence[str], rng: random.Random) -> list[str]:
+def draw_negatives(group: Group, answers: Sequence[str], count: int, rng: random.Random) -> list[str]:
     """Draws from the nearest look-alikes, from those further down, and from what the query was given."""
     wrong = [one for one in group.lookalikes if one not in answers]
     given = [one for one in group.given if one not in answers]
     if given:
-        return rng.sample(given, min(len(given), NUM_NEGATIVES))
+        return rng.sample(given, min(len(given), count))
     near, far = wrong[:8], wrong[8:]
     # The very nearest are also those most often right after all, so one in two of them sits out.
     chosen = rng.sample(near, min(4, len(near)))
-    return chosen + rng.sample(far, min(NUM_NEGATIVES - len(chosen), len(far)))
+    return chosen + rng.sample(far, min(count - len(chosen), len(far)))
 
 
 if __name__ == "__main__":

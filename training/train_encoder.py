@@ -1,4 +1,4 @@
-r"""Trains the retrieval encoder contrastively, on a CPU, resumable.
+r"""Trains the retrieval encoder contrastively, on a CPU or a CUDA card, resumable.
 
 A step holds queries of a few sets, those of one server, API or database side by side, so that the other queries'
 documents are look-alikes; each query brings a mined look-alike of its own too. A document that answers a query, or that
@@ -17,17 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from base import load_base_encoder, load_tokenizer, read_base
-from batch import in_order, pack_longest_first
+from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
+from drawing import Drawer
 from export import TOKEN_WIDTH, cross_encoder_state
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 from torch.nn.utils.rnn import pad_sequence
 
-from shortlist.router.attention_training import TrainableAttention
+from shortlist.router.attention import AttentionBackend
 from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.encoding import Pair, Tokenizer
 from shortlist.router.model import TextEncoder
@@ -37,7 +40,7 @@ TEMPERATURE = 0.02
 # How much a whole match of either text's tokens adds to a logit.
 TOKEN_SCALE = 20.0
 DOCUMENT_BUDGETS = (32, 56, 80, 104, 128)
-MAX_QUERY_TOKENS = 128
+MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS = 128, 160
 CLUSTER = 6
 # A set is drawn in proportion to this power of its number of queries, times its weight.
 SET_POWER = 0.45
@@ -61,6 +64,19 @@ class Example:
     is_isolated: bool  # its negatives are those it was given, not what others of the set ask for
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step trains on: `texts` are the queries, then all their documents.
+
+    `allowed` bool `(queries, documents)` says which documents count for which query, `targets` where each one's own is.
+    """
+
+    examples: list[Example]
+    texts: list[Pair]
+    allowed: npt.NDArray[np.bool_]
+    targets: npt.NDArray[np.int64]
+
+
 def main() -> None:
     """Trains, logging a line a minute and saving a checkpoint every five."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -75,7 +91,8 @@ def main() -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Trains until its tokens are read."""
-    model, tokenizer = make_encoder(options.base, options.start), load_tokenizer(options.base)
+    drawer = Drawer(Batches(options, load_tokenizer(options.base)).draw, options.workers)
+    model = make_encoder(options.base, options.start)
     if options.shared:
         share_layers(model, options)
     for module in (model.words, model.positions, model.token_types, model.embedding_norm):
@@ -83,24 +100,29 @@ def train(options: argparse.Namespace) -> None:
     for layer in list(model.layers)[: options.frozen_layers]:
         layer.requires_grad_(False)
     assert model.token_out is not None
+    model.to(options.device)
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.token_out,))
     progress = Progress(options.out, options.tokens, optimizer)
-    batches = Batches(options, tokenizer)
-    attention = TrainableAttention()
-    while not progress.is_over:
-        examples = batches.draw(random.Random(f"{options.seed} {progress.step}"))
-        query_texts = [QUERY_PREFIX + example.query for example in examples]
-        documents = [(key, DOCUMENT_PREFIX + text) for example in examples for key, text in example.documents]
-        pairs = frame(tokenizer, query_texts, MAX_QUERY_TOKENS) + frame(tokenizer, [t for _, t in documents], 160)
-        vectors, tokens = encode(model, pairs, attention)
-        allowed, targets = masks(examples, documents)
-        logits = vectors[: len(examples)] @ vectors[len(examples) :].T / TEMPERATURE
-        loss = F.cross_entropy(logits.masked_fill(~allowed, -1e4), targets)
-        loss = loss + token_loss(tokens[: len(examples)], tokens[len(examples) :], examples, allowed, targets)
+    attention = choose_trainable(options.device, model.config)
+    for step in drawer.steps(progress.step):
+        if progress.is_over:
+            break
+        vectors, tokens = encode(model, step.texts, attention)
+        loss = step_loss(vectors, tokens, step)
         loss.backward()
         optimizer.step(schedule(progress.share))
-        progress.advance(float(loss.detach()), len(examples), sum(len(pair) for pair in pairs))
+        progress.advance(loss, len(step.examples), sum(map(len, step.texts)))
+    drawer.close()
     progress.save()
+
+
+def step_loss(vectors: torch.Tensor, tokens: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
+    """Sets each query's vector against all that count for it, and its tokens against those of its own set."""
+    count, device = len(step.examples), vectors.device
+    allowed, targets = torch.from_numpy(step.allowed), torch.from_numpy(step.targets)
+    logits = vectors[:count] @ vectors[count:].T / TEMPERATURE
+    loss = F.cross_entropy(logits.masked_fill(~allowed.to(device), -1e4), targets.to(device))
+    return loss + token_loss(tokens[:count], tokens[count:], step.examples, allowed, targets)
 
 
 def make_encoder(base: Path, start: Path | None) -> TextEncoder:
@@ -126,11 +148,11 @@ def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
 
 
 def encode(
-    model: TextEncoder, texts: Sequence[Pair], attention: TrainableAttention
+    model: TextEncoder, texts: Sequence[Pair], attention: AttentionBackend
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Returns the texts' vectors `(texts, hidden)`, and of each its tokens `(tokens, width + 1)`, in order."""
     batch, order = pack_longest_first(texts, model.config.max_pair_tokens)
-    vectors, tokens = model.encode(batch, attention)
+    vectors, tokens = model.encode(batch.to(model.positions.weight.device), attention)
     assert tokens is not None
     by_text = dict(zip(order, tokens.split(batch.lengths), strict=False))
     return in_order(vectors, order), [by_text[index] for index in range(len(texts))]
@@ -150,8 +172,8 @@ def token_loss(
         rows = torch.tensor([row for row, example in enumerate(examples) if example.set == name])
         columns = torch.isin(places, rows).nonzero().flatten()
         logits = TOKEN_SCALE * match_tokens([queries[row] for row in rows], [documents[column] for column in columns])
-        logits = logits.masked_fill(~allowed[rows][:, columns], -1e4)
-        own = torch.searchsorted(columns, targets[rows])
+        logits = logits.masked_fill(~allowed[rows][:, columns].to(logits.device), -1e4)
+        own = torch.searchsorted(columns, targets[rows]).to(logits.device)
         losses.append(F.cross_entropy(logits, own, reduction="sum"))
     return torch.stack(losses).sum() / len(examples)
 
@@ -164,7 +186,7 @@ def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tens
     query, document = (pad_sequence(list(one), batch_first=True) for one in (queries, documents))
     width = query.shape[2] - 1
     # Two coordinates more make every product with padding less than any of tokens; itself, padding weighs 0.
-    nothing = [pad_sequence([torch.zeros(len(t), 1) for t in one], True, -4.0) for one in (queries, documents)]
+    nothing = [pad_sequence([t.new_zeros(len(t), 1) for t in one], True, -4.0) for one in (queries, documents)]
     ones = [torch.ones_like(one) for one in nothing]
     forward, back = BestMatches.apply(
         torch.cat([query[:, :, :width], ones[0], nothing[0]], 2),
@@ -205,9 +227,9 @@ def frame(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[P
 
 def masks(
     examples: Sequence[Example], documents: Sequence[tuple[tuple[str, str], str]]
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Says which documents count for which query `(queries, documents)`, and where each one's own is."""
-    allowed = torch.ones(len(examples), len(documents), dtype=torch.bool)
+    allowed = np.ones((len(examples), len(documents)), np.bool_)
     targets, place = [], 0
     for row, example in enumerate(examples):
         own = range(place, place + len(example.documents))
@@ -219,7 +241,7 @@ def masks(
                 allowed[row, column] = False
         targets.append(place)
         place = own.stop
-    return allowed, torch.tensor(targets)
+    return allowed, np.array(targets, np.int64)
 
 
 class Batches:
@@ -227,6 +249,7 @@ class Batches:
 
     def __init__(self, options: argparse.Namespace, tokenizer: Tokenizer) -> None:
         groups = read_groups(options.groups, "train")
+        self.tokenizer, self.seed = tokenizer, options.seed
         self.documents = Documents(options.data, groups, tokenizer)
         self.sets: dict[str, list[Group]] = {}
         self.clusters: dict[tuple[str, str], list[Group]] = {}
@@ -239,13 +262,18 @@ class Batches:
         self.per_set, self.sets_per_step = options.queries_per_set, options.sets_per_step
         print(f"{len(groups)} groups, {len(self.documents.items)} documents", flush=True)
 
-    def draw(self, rng: random.Random) -> list[Example]:
+    def draw(self, step: int) -> Step:
         """Draws some queries of each of a few sets."""
-        examples = []
+        rng = random.Random(f"{self.seed} {step}")
+        examples: list[Example] = []
         for name in rng.choices(self.names, self.weights, k=self.sets_per_step):
             budget = rng.choice(DOCUMENT_BUDGETS)
             examples += [self._example(group, budget, rng) for group in self._neighbours(name, rng)]
-        return examples
+        query_texts = [QUERY_PREFIX + example.query for example in examples]
+        documents = [(key, DOCUMENT_PREFIX + text) for example in examples for key, text in example.documents]
+        texts = frame(self.tokenizer, query_texts, MAX_QUERY_TOKENS)
+        texts += frame(self.tokenizer, [text for _, text in documents], MAX_DOCUMENT_TOKENS)
+        return Step(examples, texts, *masks(examples, documents))
 
     def _neighbours(self, name: str, rng: random.Random) -> list[Group]:
         pool = self.sets[name]
