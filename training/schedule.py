@@ -13,6 +13,7 @@ from made_of import hold_to
 from precision import MasterOptimizer
 
 from shortlist.router.devices import resolve_device
+from shortlist.schemas.errors import ShortlistError
 
 __all__ = ["Progress", "begin_run", "schedule"]
 
@@ -34,7 +35,10 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    options.device = resolve_device(options.device)
+    try:
+        options.device = resolve_device(options.device)
+    except ShortlistError as error:
+        parser.error(f"--device: {error}")
     if options.workers is None:
         options.workers = 0 if options.device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     options.out.mkdir(parents=True, exist_ok=True)
