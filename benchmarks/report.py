@@ -13,6 +13,7 @@ from summary import CaseSummary, Mean, Row
 
 ABSENT = "–"
 Calibrations = Mapping[str, Calibration]
+_GRID_COLUMNS = 3
 _CARD_METHODS = ("rerank", "fused", "encoder", "bm25", "base")
 
 
@@ -73,9 +74,29 @@ def card(
         for row in summary.rows:
             cells = [_row_cell(row, method, with_interval=True, is_ours=method == row.shown.method) for method in shown]
             yield _line([summary.case.short_name, f"{summary.num_queries:,}", _label(row.shown), *cells])
+    for summary in summaries:
+        yield from _language_grid(summary)
     if calibrations:
         yield ""
         yield from calibration_lines(calibrations)
+
+
+def _language_grid(summary: CaseSummary) -> Iterator[str]:
+    """Writes what a request finds in each language, those of most queries first, down the columns of a wide table."""
+    measure = summary.case.shown[0].measure
+    means = [by_measure[measure] for by_measure in summary.by_lang.get("rerank", {}).values()]
+    if len(means) < 2:
+        return
+    means.sort(key=lambda mean: (-mean.num_queries, mean.lang))
+    cells = [[mean.lang, str(mean.num_queries), _cell(mean, with_interval=True, is_ours=False)] for mean in means]
+    num_rows = -(-len(cells) // _GRID_COLUMNS)
+    cells += [[""] * 3] * (num_rows * _GRID_COLUMNS - len(cells))
+    yield ""
+    yield f"{summary.case.short_name} by language:"
+    yield ""
+    yield from _head(["language", "queries", measure] * _GRID_COLUMNS, left=("language", measure))
+    for row in range(num_rows):
+        yield _line([cell for column in range(_GRID_COLUMNS) for cell in cells[column * num_rows + row]])
 
 
 def as_json(

@@ -307,6 +307,19 @@ def test_the_lowest_language_is_one_of_enough_queries() -> None:
     assert line.endswith("] (fr) | 0.500 | no |")
 
 
+def test_the_card_lists_languages_down_three_columns_those_of_most_queries_first() -> None:
+    summary = summary_of([1.0] * 10, langs=["de"] * 4 + ["fr"] * 3 + ["is"] * 2 + ["ro"])
+
+    lines = [line for line in part("report").card([summary], ["rerank"], {}, "") if line]
+
+    head = lines.index("toole by language:") + 1
+    assert lines[head] == "|" + " language | queries | hit@1 |" * 3
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[head + 2 :]]
+    assert [row[0::3] for row in cells] == [["de", "is", ""], ["fr", "ro", ""]]
+    assert [row[1::3] for row in cells] == [["4", "2", ""], ["3", "1", ""]]
+    assert cells[0][2] == "1.000 [1.000, 1.000]"
+
+
 def test_no_language_is_lowest_where_none_has_enough_queries() -> None:
     assert list(summary_of([0.0, 1.0]).rows)[1].means == {}
 
