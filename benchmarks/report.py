@@ -89,14 +89,15 @@ def _language_grid(summary: CaseSummary) -> Iterator[str]:
         return
     means.sort(key=lambda mean: (-mean.num_queries, mean.lang))
     cells = [[mean.lang, str(mean.num_queries), _cell(mean, with_interval=True, is_ours=False)] for mean in means]
-    num_rows = -(-len(cells) // _GRID_COLUMNS)
-    cells += [[""] * 3] * (num_rows * _GRID_COLUMNS - len(cells))
+    num_columns = min(_GRID_COLUMNS, len(cells))
+    num_rows = -(-len(cells) // num_columns)
+    cells += [[""] * 3] * (num_rows * num_columns - len(cells))
     yield ""
     yield f"{summary.case.short_name} by language:"
     yield ""
-    yield from _head(["language", "queries", measure] * _GRID_COLUMNS, left=("language", measure))
+    yield from _head(["language", "queries", measure] * num_columns, left=("language", measure))
     for row in range(num_rows):
-        yield _line([cell for column in range(_GRID_COLUMNS) for cell in cells[column * num_rows + row]])
+        yield _line([cell for column in range(num_columns) for cell in cells[column * num_rows + row]])
 
 
 def as_json(
