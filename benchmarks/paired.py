@@ -50,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("second", type=Path, help="another")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
-    pairs = [pair for case in CASES for pair in compare(case, options.first, options.second)]
+    try:
+        pairs = [pair for case in CASES for pair in compare(case, options.first, options.second)]
+    except (ValueError, KeyError) as error:
+        print(f"error: a result is damaged or of another version, measure it again: {error!r}", file=sys.stderr)
+        return 2
     if not pairs:
         print(f"error: no set has been asked of both {options.first} and {options.second}", file=sys.stderr)
         return 2

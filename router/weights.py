@@ -44,7 +44,7 @@ __all__ = [
 
 FORMAT = 1
 _DESCRIPTION = "shortlist.json"
-_SCALE = ".scale"
+SCALE = ".scale"
 _MOST_SEPARATORS = 8
 
 
@@ -200,7 +200,7 @@ def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
         if name.startswith("words."):
             continue
         if tensor.dim() == 2 and name.startswith("layers."):
-            tensors[name], tensors[name + _SCALE] = quantize_rows(tensor)
+            tensors[name], tensors[name + SCALE] = quantize_rows(tensor)
         else:
             tensors[name] = tensor.float().contiguous()
     save_tensors(path, tensors)
@@ -230,12 +230,12 @@ def quantize_rows(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for name, tensor in stored.items():
-        if name.endswith(_SCALE):
+        if name.endswith(SCALE):
             continue
         if tensor.dtype == torch.int8:
-            factors = stored[name + _SCALE]
+            factors = stored[name + SCALE]
             if factors.shape != tensor.shape[:1] or factors.dtype != torch.float32:
-                raise RuntimeError(f"{name}{_SCALE} is {tuple(factors.shape)} {factors.dtype}")
+                raise RuntimeError(f"{name}{SCALE} is {tuple(factors.shape)} {factors.dtype}")
             found[name] = tensor.float().mul_(factors[:, None])
         elif tensor.dtype == torch.float32:
             found[name] = tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,14 @@ def test_folders_with_nothing_in_common_are_an_error(
     assert "no set has been asked of both" in found.err
 
 
+def test_a_damaged_result_is_an_error(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = keep(tmp_path / "other", "tools-toole", TOOLE, "ndcg@10", "recall@3")
+    (other / "tools-toole-corpus-rerank.json").write_text('{"queries": [', encoding="utf-8")
+    found = run(capsys, full, other)
+    assert found.status == 2
+    assert "damaged or of another version" in found.err
+
+
 def test_an_unrounded_model_rounds_to_the_same_steps(tmp_path: Path) -> None:
     model = write_whole(tmp_path / "own").folder
     write_unrounded(model, tmp_path / "float", seed=1)
@@ -96,3 +105,13 @@ def test_an_unrounded_model_loads_under_a_name_of_its_own(tmp_path: Path) -> Non
     write_unrounded(model, tmp_path / "float", seed=2)
     first, second = read_folder(model), read_folder(tmp_path / "float")
     assert second.name == f"{first.name}-unrounded-2"
+
+
+def test_a_model_is_not_written_over_itself(tmp_path: Path) -> None:
+    model = write_whole(tmp_path / "own").folder
+    before = (model / "layers.safetensors").read_bytes()
+    command = [sys.executable, ROOT / "training/unround.py", "--model", model, "--out", model / "../own"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--out is the model itself" in done.stderr
+    assert (model / "layers.safetensors").read_bytes() == before

@@ -51,19 +51,18 @@ class MasterOptimizer:
             if name != "words":  # the table stays in its 4 bits
                 module.to(dtype)
 
-    def step(self, scale: float, *, clip: float = 1.0) -> torch.Tensor:
-        """Takes one step at `scale` times the learning rate; returns the gradient's norm before clipping."""
+    def step(self, scale: float, *, clip: float = 1.0) -> None:
+        """Takes one step at `scale` times the learning rate, the gradient's norm at most `clip`."""
         for master, working in zip(self.masters, self._working, strict=True):
             master.grad = None if working.grad is None else working.grad.float()
             working.grad = None
-        norm = nn.utils.clip_grad_norm_([m for m in self.masters if m.grad is not None], clip)
+        nn.utils.clip_grad_norm_([m for m in self.masters if m.grad is not None], clip)
         for group, lr in zip(self._optimizer.param_groups, self._lrs, strict=True):
             group["lr"] = lr * scale
         self._optimizer.step()
         with torch.no_grad():
             torch._foreach_copy_(self._working, self.masters)
             torch._foreach_lerp_(self.average, [master.detach() for master in self.masters], 1 - self._keep)
-        return norm
 
     def averaged(self) -> dict[str, torch.Tensor]:
         """Returns all parameters by name, float32 and on the CPU, the trained ones averaged."""

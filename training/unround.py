@@ -2,7 +2,8 @@
 
 A weight in 8 bits stands for all that lie up to half a step from it, and the weights it was rounded from are one draw
 of those. So where they are not kept, a draw of our own differs from what ships by as much as they do, and measuring
-both tells what rounding costs (`benchmarks/test_sets.py --model OUT`, then `benchmarks/paired.py`).
+both tells what rounding costs (`benchmarks/test_sets.py --model OUT`, then `benchmarks/paired.py`). Where the runs are
+still there, `training/rounding.py` compares with the weights themselves.
 
     python training/unround.py --model router/models/shortlist-small --out build/unrounded [--seed 1]
 """
@@ -16,9 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from shortlist.router.weights import read_description, save_tensors, write_description
-
-SCALE = ".scale"
+from shortlist.router.weights import SCALE, read_description, save_tensors, write_description
 
 
 def main() -> None:
@@ -28,6 +27,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.out.resolve() == options.model.resolve():
+        parser.error("--out is the model itself; name another folder")
     write_unrounded(options.model, options.out, options.seed)
     print(f"wrote {options.out}")
 

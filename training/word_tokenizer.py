@@ -15,7 +15,7 @@ _MAX_WORDS = 400_000
 
 
 class WordTokenizer(Tokenizer):
-    """Encodes as `Tokenizer` does where no piece reaches over a space, some twenty times as fast once words are known.
+    """Encodes as `Tokenizer` does where no piece reaches over a space, some fifteen times as fast once words are known.
 
     XLM-R's vocabulary is such a one. Writing a document within its budget counts its tokens again and again, and took
     two thirds of the time that drawing a step takes (docs/log.md).

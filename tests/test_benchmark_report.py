@@ -1,0 +1,111 @@
+"""What the quality table says of numbers: means and their intervals, goals, the lowest language, calibration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from calibration import calibrate
+from cases import Case, Shown
+from intervals import mean_intervals
+from report import card, main_table
+from summary import CaseSummary, Row, summarise
+
+
+def summary_of(values: list[float], *, measure: str = "hit@1", langs: list[str] | None = None) -> CaseSummary:
+    shown = (Shown(measure, 0.5), Shown(measure, 0.5, is_lowest_language=True))
+    queries = [
+        {"id": str(number), "lang": lang, "measures": {measure: value}}
+        for number, (value, lang) in enumerate(zip(values, langs or ["en"] * len(values), strict=True))
+    ]
+    found = {"rerank": {"kind": "tools", "documents": 5, "seconds": 1.0, "queries": queries}}
+    return summarise(Case("tools/toole", shown), found)
+
+
+@pytest.mark.parametrize(
+    ("values", "reached"), [([1.0, 0.0], "yes"), ([1.0, 0.0, 0.0], "no")], ids=["just reached", "missed"]
+)
+def test_the_table_says_whether_the_goal_is_reached(values: list[float], reached: str) -> None:
+    line = list(main_table([summary_of(values)], ["rerank"]))[2]
+
+    assert line.endswith(f"| 0.500 | {reached} |")
+
+
+def test_a_goal_without_its_method_is_not_measured() -> None:
+    row = Row(Shown("recall@50", 0.97, "fused"), {})
+
+    assert row.reached is None
+
+
+def test_the_lowest_language_is_one_of_enough_queries() -> None:
+    langs = ["de"] * 30 + ["fr"] * 30 + ["is"] * 29
+    summary = summary_of([1.0] * 30 + [0.0] * 20 + [1.0] * 10 + [0.0] * 29, langs=langs)
+
+    lowest = list(summary.rows)[1].means["rerank"]
+    line = list(main_table([summary], ["rerank"]))[3]
+    assert (lowest.lang, lowest.num_queries, lowest.value) == ("fr", 30, pytest.approx(1 / 3))
+    assert line.startswith("| toole | 5 | 89 | hit@1, lowest language of 30 queries or more | **0.333** [")
+    assert line.endswith("] (fr) | 0.500 | no |")
+
+
+def test_the_card_lists_languages_down_three_columns_those_of_most_queries_first() -> None:
+    summary = summary_of([1.0] * 10, langs=["de"] * 4 + ["fr"] * 3 + ["is"] * 2 + ["ro"])
+
+    lines = [line for line in card([summary], ["rerank"], {}, "") if line]
+
+    head = lines.index("toole by language:") + 1
+    assert lines[head] == "|" + " language | queries | hit@1 |" * 3
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[head + 2 :]]
+    assert [row[0::3] for row in cells] == [["de", "is", ""], ["fr", "ro", ""]]
+    assert [row[1::3] for row in cells] == [["4", "2", ""], ["3", "1", ""]]
+    assert cells[0][2] == "1.000 [1.000, 1.000]"
+
+
+def test_no_language_is_lowest_where_none_has_enough_queries() -> None:
+    assert list(summary_of([0.0, 1.0]).rows)[1].means == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_contain_the_mean_and_have_the_width_of_theory(seed: int) -> None:
+    values = np.random.default_rng(seed).random((200, 3)) < 0.7
+
+    means, lows, highs = mean_intervals(values.astype(np.float64))
+
+    assert all(low < mean < high for low, mean, high in zip(lows, means, highs, strict=True))
+    expected = 2 * 1.96 * np.sqrt(0.7 * 0.3 / 200)
+    np.testing.assert_allclose(np.array(highs) - np.array(lows), expected, rtol=0.2)
+
+
+def test_intervals_are_the_same_every_time() -> None:
+    values = np.array([[0.0], [1.0], [1.0], [0.5]])
+
+    assert mean_intervals(values) == mean_intervals(values)
+
+
+def test_a_calibration_error_is_the_distance_of_scores_from_shares() -> None:
+    queries = [
+        {"top_score": score, "is_right": right} for score, right in [(0.2, False), (0.2, True), (0.9, True)] * 10
+    ]
+
+    found = calibrate(queries)
+
+    # Twenty times 0.2 of which ten are right, ten times 0.9 of which all are; a bin holds three.
+    assert sum(found.counts) == 30
+    assert len(found.counts) == 10
+    assert sum(found.shares) == pytest.approx(20 / 3)
+    assert found.ece > 0.2
+
+
+def test_perfect_scores_have_no_calibration_error() -> None:
+    queries = [{"top_score": float(number % 2), "is_right": bool(number % 2)} for number in range(40)]
+
+    assert calibrate(queries).ece == 0
+
+
+def test_no_scores_have_no_calibration() -> None:
+    assert calibrate([{"id": "q"}]) is None
