@@ -15,7 +15,7 @@ BENCHED ?= build/bench/found
 TOOLS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test serve check format proto proto-release json-schemas ns bench bench-gpu bench-quick peers
+.PHONY: help setup demo test golden serve check format proto proto-release json-schemas ns bench bench-gpu bench-quick peers
 .PHONY: eval train fuzz sbom audit licences clean
 # How long `make fuzz` looks at each target.
 MINUTES ?= 10
@@ -38,6 +38,9 @@ demo: setup ## start a real server on the embedded model, ask it four questions,
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+golden: setup ## hold all golden answers against a real server's (WRITE=1 writes them)
+	@$(BIN)/python tests/golden/golden.py $(if $(WRITE),--write)
 
 serve: setup ## run the server (HOST=, PORT=)
 	@$(BIN)/shortlist serve --host $(HOST) --port $(PORT)
