@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pipeline import Router
-    from .results import Message, Selection
+    from shortlist.router.pipeline import Router
+    from shortlist.router.results import Message, Selection
 
 __all__ = ["Message", "Router", "Selection"]
 
@@ -14,11 +14,11 @@ __all__ = ["Message", "Router", "Selection"]
 def __getattr__(name: str) -> Any:
     """Imports torch and the model code only when a Router is asked for."""
     if name == "Router":
-        from .pipeline import Router
+        from shortlist.router.pipeline import Router
 
         return Router
     if name in ("Message", "Selection"):
-        from . import results
+        from shortlist.router import results
 
         return getattr(results, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

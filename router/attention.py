@@ -15,8 +15,8 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 
-from .buckets import MAX_WASTE, Bucket, make_bucket, plan_buckets
-from .packing import PackedBatch
+from shortlist.router.buckets import MAX_WASTE, Bucket, make_bucket, plan_buckets
+from shortlist.router.packing import PackedBatch
 
 __all__ = [
     "Attend",

@@ -7,11 +7,10 @@ from types import MappingProxyType
 
 import torch
 
+from shortlist.router.attention import AttentionBackend, PaddedAttention, SdpaAttention
+from shortlist.router.attention_cpu import BucketedAttention
+from shortlist.router.attention_cuda import FlashAttention, VarlenAttention
 from shortlist.schemas.errors import InvalidInput
-
-from .attention import AttentionBackend, PaddedAttention, SdpaAttention
-from .attention_cpu import BucketedAttention
-from .attention_cuda import FlashAttention, VarlenAttention
 
 __all__ = ["ATTENTION_NAMES", "choose_attention"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from .attention import Attend, plain_attention
-from .buckets import MAX_WASTE, Bucket, plan_buckets
-from .packing import PackedBatch
+from shortlist.router.attention import Attend, plain_attention
+from shortlist.router.buckets import MAX_WASTE, Bucket, plan_buckets
+from shortlist.router.packing import PackedBatch
 
 __all__ = ["BucketedAttention", "parts"]
 

@@ -8,8 +8,8 @@ from importlib import import_module
 
 import torch
 
-from .attention import Attend, attend_to_all
-from .packing import PackedBatch
+from shortlist.router.attention import Attend, attend_to_all
+from shortlist.router.packing import PackedBatch
 
 __all__ = ["FlashAttention", "VarlenAttention"]
 

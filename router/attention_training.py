@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from .attention import Attend, attend_to_all
-from .attention_cpu import parts
-from .buckets import MAX_WASTE, Bucket, plan_buckets
-from .packing import PackedBatch
+from shortlist.router.attention import Attend, attend_to_all
+from shortlist.router.attention_cpu import parts
+from shortlist.router.buckets import MAX_WASTE, Bucket, plan_buckets
+from shortlist.router.packing import PackedBatch
 
 __all__ = ["TrainableAttention"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from shortlist.router.catalogs import CatalogCache
+from shortlist.router.dense import VectorCache
+from shortlist.router.results import CacheCounts
 from shortlist.schemas.errors import InvalidInput
-
-from .catalogs import CatalogCache
-from .dense import VectorCache
-from .results import CacheCounts
 
 __all__ = ["Caches"]
 

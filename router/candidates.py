@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from shortlist.router.coverage import coverage
+from shortlist.router.dense import Embedder, RetrievalSettings
+from shortlist.router.encoding import TokenIds, Tokenizer
+from shortlist.router.joins import find_links
+from shortlist.router.retrieval import Bm25
+from shortlist.router.scoring import CancelToken, Embedded
+from shortlist.router.selection import Evidence
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import CountTokens, lexical_text, table_document, tool_document
 
-from .coverage import coverage
-from .dense import Embedder, RetrievalSettings
-from .encoding import TokenIds, Tokenizer
-from .joins import find_links
-from .retrieval import Bm25
-from .scoring import CancelToken, Embedded
-from .selection import Evidence
-
 if TYPE_CHECKING:
-    from .scoring import TokenVectors
+    from shortlist.router.scoring import TokenVectors
 
 __all__ = ["Encoded", "FirstStage", "Item", "ItemSet", "item_of_table", "item_of_tool", "narrow", "ranked"]
 

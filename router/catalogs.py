@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
+from shortlist.router.candidates import ItemSet, item_of_table, item_of_tool
+from shortlist.router.results import CacheCounts
 from shortlist.schemas.document import ParsedTables, ParsedTools, Table
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
-
-from .candidates import ItemSet, item_of_table, item_of_tool
-from .results import CacheCounts
 
 __all__ = ["Catalog", "CatalogCache"]
 

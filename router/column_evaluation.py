@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from shortlist.router.candidates import ItemSet, ranked
+from shortlist.router.columns import ScoredColumn, column_items, keep_columns, score_columns
+from shortlist.router.dataset import Dataset, DatasetQuery
+from shortlist.router.evaluation import Evaluation
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import InvalidInput
 
-from .candidates import ItemSet, ranked
-from .columns import ScoredColumn, column_items, keep_columns, score_columns
-from .dataset import Dataset, DatasetQuery
-from .evaluation import Evaluation
-
 if TYPE_CHECKING:
-    from .pipeline import Router
+    from shortlist.router.pipeline import Router
 
 __all__ = ["KEEP_RATES", "evaluate_columns", "gold_columns", "tables_of_groups"]
 

@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shortlist.router.joins import find_targets
 from shortlist.schemas.document import Table
-
-from .joins import find_targets
 
 __all__ = ["join_needs"]
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shortlist.router.columns import ScoredColumn, gather_columns, keep_columns
+from shortlist.router.degraded import OUT_OF_TIME, raise_unless_degraded
+from shortlist.router.results import SelectedColumn, Selection
+from shortlist.router.run import Run
 from shortlist.schemas.document import Table
 
-from .columns import ScoredColumn, gather_columns, keep_columns
-from .degraded import OUT_OF_TIME, raise_unless_degraded
-from .results import SelectedColumn, Selection
-from .run import Run
-
 if TYPE_CHECKING:
-    from .pipeline import Router
+    from shortlist.router.pipeline import Router
 
 __all__ = ["name_columns"]
 

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.router.candidates import Item, ItemSet
+from shortlist.router.column_joins import join_needs
+from shortlist.router.run import Clock, Run
+from shortlist.router.selection import ColumnEvidence, Rules
+from shortlist.router.windows import DocumentScores
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.serialise import column_document
 
-from .candidates import Item, ItemSet
-from .column_joins import join_needs
-from .run import Clock, Run
-from .selection import ColumnEvidence, Rules
-from .windows import DocumentScores
-
 if TYPE_CHECKING:
-    from .pipeline import Router
+    from shortlist.router.pipeline import Router
 
 __all__ = [
     "ScoredColumn",

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .scoring import TokenVectors
+    from shortlist.router.scoring import TokenVectors
 
 __all__ = ["coverage"]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from shortlist.router.candidates import FirstStage, ItemSet, narrow, ranked
+from shortlist.router.run import Run
+from shortlist.router.selection import Rules, Scored
+from shortlist.router.windows import DocumentScores
 from shortlist.schemas.errors import DeadlineTooShort, RequestCancelled
-
-from .candidates import FirstStage, ItemSet, narrow, ranked
-from .run import Run
-from .selection import Rules, Scored
-from .windows import DocumentScores
 
 __all__ = ["NO_SCORES", "OUT_OF_TIME", "first_stage_order", "raise_unless_degraded"]
 

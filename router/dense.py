@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from .encoding import Pair, TokenIds, Tokenizer
-from .results import CacheCounts
-from .scoring import CancelToken, Embedded, PairScorer
+from shortlist.router.encoding import Pair, TokenIds, Tokenizer
+from shortlist.router.results import CacheCounts
+from shortlist.router.scoring import CancelToken, Embedded, PairScorer
 
 if TYPE_CHECKING:
-    from .candidates import Item
+    from shortlist.router.candidates import Item
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
-from .encoding import Tokenizer
-from .model import ModelConfig, QuantizedEmbedding
+from shortlist.router.encoding import Tokenizer
+from shortlist.router.model import ModelConfig, QuantizedEmbedding
 
 __all__ = ["check_belong_together", "check_numbers", "check_settings", "check_sizes"]
 

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from shortlist.router.candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, ranked
+from shortlist.router.dataset import Dataset, DatasetQuery
+from shortlist.router.measures import mean_measures, measure
+from shortlist.router.run import Clock, Run
+from shortlist.router.selection import Rules
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 
-from .candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, ranked
-from .dataset import Dataset, DatasetQuery
-from .measures import mean_measures, measure
-from .run import Clock, Run
-from .selection import Rules
-
 if TYPE_CHECKING:
-    from .pipeline import Router
+    from shortlist.router.pipeline import Router
 
 __all__ = ["METHODS", "SCOPES", "Evaluation", "dataset_item", "evaluate"]
 

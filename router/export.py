@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 
+from shortlist.router.foreign_names import Form, publish
+from shortlist.router.model import ModelConfig, QuantizedEmbedding
+from shortlist.router.weights import LoadedModel, save_tensors
 from shortlist.schemas.errors import InvalidInput, UnsupportedModel
-
-from .foreign_names import Form, publish
-from .model import ModelConfig, QuantizedEmbedding
-from .weights import LoadedModel, save_tensors
 
 __all__ = ["FORMATS", "export"]
 

@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 
+from shortlist.router.checkpoint import read_json, read_tensors, weight_files
+from shortlist.router.description import check_sizes
+from shortlist.router.encoding import Tokenizer
+from shortlist.router.foreign_names import Form, detect_form, rename
+from shortlist.router.foreign_tokenizer import load_tokenizer
+from shortlist.router.model import CrossEncoder, ModelConfig
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
-
-from .checkpoint import read_json, read_tensors, weight_files
-from .description import check_sizes
-from .encoding import Tokenizer
-from .foreign_names import Form, detect_form, rename
-from .foreign_tokenizer import load_tokenizer
-from .model import CrossEncoder, ModelConfig
 
 __all__ = ["ForeignModel", "load_foreign"]
 

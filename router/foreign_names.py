@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 
+from shortlist.router.model import ModelConfig
 from shortlist.schemas.errors import ModelError, UnsupportedModel
-
-from .model import ModelConfig
 
 __all__ = ["Form", "detect_form", "publish", "rename"]
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
 
+from shortlist.router.encoding import Tokenizer
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
-
-from .encoding import Tokenizer
 
 __all__ = ["load_tokenizer"]
 

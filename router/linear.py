@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from torch import nn
 
-from .packing import round_up
+from shortlist.router.packing import round_up
 
 __all__ = ["Linear", "PackedLinear", "can_pack", "pack_linears"]
 

@@ -9,15 +9,14 @@ from typing import TypeVar
 
 import torch
 
+from shortlist.router.attention_choice import choose_attention
+from shortlist.router.devices import resolve_device, resolve_dtype
+from shortlist.router.linear import can_pack, pack_linears
+from shortlist.router.model import CrossEncoder, QuantizedEmbedding, TextEncoder
+from shortlist.router.results import ModelInfo
+from shortlist.router.scorer import Engine, default_batch_tokens
+from shortlist.router.weights import LoadedModel, is_own_folder, read_folder
 from shortlist.schemas.errors import ModelError, ModelNotFound
-
-from .attention_choice import choose_attention
-from .devices import resolve_device, resolve_dtype
-from .linear import can_pack, pack_linears
-from .model import CrossEncoder, QuantizedEmbedding, TextEncoder
-from .results import ModelInfo
-from .scorer import Engine, default_batch_tokens
-from .weights import LoadedModel, is_own_folder, read_folder
 
 __all__ = ["EMBEDDED", "FAST", "load_model", "make_engine"]
 
@@ -48,7 +47,7 @@ def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> Lo
         return read_folder(_embedded_folder(), variant=FAST if name == FAST else None)
     folder = Path(name)
     if not folder.is_dir():
-        from .hub import download  # only those who ask for the hub pay for its client
+        from shortlist.router.hub import download  # only those who ask for the hub pay for its client
 
         folder = download(str(name), revision=revision, allow_download=allow_download)
     if is_own_folder(folder):
@@ -110,7 +109,7 @@ def _num_parameters(loaded: LoadedModel) -> int:
 
 
 def _load_foreign(folder: Path) -> LoadedModel:
-    from .foreign import load_foreign  # may import transformers: only foreign checkpoints pay for it
+    from shortlist.router.foreign import load_foreign  # may import transformers: only foreign checkpoints pay for it
 
     foreign = load_foreign(folder)
     return LoadedModel(

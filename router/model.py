@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from torch import nn
 
-from .attention import Attend, AttentionBackend
-from .linear import Linear
-from .packing import PackedBatch
+from shortlist.router.attention import Attend, AttentionBackend
+from shortlist.router.linear import Linear
+from shortlist.router.packing import PackedBatch
 
 __all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding", "TextEncoder"]
 

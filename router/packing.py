@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .encoding import Pair
+from shortlist.router.encoding import Pair
 
 __all__ = ["PackedBatch", "filler", "pack", "plan_batches", "round_up"]
 

@@ -7,29 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shortlist.router.caches import Caches
+from shortlist.router.candidates import FirstStage, Item, ItemSet, narrow
+from shortlist.router.catalogs import Catalog
+from shortlist.router.checks import check_options, check_range, check_share
+from shortlist.router.column_selection import name_columns
+from shortlist.router.degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
+from shortlist.router.dense import QUERY_PREFIX, Embedder
+from shortlist.router.encoding import TokenIds
+from shortlist.router.loading import EMBEDDED, load_model, make_engine
+from shortlist.router.query import query_text
+from shortlist.router.reference import Reranker
+from shortlist.router.remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
+from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
+from shortlist.router.run import Clock, Run
+from shortlist.router.scorer import DirectScorer, Engine
+from shortlist.router.scoring import CancelToken, PairScorer
+from shortlist.router.selection import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
+from shortlist.router.weights import LoadedModel
+from shortlist.router.windows import DocumentScores, chunk_budget, cut_query, score_documents
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
 from shortlist.schemas.tool_texts import tool_texts
-
-from .caches import Caches
-from .candidates import FirstStage, Item, ItemSet, narrow
-from .catalogs import Catalog
-from .checks import check_options, check_range, check_share
-from .column_selection import name_columns
-from .degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from .dense import QUERY_PREFIX, Embedder
-from .encoding import TokenIds
-from .loading import EMBEDDED, load_model, make_engine
-from .query import query_text
-from .reference import Reranker
-from .remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
-from .results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
-from .run import Clock, Run
-from .scorer import DirectScorer, Engine
-from .scoring import CancelToken, PairScorer
-from .selection import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
-from .weights import LoadedModel
-from .windows import DocumentScores, chunk_budget, cut_query, score_documents
 
 __all__ = ["Router"]
 

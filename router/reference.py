@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from shortlist.router.encoding import Pair, TokenIds, Tokenizer
+from shortlist.router.scoring import CancelToken, PairScorer
+from shortlist.router.selection import sigmoid
+from shortlist.router.windows import cut_query, score_documents
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
-
-from .encoding import Pair, TokenIds, Tokenizer
-from .scoring import CancelToken, PairScorer
-from .selection import sigmoid
-from .windows import cut_query, score_documents
 
 __all__ = ["Ranked", "Reranker", "longest_first"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .candidates import Encoded, FirstStage, Item
-from .results import Truncation
+from shortlist.router.candidates import Encoded, FirstStage, Item
+from shortlist.router.results import Truncation
 
 __all__ = ["MAX_NEW_VECTORS", "narrowing_warnings", "pinned_places", "truncations"]
 

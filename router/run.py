@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from .candidates import FirstStage
-from .results import Timings, Truncation
-from .scoring import CancelToken
-from .selection import Rules
-from .stages import note_stage, within_stage
-from .windows import DocumentScores
+from shortlist.router.candidates import FirstStage
+from shortlist.router.results import Timings, Truncation
+from shortlist.router.scoring import CancelToken
+from shortlist.router.selection import Rules
+from shortlist.router.stages import note_stage, within_stage
+from shortlist.router.windows import DocumentScores
 
 __all__ = ["Clock", "Run"]
 

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 import torch
 
+from shortlist.router.attention import AttentionBackend
+from shortlist.router.encoding import Pair
+from shortlist.router.model import CrossEncoder, TextEncoder
+from shortlist.router.packing import PackedBatch, filler, pack, plan_batches
+from shortlist.router.scoring import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.schemas.errors import LimitExceeded
-
-from .attention import AttentionBackend
-from .encoding import Pair
-from .model import CrossEncoder, TextEncoder
-from .packing import PackedBatch, filler, pack, plan_batches
-from .scoring import CancelToken, Embedded, PairScores, TextVectors
 
 __all__ = ["DirectScorer", "Engine", "default_batch_tokens"]
 

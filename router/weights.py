@@ -21,13 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer as FastTokenizer
 
+from shortlist.router.dense import RetrievalSettings
+from shortlist.router.description import check_belong_together, check_numbers, check_settings, check_sizes
+from shortlist.router.encoding import Tokenizer
+from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
+from shortlist.router.selection import ColumnWeights, ScoreWeights
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
-
-from .dense import RetrievalSettings
-from .description import check_belong_together, check_numbers, check_settings, check_sizes
-from .encoding import Tokenizer
-from .model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
-from .selection import ColumnWeights, ScoreWeights
 
 __all__ = [
     "FORMAT",

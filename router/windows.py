@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from shortlist.router.chunking import chunk_spans
+from shortlist.router.encoding import Pair, TokenIds, Tokenizer
+from shortlist.router.scoring import CancelToken, PairScorer
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
-
-from .chunking import chunk_spans
-from .encoding import Pair, TokenIds, Tokenizer
-from .scoring import CancelToken, PairScorer
 
 __all__ = ["MAX_DOCUMENT_TOKENS", "DocumentScores", "chunk_budget", "cut_query", "score_documents"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from .jsontext import LOST, Node, decode_at, member_starts, skip_value, skip_whitespace
-from .shapes import ACCEPTED
+from shortlist.schemas.jsontext import LOST, Node, decode_at, member_starts, skip_value, skip_whitespace
+from shortlist.schemas.shapes import ACCEPTED
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "read_entries"]
 

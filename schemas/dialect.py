@@ -6,7 +6,7 @@ import re
 
 from sqlglot.dialects.dialect import Dialects
 
-from .errors import UnknownDialect
+from shortlist.schemas.errors import UnknownDialect
 
 __all__ = ["DIALECTS", "likely_dialects", "resolve_dialect"]
 

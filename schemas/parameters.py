@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .document import Parameter
-from .references import References
-from .shapes import as_json, as_text, clean_text, shorten
+from shortlist.schemas.document import Parameter
+from shortlist.schemas.references import References
+from shortlist.schemas.shapes import as_json, as_text, clean_text, shorten
 
 __all__ = ["MAX_DEPTH", "MAX_ENUM_VALUES", "MAX_PARAMETERS", "MAX_VISITS", "TYPE_ALIASES", "flatten_parameters"]
 

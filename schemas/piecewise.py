@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sqlglot import exp
 
-from .columns import Item, group_end
-from .lexing import Token, words
-from .preparing import Prepared, clean_entries, head_texts
+from shortlist.schemas.columns import Item, group_end
+from shortlist.schemas.lexing import Token, words
+from shortlist.schemas.preparing import Prepared, clean_entries, head_texts
 
 __all__ = ["PiecewiseReader"]
 

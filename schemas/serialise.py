@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from .document import Column, Parameter, Table, Tool
+from shortlist.schemas.document import Column, Parameter, Table, Tool
 
 __all__ = ["CountTokens", "column_document", "lexical_text", "split_name", "table_document", "tool_document"]
 

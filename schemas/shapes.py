@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidTool
+from shortlist.schemas.errors import InvalidTool
 
 __all__ = ["ACCEPTED", "Shape", "as_json", "as_text", "clean_text", "detect_shape", "shorten"]
 

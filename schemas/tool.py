@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .containers import Entry, read_entries
-from .document import ParsedTools, Tool, Unparsed
-from .errors import InvalidInput, InvalidTool
-from .jsontext import LOST, MAX_NESTING, LineIndex
-from .parameters import flatten_parameters
-from .shapes import clean_text, detect_shape, shorten
-from .validity import SchemaChecker
+from shortlist.schemas.containers import Entry, read_entries
+from shortlist.schemas.document import ParsedTools, Tool, Unparsed
+from shortlist.schemas.errors import InvalidInput, InvalidTool
+from shortlist.schemas.jsontext import LOST, MAX_NESTING, LineIndex
+from shortlist.schemas.parameters import flatten_parameters
+from shortlist.schemas.shapes import clean_text, detect_shape, shorten
+from shortlist.schemas.validity import SchemaChecker
 
 __all__ = ["parse_tools"]
 

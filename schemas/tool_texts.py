@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import InvalidInput
+from shortlist.schemas.errors import InvalidInput
 
 __all__ = ["tool_texts"]
 

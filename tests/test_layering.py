@@ -84,10 +84,10 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_relative_imports_stay_in_their_package(path: Path) -> None:
+def test_imports_are_absolute(path: Path) -> None:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
-    assert all(node.level <= 1 for node in nodes if isinstance(node, ast.ImportFrom))
+    assert all(node.level == 0 for node in nodes if isinstance(node, ast.ImportFrom))
 
 
 @pytest.mark.parametrize("module", OWNERS)
