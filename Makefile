@@ -25,7 +25,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready ## make a virtual environment with everything for running, testing and developing
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (torch is the large part of it; see README.md for sizes)"
 	@$(PYTHON) -m venv $(VENV)
@@ -57,7 +57,11 @@ format: setup ## mend what can be mended by itself
 
 ns: ## link the packages as build/ns/shortlist/*, where type checkers and editors look
 	@mkdir -p build/ns/shortlist
-	@for name in router schemas server; do ln -sfn ../../../$$name build/ns/shortlist/$$name; done
+	@rm -f build/ns/shortlist/*
+	@ln -sfn ../../../shortlist/__init__.py build/ns/shortlist/__init__.py
+	@for name in $(filter-out shortlist,$(patsubst %/__init__.py,%,$(wildcard */__init__.py))); do \
+		ln -sfn ../../../$$name build/ns/shortlist/$$name; \
+	done
 	@ln -sfn ../../../proto/shortlist/v1 build/ns/shortlist/v1
 
 # 1.65 is the last generator whose stubs do not check the protobuf runtime's version, so they serve every supported one.

@@ -1,0 +1,85 @@
+"""Picks the few tools, tables or documents that a query needs, out of many.
+
+    from shortlist import Router             # in this process
+    from shortlist import Client             # from a server
+
+Both answer `select_tools`, `select_tables` and `rerank`. A name is imported when it is first used, so that a client
+loads no torch and a Router no gRPC.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shortlist.router.pipeline import Router
+    from shortlist.schemas.errors import (
+        DeadlineTooShort,
+        InvalidConfiguration,
+        InvalidInput,
+        InvalidTool,
+        LimitExceeded,
+        ModelError,
+        ModelMismatch,
+        ModelNotFound,
+        PermissionDenied,
+        RateLimited,
+        RequestCancelled,
+        ServerBusy,
+        ServerUnavailable,
+        ShortlistError,
+        Unauthenticated,
+        UnknownDialect,
+        UnsupportedContent,
+        UnsupportedModel,
+    )
+    from shortlist.server.client import AsyncClient, Client
+
+# A checkout's own folder would otherwise hide the rest of an installed package from programs that run in it.
+__path__ = extend_path(__path__, __name__)
+
+_ERRORS = "shortlist.schemas.errors"
+_MODULES = {
+    "AsyncClient": "shortlist.server.client",
+    "Client": "shortlist.server.client",
+    "Router": "shortlist.router.pipeline",
+}
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineTooShort",
+    "InvalidConfiguration",
+    "InvalidInput",
+    "InvalidTool",
+    "LimitExceeded",
+    "ModelError",
+    "ModelMismatch",
+    "ModelNotFound",
+    "PermissionDenied",
+    "RateLimited",
+    "RequestCancelled",
+    "Router",
+    "ServerBusy",
+    "ServerUnavailable",
+    "ShortlistError",
+    "Unauthenticated",
+    "UnknownDialect",
+    "UnsupportedContent",
+    "UnsupportedModel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module of a public name when the name is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES.get(name, _ERRORS)), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
