@@ -1,7 +1,7 @@
 """What a stranger's bytes reach, as functions of bytes: each returns, or raises where something is wrong with us.
 
-Nothing here needs a fuzzer: `tests/test_fuzz_targets.py` runs every target on its seeds and on what was found before,
-`make fuzz` lets a coverage-guided fuzzer look for more.
+Nothing here needs a fuzzer: `tests/project/test_fuzz_targets.py` runs every target on its seeds and on what was found
+before, `make fuzz` lets a coverage-guided fuzzer look for more.
 """
 
 from __future__ import annotations

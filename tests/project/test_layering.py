@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paths import ROOT, TESTS
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "router", "server")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 SOURCES = [*FILES, *sorted((ROOT / "proto").rglob("*.proto"))]
@@ -142,7 +142,7 @@ def test_importing_stays_light(module: str, absent: set[str]) -> None:
 
 def test_loading_a_model_of_ones_own_format_needs_no_transformers(tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
         "from pathlib import Path\n"
         "import torch\n"
         "from checkpoints import random_model, unigram_tokenizer\n"

@@ -8,16 +8,16 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from paths import ROOT
 from server_fixtures import ServerThread
 
 from shortlist.server.client import AsyncClient
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 REQUESTS = [("word", ['{"name": "word"}'])]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from shortlist.schemas.errors import InvalidConfiguration
 from shortlist.server.cli import build_parser
@@ -16,7 +16,6 @@ from shortlist.server.configuration import load_settings
 
 yaml = pytest.importorskip("yaml")
 
-ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["shortlist"]
 OBJECTS = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from paths import ROOT
 
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import documents
 import widen

@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 import random
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 from tokenizers import Tokenizer as FastTokenizer
 
 from shortlist.router.encoding import Tokenizer
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import word_tokenizer
 from drawing import Drawer
 from word_tokenizer import WordTokenizer
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXTS = (
     "get_weather: Gets the weather. Parameters: city (string), unit (celsius, fahrenheit)",
     "Wie viele Bestellungen  gab es\tin Zürich\nim Mai?",

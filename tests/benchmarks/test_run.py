@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PARTS = ["throughput.py"] * 3 + ["serving.py", "curves.py", "long_document.py", "stages.py", "speed_plots.py"]
 # Stands in for Python: notes the script it is given, and fails on the one that the file `failing` names.
 FAKE = """#!/bin/sh

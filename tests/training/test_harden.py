@@ -6,12 +6,13 @@ import random
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+
+from paths import ROOT
 
 from shortlist.schemas.document import Parameter, Tool
 from shortlist.schemas.serialise import tool_document
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 from documents import Group
 from harden import ANSWERS_AS_WELL, NEAREST, draw, reorder

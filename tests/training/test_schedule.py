@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 from precision import MasterOptimizer
 from schedule import Progress, schedule

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from paths import ROOT
 
 from shortlist.router.attention import PaddedAttention
 from shortlist.router.encoding import Pair
 from shortlist.router.model import CrossEncoder
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import train
 from batch import choose_trainable, in_order, pack_longest_first

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from paths import ROOT
 
 from shortlist.v1 import router_pb2 as pb
 
-PROTO = Path(__file__).parents[1] / "proto"
+PROTO = ROOT / "proto"
 RELEASED = PROTO / "released.binpb"
 
 

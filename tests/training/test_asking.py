@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
 
 from shortlist.schemas.document import Parameter
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import asking
 

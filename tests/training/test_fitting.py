@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from meanings import Meanings
+from paths import ROOT
 
 from shortlist.router.candidates import ItemSet, item_of_tool
 from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
 from shortlist.router.selection import Evidence, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import compare
 import fit_first_stage

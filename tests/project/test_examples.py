@@ -10,12 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from paths import ROOT
 
 from shortlist.schemas.document import ParsedTables
 from shortlist.schemas.table import parse_tables
 from shortlist.schemas.tool import parse_tools
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 CATALOG = sorted((EXAMPLES / "tools").glob("*.json"))
 
 

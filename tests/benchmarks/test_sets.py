@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from own_folders import write_base, write_whole
+from paths import ROOT
 
 from shortlist.router import Router
 from shortlist.router.dataset import load_dataset
@@ -22,7 +23,7 @@ from shortlist.router.evaluation import evaluate
 from shortlist.router.weights import read_description, write_description
 from shortlist.schemas.errors import InvalidInput
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 TOOLS = {
     "send_email": "send an email to a customer",
     "attach_invoice": "attach the invoice",

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from packaging.utils import canonicalize_name
-
-ROOT = Path(__file__).parents[1]
+from paths import ROOT
 
 
 def load(name: str) -> ModuleType:

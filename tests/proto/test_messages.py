@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from paths import ROOT
 
 from shortlist.v1 import router_pb2 as pb
 
-PROTO = Path(__file__).parents[1] / "proto"
+PROTO = ROOT / "proto"
 LINES = (PROTO / "shortlist/v1/router.proto").read_text(encoding="utf-8").splitlines()
 DECLARATION = re.compile(r"^\s*(service|message|enum|rpc|oneof|optional|repeated|[A-Za-z]\w* \w+ = \d+)\b")
 DECLARATIONS = [place for place, line in enumerate(LINES) if DECLARATION.match(line)]

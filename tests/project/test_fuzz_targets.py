@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paths import TESTS
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "fuzz"))
+sys.path.insert(0, str(TESTS / "fuzz"))
 
-from targets import TARGETS  # noqa: E402 - it stands beside the fuzzer's runner
+from targets import TARGETS
 
-FOUND = sorted((HERE / "fixtures/fuzz").glob("*/*"))
+FOUND = sorted((TESTS / "fixtures/fuzz").glob("*/*"))
 _NUM_BROKEN = 40
 
 

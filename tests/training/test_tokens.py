@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from paths import ROOT
 
 from shortlist.router.coverage import coverage
 from shortlist.router.packing import round_up
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import train_encoder
 from batch import in_order, pack_longest_first

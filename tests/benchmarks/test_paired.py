@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 from own_folders import write_whole
+from paths import ROOT
 from safetensors.torch import load_file
 
 from shortlist.router.weights import read_folder
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "training")]
 
-import paired  # noqa: E402
-from unround import write_unrounded  # noqa: E402
+import paired
+from unround import write_unrounded
 
 TOOLE = {"q1": (1.0, 1.0), "q2": (0.5, 1.0), "q3": (0.0, 0.0)}
 

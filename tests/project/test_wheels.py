@@ -11,8 +11,8 @@ import venv
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 # What a wheel is made of; whatever else lies in a checkout (build/, .venv/) stays behind.
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))

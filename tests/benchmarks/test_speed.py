@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from shortlist.router.loading import load_model
 from shortlist.schemas.tool import parse_tools
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 FOUND = {
     "throughput-embedded": {"pairs_per_second": {"shortlist": 90.0, "a peer": 12.0}, "threads": 2, "documents": 64},
     "curves": {

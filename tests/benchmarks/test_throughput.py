@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from checkpoints import random_model, write_xlm_roberta
+from paths import ROOT
 
 from shortlist.router.loading import load_model
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture

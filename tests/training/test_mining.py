@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from paths import ROOT
 
 from shortlist.router.dataset import DatasetQuery, load_queries
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(ROOT / "training"))
 
 import documents
 import mine
