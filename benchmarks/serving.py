@@ -26,7 +26,7 @@ import numpy as np
 from saving import add_saving, save
 
 from shortlist.router import Router
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.tools.parse import parse_tools
 from shortlist.server.client import Client
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"

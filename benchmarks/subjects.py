@@ -18,8 +18,8 @@ from shortlist.router.run import Clock, Run
 from shortlist.router.selection import Rules
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 # A model is known again by what it answers to these, since weights may change under the same version.
 _PROBE_QUERY = "refund the payment of order 7"

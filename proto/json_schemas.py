@@ -27,7 +27,7 @@ from shortlist.router.evaluation import METHODS, SCOPES, Evaluation
 from shortlist.router.model import ModelConfig
 from shortlist.router.selection import ColumnWeights, ScoreWeights
 from shortlist.router.weights import FORMAT
-from shortlist.schemas.table import DIALECTS
+from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
 from shortlist.server.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
-    from shortlist.router.results import Message, Selection
+    from shortlist.schemas.results import Message, Selection
 
 __all__ = ["Message", "Router", "Selection"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return Router
     if name in ("Message", "Selection"):
-        from shortlist.router import results
+        from shortlist.schemas import results
 
         return getattr(results, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

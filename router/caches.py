@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from shortlist.router.catalogs import CatalogCache
 from shortlist.router.dense import VectorCache
-from shortlist.router.results import CacheCounts
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.results import CacheCounts
 
 __all__ = ["Caches"]
 

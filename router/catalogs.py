@@ -10,10 +10,10 @@ from hashlib import blake2b
 from itertools import chain
 
 from shortlist.router.candidates import ItemSet, item_of_table, item_of_tool
-from shortlist.router.results import CacheCounts
 from shortlist.schemas.document import ParsedTables, ParsedTools, Table
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.results import CacheCounts
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 __all__ = ["Catalog", "CatalogCache"]
 

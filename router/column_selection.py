@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from shortlist.router.columns import ScoredColumn, gather_columns, keep_columns
 from shortlist.router.degraded import OUT_OF_TIME, raise_unless_degraded
-from shortlist.router.results import SelectedColumn, Selection
 from shortlist.router.run import Run
 from shortlist.schemas.document import Table
+from shortlist.schemas.results import SelectedColumn, Selection
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 __all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset", "load_queries"]
 

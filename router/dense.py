@@ -10,8 +10,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from shortlist.router.encoding import Pair, TokenIds, Tokenizer
-from shortlist.router.results import CacheCounts
 from shortlist.router.scoring import CancelToken, Embedded, PairScorer
+from shortlist.schemas.results import CacheCounts
 
 if TYPE_CHECKING:
     from shortlist.router.candidates import Item

@@ -13,10 +13,10 @@ from shortlist.router.attention_choice import choose_attention
 from shortlist.router.devices import resolve_device, resolve_dtype
 from shortlist.router.linear import can_pack, pack_linears
 from shortlist.router.model import CrossEncoder, QuantizedEmbedding, TextEncoder
-from shortlist.router.results import ModelInfo
 from shortlist.router.scorer import Engine, default_batch_tokens
 from shortlist.router.weights import LoadedModel, is_own_folder, read_folder
 from shortlist.schemas.errors import ModelError, ModelNotFound
+from shortlist.schemas.results import ModelInfo
 
 __all__ = ["EMBEDDED", "FAST", "load_model", "make_engine"]
 

@@ -19,7 +19,6 @@ from shortlist.router.loading import EMBEDDED, load_model, make_engine
 from shortlist.router.query import query_text
 from shortlist.router.reference import Reranker
 from shortlist.router.remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
-from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
 from shortlist.router.run import Clock, Run
 from shortlist.router.scorer import DirectScorer, Engine
 from shortlist.router.scoring import CancelToken, PairScorer
@@ -28,7 +27,8 @@ from shortlist.router.weights import LoadedModel
 from shortlist.router.windows import DocumentScores, chunk_budget, cut_query, score_documents
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
-from shortlist.schemas.tool_texts import tool_texts
+from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
+from shortlist.schemas.tools.texts import tool_texts
 
 __all__ = ["Router"]
 

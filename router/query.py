@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shortlist.router.results import Message
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.results import Message
 
 __all__ = ["query_text"]
 

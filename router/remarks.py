@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shortlist.router.candidates import Encoded, FirstStage, Item
-from shortlist.router.results import Truncation
+from shortlist.schemas.results import Truncation
 
 __all__ = ["MAX_NEW_VECTORS", "narrowing_warnings", "pinned_places", "truncations"]
 

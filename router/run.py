@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from shortlist.router.candidates import FirstStage
-from shortlist.router.results import Timings, Truncation
 from shortlist.router.scoring import CancelToken
 from shortlist.router.selection import Rules
 from shortlist.router.stages import note_stage, within_stage
 from shortlist.router.windows import DocumentScores
+from shortlist.schemas.results import Timings, Truncation
 
 __all__ = ["Clock", "Run"]
 

@@ -7,13 +7,13 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from shortlist.router.scoring import CancelToken
-from shortlist.schemas.table import DIALECTS
+from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
-    from shortlist.router.results import Selection
+    from shortlist.schemas.results import Selection
 
 __all__ = ["get_info", "rerank", "select_tables", "select_tools"]
 

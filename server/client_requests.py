@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message as ProtoMessage
 
 from shortlist.schemas import errors
-from shortlist.schemas.tool_texts import tool_texts
+from shortlist.schemas.tools.texts import tool_texts
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shortlist.router.results import Message, ModelInfo, Selected, Selection, Timings, Truncation
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.results import Message, ModelInfo, Selected, Selection, Timings, Truncation
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [

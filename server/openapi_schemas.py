@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
-from shortlist.schemas.table import DIALECTS
+from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
 from shortlist.server.rest_proto import is_repeated
 from shortlist.server.rest_rerank import RerankV1, RerankV2, TeiRerank

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shortlist.router.checks import check_share
-from shortlist.router.results import CacheCounts, Message, ModelInfo, Selected, SelectedColumn, Selection, Timings
 from shortlist.router.scoring import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, SelectedColumn, Selection, Timings
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 
 from shortlist.router.column_joins import join_needs
 from shortlist.schemas.document import Table
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 
 STUDENTS = "create table students (id int primary key, name text);"
 COURSES = "create table courses (code int primary key, title text, room text);"

@@ -10,9 +10,9 @@ from own_folders import write
 
 from shortlist.router import Router
 from shortlist.router.encoding import Pair
-from shortlist.router.results import Message, Selection
 from shortlist.router.scoring import CancelToken, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
+from shortlist.schemas.results import Message, Selection
 
 DDL = """create table orders (id int primary key, total numeric, note text, placed date);
 create table customers (id int primary key, email text);

@@ -14,7 +14,7 @@ from shortlist.router.columns import ScoredColumn, keep_columns, score_columns
 from shortlist.router.dataset import load_dataset
 from shortlist.router.selection import ColumnEvidence, ColumnWeights, sigmoid
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 from shortlist.server.cli import main
 
 DDL = {

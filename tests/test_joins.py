@@ -7,7 +7,7 @@ import pytest
 from shortlist.router.candidates import ItemSet, item_of_table
 from shortlist.router.joins import find_links
 from shortlist.router.selection import Evidence, ScoreWeights, final_score, with_neighbours
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 
 WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=0.5)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from shortlist.router.query import query_text
-from shortlist.router.results import Message
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.results import Message
 
 LONG = "please refund the last order of customer 42"
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from shortlist.router.results import Message, Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.schemas.document import Unparsed
+from shortlist.schemas.results import Message, Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb
 

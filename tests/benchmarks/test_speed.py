@@ -14,7 +14,7 @@ import pytest
 from paths import ROOT
 
 from shortlist.router.loading import load_model
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.tools.parse import parse_tools
 
 BENCHMARKS = ROOT / "benchmarks"
 FOUND = {

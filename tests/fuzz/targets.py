@@ -21,12 +21,12 @@ from google.protobuf.message import DecodeError
 
 from shortlist.router.chunking import chunk_spans
 from shortlist.router.query import query_text
-from shortlist.router.results import Message
 from shortlist.router.scoring import CancelToken, PairScores
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
+from shortlist.schemas.results import Message
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
-from shortlist.schemas.table import DIALECTS, parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import DIALECTS, parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 from shortlist.server import answer
 from shortlist.server.call import new_request_id
 from shortlist.server.limits import check, expected_tokens

@@ -13,8 +13,8 @@ import pytest
 from paths import ROOT
 
 from shortlist.schemas.document import ParsedTables
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 EXAMPLES = ROOT / "examples"
 CATALOG = sorted((EXAMPLES / "tools").glob("*.json"))

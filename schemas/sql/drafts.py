@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from shortlist.schemas.columns import join_comments
 from shortlist.schemas.document import Column, ForeignKey, Table
-from shortlist.schemas.keys import Definition
-from shortlist.schemas.statements import Statement
+from shortlist.schemas.sql.columns import join_comments
+from shortlist.schemas.sql.constraints import Definition
+from shortlist.schemas.sql.statements import Statement
 
 __all__ = ["DraftBook", "TableDraft"]
 

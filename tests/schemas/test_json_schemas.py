@@ -14,6 +14,7 @@ import pytest
 import server_fakes
 from google.protobuf import json_format
 from jsonschema import Draft202012Validator
+from paths import ROOT
 from server_fakes import tool
 
 from shortlist.router.dataset import load_dataset
@@ -21,7 +22,6 @@ from shortlist.router.evaluation import evaluate
 from shortlist.server.cli import main
 from shortlist.v1 import router_pb2 as pb
 
-ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "schemas/json"
 FILES = sorted(FOLDER.glob("*.schema.json"))
 TOOLS = [tool("create_refund", "Refund a payment"), tool("ping")]
@@ -91,9 +91,9 @@ def test_each_is_a_schema_with_a_name_of_its_own(path: Path) -> None:
 
 
 def test_they_are_installed_with_the_package() -> None:
-    import shortlist.schemas.tool as installed
+    import shortlist.schemas as installed
 
-    found = Path(installed.__file__).parent / "json"
+    found = Path(str(installed.__file__)).parent / "json"
     assert {path.name for path in found.glob("*.schema.json")} == {path.name for path in FILES}
     assert '"json/*.schema.json"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sqlglot import exp
 
-from shortlist.schemas.columns import Item, group_end
-from shortlist.schemas.lexing import Token, words
-from shortlist.schemas.preparing import Prepared, clean_entries, head_texts
+from shortlist.schemas.sql.columns import Item, group_end
+from shortlist.schemas.sql.lexing import Token, words
+from shortlist.schemas.sql.preparing import Prepared, clean_entries, head_texts
 
 __all__ = ["PiecewiseReader"]
 

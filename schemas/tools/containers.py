@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from shortlist.schemas.jsontext import LOST, Node, decode_at, member_starts, skip_value, skip_whitespace
-from shortlist.schemas.shapes import ACCEPTED
+from shortlist.schemas.tools.forms import ACCEPTED
+from shortlist.schemas.tools.jsontext import LOST, Node, decode_at, member_starts, skip_value, skip_whitespace
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "read_entries"]
 

@@ -1,13 +1,13 @@
 import json
-from pathlib import Path
 
 import pytest
+from paths import TESTS
 
 from shortlist.schemas.document import Parameter
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.tools.parse import parse_tools
 
-FIXTURES = Path(__file__).parent / "fixtures" / "tools"
+FIXTURES = TESTS / "fixtures" / "tools"
 FORMATS = [
     "anthropic",
     "gemini",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shortlist.schemas.dialect import DIALECTS, likely_dialects, resolve_dialect
 from shortlist.schemas.document import ParsedTables
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.schemas.reading import ScriptReader, count_failures
+from shortlist.schemas.sql.dialect import DIALECTS, likely_dialects, resolve_dialect
+from shortlist.schemas.sql.reading import ScriptReader, count_failures
 
 __all__ = ["DIALECTS", "MAX_DDL_CHARS", "parse_tables"]
 

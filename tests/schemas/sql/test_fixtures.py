@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import TESTS
 
 from shortlist.schemas.document import Column, ForeignKey, Table
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 
-FIXTURES = Path(__file__).parent / "fixtures" / "tables"
+FIXTURES = TESTS / "fixtures" / "tables"
 CASES = sorted(FIXTURES.glob("*/*.sql"))
 IDS = [f"{path.parent.name}-{path.stem}" for path in CASES]
 

@@ -1,15 +1,15 @@
 import json
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from paths import TESTS
 
 from shortlist.schemas.document import ParsedTools
-from shortlist.schemas.parameters import MAX_DEPTH, MAX_ENUM_VALUES, MAX_PARAMETERS
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.tools.parameters import MAX_DEPTH, MAX_ENUM_VALUES, MAX_PARAMETERS
+from shortlist.schemas.tools.parse import parse_tools
 
-FIXTURES = Path(__file__).parent / "fixtures" / "tools"
+FIXTURES = TESTS / "fixtures" / "tools"
 
 
 def parse(schema: object, **members: object) -> ParsedTools:

@@ -11,15 +11,15 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError
 
-from shortlist.schemas.columns import Item, clean_comment, comment_clause, join_comments
 from shortlist.schemas.document import ParsedTables, Unparsed
-from shortlist.schemas.drafts import DraftBook, TableDraft
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.schemas.keys import Definition, dotted, names_in, read_definitions, read_projections
-from shortlist.schemas.lexing import lexer_for, line_starts, locate
-from shortlist.schemas.piecewise import PiecewiseReader
-from shortlist.schemas.preparing import Prepared, prepare, variants
-from shortlist.schemas.statements import Statement, split_statements
+from shortlist.schemas.sql.columns import Item, clean_comment, comment_clause, join_comments
+from shortlist.schemas.sql.constraints import Definition, dotted, names_in, read_definitions, read_projections
+from shortlist.schemas.sql.drafts import DraftBook, TableDraft
+from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
+from shortlist.schemas.sql.piecewise import PiecewiseReader
+from shortlist.schemas.sql.preparing import Prepared, prepare, variants
+from shortlist.schemas.sql.statements import Statement, split_statements
 
 __all__ = ["MAX_TABLES", "ScriptReader", "count_failures"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from shortlist.schemas.containers import Entry, read_entries
 from shortlist.schemas.document import ParsedTools, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput, InvalidTool
-from shortlist.schemas.jsontext import LOST, MAX_NESTING, LineIndex
-from shortlist.schemas.parameters import flatten_parameters
-from shortlist.schemas.shapes import clean_text, detect_shape, shorten
-from shortlist.schemas.validity import SchemaChecker
+from shortlist.schemas.tools.containers import Entry, read_entries
+from shortlist.schemas.tools.forms import clean_text, detect_shape, shorten
+from shortlist.schemas.tools.jsontext import LOST, MAX_NESTING, LineIndex
+from shortlist.schemas.tools.parameters import flatten_parameters
+from shortlist.schemas.tools.validity import SchemaChecker
 
 __all__ = ["parse_tools"]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shortlist.schemas.document import Table
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 
 UNKNOWN_TO_THE_PARSER = [
     ("oracle", "c NUMBER GENERATED ALWAYS AS IDENTITY MINVALUE 1 MAXVALUE 9999 START WITH 1 NOORDER NOCYCLE NOT NULL"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shortlist.schemas.lexing import Lexer, Token, words
+from shortlist.schemas.sql.lexing import Lexer, Token, words
 
 __all__ = [
     "Item",

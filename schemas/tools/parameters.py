@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shortlist.schemas.document import Parameter
-from shortlist.schemas.references import References
-from shortlist.schemas.shapes import as_json, as_text, clean_text, shorten
+from shortlist.schemas.tools.forms import as_json, as_text, clean_text, shorten
+from shortlist.schemas.tools.references import References
 
 __all__ = ["MAX_DEPTH", "MAX_ENUM_VALUES", "MAX_PARAMETERS", "MAX_VISITS", "TYPE_ALIASES", "flatten_parameters"]
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
 # In time that grows with the square of the length each of these took a quarter of a minute to many hours.
 _SECONDS = 10
@@ -41,7 +41,7 @@ def test_a_script_is_read_in_time_that_grows_with_its_length(name: str) -> None:
 
 ENDLESS = """
 import sys
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 print([table.name for table in parse_tables(sys.argv[1], dialect=sys.argv[2]).tables])
 """
 
@@ -96,8 +96,8 @@ def test_a_pattern_in_a_schema_is_never_run() -> None:
 _WATCHED = """
 import sys
 from shortlist.schemas.serialise import table_document, tool_document
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 TOOL = '{"name":"a","parameters":{"$schema":"%s","$id":"%s","properties":{"x":{"$ref":"%s"},"y":{"$dynamicRef":"%s"}}}}'
 SCRIPT = '''create table a (b int);
 \\\\i /etc/hostname

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from shortlist.schemas.lexing import Nesting, lexer_for
+from shortlist.schemas.sql.lexing import Nesting, lexer_for
 
 __all__ = ["Statement", "split_statements"]
 

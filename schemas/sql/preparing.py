@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shortlist.schemas.columns import ListReader, TableBody, group_end, read_body
-from shortlist.schemas.lexing import Lexer, Token, words
+from shortlist.schemas.sql.columns import ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.lexing import Lexer, Token, words
 
 __all__ = ["Prepared", "StatementKind", "clean_entries", "head_texts", "prepare", "variants"]
 

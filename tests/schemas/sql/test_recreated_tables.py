@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.schemas.table import parse_tables
+from shortlist.schemas.sql.parse import parse_tables
 
 VIEW_OF_A = "VIEW `v` AS SELECT `a`.`id` AS `id`, `a`.`name` AS `label` FROM `a`"
 DUMPS = {

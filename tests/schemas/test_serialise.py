@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import TESTS
 
 from shortlist.schemas.document import Column, ForeignKey, Parameter, Table, Tool
 from shortlist.schemas.serialise import column_document, lexical_text, split_name, table_document, tool_document
-from shortlist.schemas.table import parse_tables
-from shortlist.schemas.tool import parse_tools
+from shortlist.schemas.sql.parse import parse_tables
+from shortlist.schemas.tools.parse import parse_tools
 
-FIXTURES = Path(__file__).parent / "fixtures" / "serialise"
+FIXTURES = TESTS / "fixtures" / "serialise"
 EXPECTED = sorted(FIXTURES.glob("*.txt"))
 TOOL_CASES = [path for path in EXPECTED if FIXTURES.joinpath(path.name.split(".")[0] + ".json").exists()]
 TABLE_CASES = [path for path in EXPECTED if FIXTURES.joinpath(path.name.split(".")[0] + ".sql").exists()]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortlist.schemas import reading, table
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.errors import LimitExceeded, UnknownDialect
-from shortlist.schemas.table import DIALECTS, parse_tables
+from shortlist.schemas.sql import parse as table
+from shortlist.schemas.sql import reading
+from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 
 FRAGMENTS = [
     "CREATE TABLE t (a int, b text);",
