@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shortlist.router.weights import is_own_folder, write_folder, write_layers
+from shortlist.router.checkpoints.native import is_own_folder, write_folder, write_layers
 from shortlist.schemas.errors import ModelError
 
 TRAINING = Path(__file__).resolve().parent.parent / "training"

@@ -22,7 +22,7 @@ from serving import QUERIES, Tools, read_tools, single_tools
 from workload import Workload, make_workload
 
 from shortlist.router import Router
-from shortlist.router.loading import load_model
+from shortlist.router.checkpoints.loading import load_model
 from shortlist.router.remarks import MAX_NEW_VECTORS
 
 DOCUMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

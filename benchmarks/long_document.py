@@ -20,7 +20,7 @@ from saving import add_saving, save
 from serving import resident_mib, running_server
 from workload import make_text
 
-from shortlist.router.loading import load_model
+from shortlist.router.checkpoints.loading import load_model
 from shortlist.server.client import Client
 
 SHORTEST, LONGEST = 8_192, 524_288

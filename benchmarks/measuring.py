@@ -10,10 +10,10 @@ from typing import Any
 from cases import CANDIDATES, DEPTHS, Case
 from subjects import Subject
 
-from shortlist.router.candidates import ItemSet
-from shortlist.router.dataset import Dataset, DatasetQuery, load_queries
-from shortlist.router.evaluation import Pools, choose_queries, rank
-from shortlist.router.measures import measure
+from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_queries
+from shortlist.evaluation.metrics import measure
+from shortlist.evaluation.ranking import Pools, choose_queries, rank
+from shortlist.router.first_stage.candidates import ItemSet
 from shortlist.schemas.errors import InvalidInput
 
 SPLIT = "test"

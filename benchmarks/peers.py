@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from shortlist.router import Router
-from shortlist.router.encoding import Tokenizer
-from shortlist.router.export import export
-from shortlist.router.weights import LoadedModel
+from shortlist.router.checkpoints.export import export
+from shortlist.router.checkpoints.native import LoadedModel
+from shortlist.router.engine.tokenizer import Tokenizer
 
 __all__ = ["PEERS", "Exports", "Peer", "Score", "installed", "ours"]
 

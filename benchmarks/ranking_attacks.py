@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shortlist.evaluation.dataset import DatasetQuery, load_queries
 from shortlist.router import Router
-from shortlist.router.dataset import DatasetQuery, load_queries
-from shortlist.router.encoding import Pair
-from shortlist.router.scorer import DirectScorer
-from shortlist.router.scoring import CancelToken, PairScorer, PairScores, TextVectors
+from shortlist.router.engine.engine import DirectScorer
+from shortlist.router.engine.protocols import CancelToken, PairScorer, PairScores, TextVectors
+from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import InvalidInput, ShortlistError
 
 NAME = "get_moon_phase"

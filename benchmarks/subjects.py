@@ -11,11 +11,11 @@ from typing import Any
 
 from cases import CANDIDATES
 
+from shortlist.evaluation.ranking import dataset_item
 from shortlist.router import Router
-from shortlist.router.candidates import ItemSet
-from shortlist.router.evaluation import dataset_item
+from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.ranking.score import Rules
 from shortlist.router.run import Clock, Run
-from shortlist.router.selection import Rules
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.sql.parse import parse_tables

@@ -27,7 +27,7 @@ from store import Store
 from subjects import Subjects
 from summary import CaseSummary, Found, summarise
 
-from shortlist.router.dataset import Dataset, load_dataset
+from shortlist.evaluation.dataset import Dataset, load_dataset
 from shortlist.schemas.errors import InvalidInput, ShortlistError
 
 LIMIT = 500

@@ -26,9 +26,9 @@ from rounds import PEAK_OPERATIONS, Spread, compare, measure_peak, run_rounds, s
 from saving import add_saving, save
 from workload import Workload, make_workload, multiplications
 
-from shortlist.router.loading import load_model
-from shortlist.router.model import CrossEncoder, ModelConfig
-from shortlist.router.weights import LoadedModel
+from shortlist.router.checkpoints.loading import load_model
+from shortlist.router.checkpoints.native import LoadedModel
+from shortlist.router.model.encoder import CrossEncoder, ModelConfig
 from shortlist.schemas.errors import ShortlistError
 
 OURS, OURS_FP32, PEAK = "shortlist", "shortlist fp32", "peak"

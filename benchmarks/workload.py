@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.router.encoding import Tokenizer
-from shortlist.router.model import ModelConfig
+from shortlist.router.engine.tokenizer import Tokenizer
+from shortlist.router.model.encoder import ModelConfig
 
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
 _QUERY_TOKENS = 16

@@ -22,11 +22,11 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from pydantic import TypeAdapter
 
-from shortlist.router.dense import RetrievalSettings
-from shortlist.router.evaluation import METHODS, SCOPES, Evaluation
-from shortlist.router.model import ModelConfig
-from shortlist.router.selection import ColumnWeights, ScoreWeights
-from shortlist.router.weights import FORMAT
+from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
+from shortlist.router.checkpoints.native import FORMAT
+from shortlist.router.first_stage.embedder import RetrievalSettings
+from shortlist.router.model.encoder import ModelConfig
+from shortlist.router.ranking.score import ColumnWeights, ScoreWeights
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
 from shortlist.server.settings import Settings

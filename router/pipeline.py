@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shortlist.router.caches import Caches
-from shortlist.router.candidates import FirstStage, Item, ItemSet, narrow
-from shortlist.router.catalogs import Catalog
+from shortlist.router.catalogs.caches import Caches
+from shortlist.router.catalogs.catalog import Catalog
+from shortlist.router.checkpoints.loading import EMBEDDED, load_model, make_engine
+from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.checks import check_options, check_range, check_share
-from shortlist.router.column_selection import name_columns
-from shortlist.router.degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from shortlist.router.dense import QUERY_PREFIX, Embedder
-from shortlist.router.encoding import TokenIds
-from shortlist.router.loading import EMBEDDED, load_model, make_engine
+from shortlist.router.engine.engine import DirectScorer, Engine
+from shortlist.router.engine.protocols import CancelToken, PairScorer
+from shortlist.router.engine.tokenizer import TokenIds
+from shortlist.router.first_stage.candidates import FirstStage, Item, ItemSet, narrow
+from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
 from shortlist.router.query import query_text
+from shortlist.router.ranking.column_selection import name_columns
+from shortlist.router.ranking.degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
+from shortlist.router.ranking.score import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
+from shortlist.router.ranking.windows import DocumentScores, chunk_budget, cut_query, score_documents
 from shortlist.router.reference import Reranker
 from shortlist.router.remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
 from shortlist.router.run import Clock, Run
-from shortlist.router.scorer import DirectScorer, Engine
-from shortlist.router.scoring import CancelToken, PairScorer
-from shortlist.router.selection import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
-from shortlist.router.weights import LoadedModel
-from shortlist.router.windows import DocumentScores, chunk_budget, cut_query, score_documents
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput, ModelMismatch
 from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shortlist.router.encoding import Pair, TokenIds, Tokenizer
-from shortlist.router.scoring import CancelToken, PairScorer
-from shortlist.router.selection import sigmoid
-from shortlist.router.windows import cut_query, score_documents
+from shortlist.router.engine.protocols import CancelToken, PairScorer
+from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
+from shortlist.router.ranking.score import sigmoid
+from shortlist.router.ranking.windows import cut_query, score_documents
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
 
 __all__ = ["Ranked", "Reranker", "longest_first"]

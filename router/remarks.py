@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shortlist.router.candidates import Encoded, FirstStage, Item
+from shortlist.router.first_stage.candidates import Encoded, FirstStage, Item
 from shortlist.schemas.results import Truncation
 
 __all__ = ["MAX_NEW_VECTORS", "narrowing_warnings", "pinned_places", "truncations"]

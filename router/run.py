@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from shortlist.router.candidates import FirstStage
-from shortlist.router.scoring import CancelToken
-from shortlist.router.selection import Rules
+from shortlist.router.engine.protocols import CancelToken
+from shortlist.router.first_stage.candidates import FirstStage
+from shortlist.router.ranking.score import Rules
+from shortlist.router.ranking.windows import DocumentScores
 from shortlist.router.stages import note_stage, within_stage
-from shortlist.router.windows import DocumentScores
 from shortlist.schemas.results import Timings, Truncation
 
 __all__ = ["Clock", "Run"]

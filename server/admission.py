@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.call import Call, Caller
 from shortlist.server.waiting_line import MOST_SECONDS, WaitingLine
@@ -30,7 +30,7 @@ _LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
 _TYPICAL_CALLS = 5
 # The share of the queue that newcomers may fill while others are asked to come again, and how far these may exceed it.
 _OF_NEWCOMERS, _OF_RETURNING = 0.5, 2.0
-# More tokens than this at once are a part of a call, of which more parts follow (`router/windows.py` makes them).
+# More tokens than this at once are a part of a call, of which more follow (`router/ranking/windows.py` makes them).
 _PART_TOKENS = 100_000
 
 

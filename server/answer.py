@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 from typing import TYPE_CHECKING
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb

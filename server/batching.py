@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shortlist.router.scoring import CancelToken, PairScores, TextVectors
+from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
 from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory, unusable
 from shortlist.server.shares import Job, Place, fill_batch, in_order, jobs_of, room_for
 
 if TYPE_CHECKING:
-    from shortlist.router.encoding import Pair
-    from shortlist.router.scorer import Engine
+    from shortlist.router.engine.engine import Engine
+    from shortlist.router.engine.tokenizer import Pair
 
 __all__ = ["BatchRun", "BatchingScorer"]
 

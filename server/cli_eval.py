@@ -14,7 +14,7 @@ from shortlist.server.cli_model import add_model_options, load_router, slow_noti
 from shortlist.server.cli_numbers import count, positive
 
 if TYPE_CHECKING:
-    from shortlist.router.evaluation import Evaluation
+    from shortlist.evaluation.ranking import Evaluation
 
 __all__ = ["add_parser", "run"]
 
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
     if args.kind == "columns":
         _check_for_columns(args)
-    from shortlist.router.column_evaluation import evaluate_columns
-    from shortlist.router.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
-    from shortlist.router.evaluation import evaluate
+    from shortlist.evaluation.columns import evaluate_columns
+    from shortlist.evaluation.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
+    from shortlist.evaluation.ranking import evaluate
 
     with slow_notice("reading the set and the model …"):
         data = load_dataset(args.data)

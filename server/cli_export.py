@@ -11,7 +11,7 @@ from shortlist.server.cli_model import slow_notice
 
 __all__ = ["add_parser", "run"]
 
-# As in router/export.py, which costs the import of torch.
+# As in router/checkpoints/export.py, which costs the import of torch.
 _FORMS = ("hf", "onnx", "openvino")
 
 
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
         ModelError: the model cannot be loaded, or the form cannot hold it.
         InvalidInput: the folder is not empty, or a package is missing.
     """
-    from shortlist.router.export import export
-    from shortlist.router.loading import load_model
+    from shortlist.router.checkpoints.export import export
+    from shortlist.router.checkpoints.loading import load_model
 
     with slow_notice(f"writing {args.model} as {args.to} …"):
         files = export(load_model(args.model), args.to, args.out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.router.stages import Stage, recording
 from shortlist.schemas.errors import LimitExceeded, PermissionDenied, RequestCancelled, ServerUnavailable
 from shortlist.server import answer

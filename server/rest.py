@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnavailable
 from shortlist.server import openapi, rest_body, rest_docs, rest_proto, rest_rerank
 from shortlist.server.call import Call, new_request_id

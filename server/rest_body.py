@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, RequestCancelled, UnsupportedContent
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.router.stages import note_stage
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
 
 if TYPE_CHECKING:
-    from shortlist.router.encoding import Pair
+    from shortlist.router.engine.tokenizer import Pair
 
 __all__ = ["BatchError", "Job", "Place", "fill_batch", "in_order", "jobs_of", "room_for"]
 

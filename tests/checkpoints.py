@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from shortlist.router.encoding import Pair
-from shortlist.router.model import CrossEncoder, ModelConfig, TextEncoder
+from shortlist.router.engine.tokenizer import Pair
+from shortlist.router.model.encoder import CrossEncoder, ModelConfig, TextEncoder
 
 HIDDEN, LAYERS, HEADS, INNER = 32, 2, 4, 48
 XLM_POSITIONS = 130  # 128 tokens, the first at 2

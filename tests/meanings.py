@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from own_folders import own_tokenizer
 
-from shortlist.router.encoding import Pair, Tokenizer
-from shortlist.router.scoring import CancelToken, Embedded, PairScores, TextVectors
+from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
+from shortlist.router.engine.tokenizer import Pair, Tokenizer
 
 
 @dataclass

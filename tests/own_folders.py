@@ -20,9 +20,9 @@ from checkpoints import (
 )
 from safetensors.torch import save_file
 
-from shortlist.router.encoding import Tokenizer
-from shortlist.router.model import CrossEncoder, QuantizedEmbedding, TextEncoder
-from shortlist.router.weights import read_description, write_description, write_folder, write_layers
+from shortlist.router.checkpoints.native import read_description, write_description, write_folder, write_layers
+from shortlist.router.engine.tokenizer import Tokenizer
+from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder
 
 DESCRIPTION = {
     "name": "tiny-own",

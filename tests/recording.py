@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shortlist.router.encoding import Pair
-from shortlist.router.scoring import CancelToken, PairScores
+from shortlist.router.engine.protocols import CancelToken, PairScores
+from shortlist.router.engine.tokenizer import Pair
 
 
 @dataclass

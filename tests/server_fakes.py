@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shortlist.router.checks import check_share
-from shortlist.router.scoring import CancelToken, Embedded, PairScorer, PairScores, TextVectors
+from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, SelectedColumn, Selection, Timings
 from shortlist.schemas.sql.parse import parse_tables

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.admission import Admission
 from shortlist.server.call import Call, Caller

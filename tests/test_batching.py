@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from server_fakes import FakeEngine, FakePair
 from server_fixtures import wait_until
 
-from shortlist.router.scoring import CancelToken, TextVectors
+from shortlist.router.engine.protocols import CancelToken, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
 from shortlist.server.batching import BatchingScorer
 from shortlist.server.shares import BatchError, Job, fill_batch

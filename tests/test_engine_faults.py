@@ -11,7 +11,7 @@ import pytest
 from server_fakes import FakeEngine, FakePair
 from server_fixtures import wait_until
 
-from shortlist.router.scoring import CancelToken
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavailable
 from shortlist.server.batching import BatchingScorer, BatchRun
 from shortlist.server.engine_faults import Rate, Restarts, fails_for_memory

@@ -23,12 +23,12 @@ from export import load_cross_encoder
 from forms import FORMS, Form
 from gather import router_of
 
+from shortlist.evaluation.dataset import load_dataset
 from shortlist.router import Router
-from shortlist.router.candidates import Item, ItemSet
-from shortlist.router.dataset import load_dataset
+from shortlist.router.checkpoints.native import read_folder
+from shortlist.router.first_stage.candidates import Item, ItemSet
+from shortlist.router.ranking.score import Rules
 from shortlist.router.run import Clock, Run
-from shortlist.router.selection import Rules
-from shortlist.router.weights import read_folder
 from shortlist.schemas.document import Table, Tool
 
 SETS = (

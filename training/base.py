@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 from word_tokenizer import WordTokenizer
 
-from shortlist.router.encoding import Tokenizer
-from shortlist.router.model import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
+from shortlist.router.engine.tokenizer import Tokenizer
+from shortlist.router.model.encoder import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
 
 
 def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from shortlist.router.attention import AttentionBackend
-from shortlist.router.attention_choice import choose_attention
-from shortlist.router.attention_training import TrainableAttention
-from shortlist.router.encoding import Pair
-from shortlist.router.model import ModelConfig
-from shortlist.router.packing import PackedBatch, filler, pack
+from shortlist.router.engine.packing import PackedBatch, filler, pack
+from shortlist.router.engine.tokenizer import Pair
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.attention.choice import choose_attention
+from shortlist.router.model.attention.training import TrainableAttention
+from shortlist.router.model.encoder import ModelConfig
 
 __all__ = ["choose_trainable", "in_order", "pack_longest_first"]
 

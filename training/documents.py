@@ -12,8 +12,8 @@ import widen
 from asking import ask
 from forms import Form
 
-from shortlist.router.dataset import load_dataset, load_queries
-from shortlist.router.encoding import Tokenizer
+from shortlist.evaluation.dataset import load_dataset, load_queries
+from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.schemas.document import Column, Table, Tool
 from shortlist.schemas.serialise import column_document, table_document, tool_document
 

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from base import fill, load_base_encoder, read_base
 
-from shortlist.router.model import CrossEncoder, TextEncoder
-from shortlist.router.weights import (
+from shortlist.router.checkpoints.native import (
     is_own_folder,
     read_description,
     read_folder,
@@ -28,6 +27,7 @@ from shortlist.router.weights import (
     write_folder,
     write_layers,
 )
+from shortlist.router.model.encoder import CrossEncoder, TextEncoder
 
 VERSION = "0.5.0"
 DESCRIPTION: dict[str, Any] = {

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from gather import narrowing_scores
 
-from shortlist.router.dense import RetrievalSettings
-from shortlist.router.weights import read_description, write_description
+from shortlist.router.checkpoints.native import read_description, write_description
+from shortlist.router.first_stage.embedder import RetrievalSettings
 
 LEXICAL = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 COVERAGE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 
-from shortlist.router.weights import read_description, write_description
+from shortlist.router.checkpoints.native import read_description, write_description
 
 FEATURES = (
     "logit", "cosine", "lexical_share", "lexical_match", "query_coverage", "document_coverage", "neighbour",

@@ -20,18 +20,18 @@ from typing import Any
 
 import torch
 
+from shortlist.evaluation.columns import gold_columns, tables_of_groups
+from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
+from shortlist.evaluation.ranking import dataset_item
 from shortlist.router import Router
-from shortlist.router.candidates import ItemSet
-from shortlist.router.column_evaluation import gold_columns, tables_of_groups
-from shortlist.router.columns import column_evidence
-from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset, load_queries
-from shortlist.router.dense import RetrievalSettings
-from shortlist.router.evaluation import dataset_item
-from shortlist.router.loading import make_engine
+from shortlist.router.checkpoints.loading import make_engine
+from shortlist.router.checkpoints.native import LoadedModel, read_folder
+from shortlist.router.engine.engine import DirectScorer
+from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.first_stage.embedder import RetrievalSettings
+from shortlist.router.ranking.columns import column_evidence
+from shortlist.router.ranking.score import Rules
 from shortlist.router.run import Clock, Run
-from shortlist.router.scorer import DirectScorer
-from shortlist.router.selection import Rules
-from shortlist.router.weights import LoadedModel, read_folder
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import split_name
 

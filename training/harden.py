@@ -21,10 +21,10 @@ from pathlib import Path
 from documents import Documents, Group, read_groups
 from parts import Parts
 
-from shortlist.router.encoding import Pair, TokenIds, Tokenizer
-from shortlist.router.loading import make_engine
-from shortlist.router.scorer import DirectScorer
-from shortlist.router.weights import read_folder
+from shortlist.router.checkpoints.loading import make_engine
+from shortlist.router.checkpoints.native import read_folder
+from shortlist.router.engine.engine import DirectScorer
+from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
 
 NEAREST = 24
 DOCUMENT_TOKENS, QUERY_TOKENS = 64, 64

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from parts import Parts
 
+from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
+from shortlist.evaluation.ranking import dataset_item
 from shortlist.router import Router
-from shortlist.router.candidates import FirstStage, ItemSet
-from shortlist.router.dataset import Dataset, DatasetQuery, load_dataset, load_queries
-from shortlist.router.evaluation import dataset_item
-from shortlist.router.retrieval import Bm25
+from shortlist.router.first_stage.bm25 import Bm25
+from shortlist.router.first_stage.candidates import FirstStage, ItemSet
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import lexical_text, split_name
 

@@ -17,13 +17,13 @@ from base import load_base_encoder
 from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_runs
 from gather import CANDIDATES, narrowing_scores, router_of
 
+from shortlist.evaluation.dataset import Dataset, load_dataset
+from shortlist.evaluation.ranking import dataset_item
 from shortlist.router import Router
-from shortlist.router.candidates import ItemSet
-from shortlist.router.dataset import Dataset, load_dataset
-from shortlist.router.evaluation import dataset_item
+from shortlist.router.checkpoints.native import read_folder
+from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.ranking.score import Rules
 from shortlist.router.run import Clock, Run
-from shortlist.router.selection import Rules
-from shortlist.router.weights import read_folder
 
 
 def main() -> None:

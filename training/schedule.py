@@ -12,7 +12,7 @@ import torch
 from made_of import hold_to
 from precision import MasterOptimizer
 
-from shortlist.router.devices import resolve_device
+from shortlist.router.checkpoints.devices import resolve_device
 from shortlist.schemas.errors import ShortlistError
 
 __all__ = ["Progress", "begin_run", "schedule"]

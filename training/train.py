@@ -29,10 +29,10 @@ from forms import FORMS, Form
 from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 
-from shortlist.router.attention import AttentionBackend
-from shortlist.router.encoding import Pair, Tokenizer
-from shortlist.router.model import CrossEncoder
-from shortlist.router.packing import PackedBatch
+from shortlist.router.engine.packing import PackedBatch
+from shortlist.router.engine.tokenizer import Pair, Tokenizer
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.encoder import CrossEncoder
 
 BINARY_SHARE = 0.3
 # Of the loss of negatives that do not lose to "nothing fits"; false negatives are among them.

@@ -30,11 +30,11 @@ from precision import MasterOptimizer
 from schedule import Progress, begin_run, schedule
 from torch.nn.utils.rnn import pad_sequence
 
-from shortlist.router.attention import AttentionBackend
-from shortlist.router.dense import DOCUMENT_PREFIX, QUERY_PREFIX
-from shortlist.router.encoding import Pair, Tokenizer
-from shortlist.router.model import TextEncoder
-from shortlist.router.weights import read_folder
+from shortlist.router.checkpoints.native import read_folder
+from shortlist.router.engine.tokenizer import Pair, Tokenizer
+from shortlist.router.first_stage.embedder import DOCUMENT_PREFIX, QUERY_PREFIX
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.encoder import TextEncoder
 
 TEMPERATURE = 0.02
 # How much a whole match of either text's tokens adds to a logit.

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from shortlist.router.weights import SCALE, read_description, save_tensors, write_description
+from shortlist.router.checkpoints.native import SCALE, read_description, save_tensors, write_description
 
 
 def main() -> None:

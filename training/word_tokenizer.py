@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shortlist.router.encoding import TokenIds, Tokenizer
+from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 
 __all__ = ["WordTokenizer"]
 

@@ -15,7 +15,7 @@ from own_folders import write_whole
 from paths import ROOT
 from safetensors.torch import load_file
 
-from shortlist.router.weights import read_folder
+from shortlist.router.checkpoints.native import read_folder
 
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "training")]
 

@@ -17,10 +17,10 @@ import pytest
 from own_folders import write_base, write_whole
 from paths import ROOT
 
+from shortlist.evaluation.dataset import load_dataset
+from shortlist.evaluation.ranking import evaluate
 from shortlist.router import Router
-from shortlist.router.dataset import load_dataset
-from shortlist.router.evaluation import evaluate
-from shortlist.router.weights import read_description, write_description
+from shortlist.router.checkpoints.native import read_description, write_description
 from shortlist.schemas.errors import InvalidInput
 
 BENCHMARKS = ROOT / "benchmarks"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from paths import ROOT
 
-from shortlist.router.loading import load_model
+from shortlist.router.checkpoints.loading import load_model
 from shortlist.schemas.tools.parse import parse_tools
 
 BENCHMARKS = ROOT / "benchmarks"

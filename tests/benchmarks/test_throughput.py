@@ -14,7 +14,7 @@ import pytest
 from checkpoints import random_model, write_xlm_roberta
 from paths import ROOT
 
-from shortlist.router.loading import load_model
+from shortlist.router.checkpoints.loading import load_model
 
 BENCHMARKS = ROOT / "benchmarks"
 

@@ -19,9 +19,9 @@ import server_fakes
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from shortlist.router.chunking import chunk_spans
+from shortlist.router.engine.protocols import CancelToken, PairScores
 from shortlist.router.query import query_text
-from shortlist.router.scoring import CancelToken, PairScores
+from shortlist.router.ranking.chunking import chunk_spans
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
 from shortlist.schemas.results import Message
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document

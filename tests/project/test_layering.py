@@ -22,22 +22,24 @@ ALLOWED = {
     "shortlist": {"shortlist.router", "shortlist.schemas", "shortlist.server"},
     "schemas": {"shortlist.schemas"},
     "router": {"shortlist.router", "shortlist.schemas"},
-    "server": {"shortlist.server", "shortlist.router", "shortlist.schemas", "shortlist.v1"},
+    "evaluation": {"shortlist.evaluation", "shortlist.router", "shortlist.schemas"},
+    "server": {"shortlist.server", "shortlist.evaluation", "shortlist.router", "shortlist.schemas", "shortlist.v1"},
+    "server/cli": {"shortlist.evaluation"},
 }
 # Modules whose import costs seconds or whose presence is optional, and the only files or folders that may name them.
 OWNERS: dict[str, tuple[str, ...]] = {
     "transformers": (
-        "router/export.py",
-        "router/foreign.py",
-        "router/foreign_names.py",
-        "router/foreign_tokenizer.py",
-        "router/hub.py",
+        "router/checkpoints/export.py",
+        "router/checkpoints/pretrained.py",
+        "router/checkpoints/pretrained_names.py",
+        "router/checkpoints/pretrained_tokenizer.py",
+        "router/checkpoints/hub.py",
     ),
-    "huggingface_hub": ("router/hub.py",),
-    "openvino": ("router/export.py",),
+    "huggingface_hub": ("router/checkpoints/hub.py",),
+    "openvino": ("router/checkpoints/export.py",),
     "starlette": ("server/rest.py", "server/rest_body.py", "server/rest_server.py"),
     "uvicorn": ("server/rest_server.py",),
-    "flash_attn": ("router/attention_cuda.py",),
+    "flash_attn": ("router/model/attention/cuda.py",),
     "opentelemetry": ("server/tracing.py",),
     "prometheus_client": ("server/metrics.py",),
     "structlog": ("server/logs.py",),
@@ -84,7 +86,10 @@ def run(code: str) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_run_one_way(path: Path) -> None:
-    assert {package_of(name) for name in own(imported(path))} <= ALLOWED[path.relative_to(ROOT).parts[0]]
+    folders = [folder.as_posix() for folder in path.relative_to(ROOT).parents]
+    allowed = set[str]().union(*(ALLOWED.get(folder, set()) for folder in folders))
+
+    assert {package_of(name) for name in own(imported(path))} <= allowed
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -146,7 +151,7 @@ def test_loading_a_model_of_ones_own_format_needs_no_transformers(tmp_path: Path
         "import torch\n"
         "from checkpoints import random_model, unigram_tokenizer\n"
         "from shortlist.router import Router\n"
-        "from shortlist.router.weights import write_folder\n"
+        "from shortlist.router.checkpoints.native import write_folder\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "described = {'name': 'a', 'version': '1', 'license': '', "
         "'tokenizer': {'bos_id': 0, 'eos_id': 2, 'num_separators': 2}, "

@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from paths import ROOT
 from server_fakes import tool
 
-from shortlist.router.dataset import load_dataset
-from shortlist.router.evaluation import evaluate
+from shortlist.evaluation.dataset import load_dataset
+from shortlist.evaluation.ranking import evaluate
 from shortlist.server.cli import main
 from shortlist.v1 import router_pb2 as pb
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from paths import ROOT
 
-from shortlist.router.attention import PaddedAttention
-from shortlist.router.encoding import Pair
-from shortlist.router.model import CrossEncoder
+from shortlist.router.engine.tokenizer import Pair
+from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.encoder import CrossEncoder
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 
 sys.path.append(str(ROOT / "training"))

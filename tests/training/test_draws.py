@@ -10,7 +10,7 @@ import pytest
 from paths import ROOT
 from tokenizers import Tokenizer as FastTokenizer
 
-from shortlist.router.encoding import Tokenizer
+from shortlist.router.engine.tokenizer import Tokenizer
 
 sys.path.append(str(ROOT / "training"))
 

@@ -12,9 +12,9 @@ import torch
 from meanings import Meanings
 from paths import ROOT
 
-from shortlist.router.candidates import ItemSet, item_of_tool
-from shortlist.router.dense import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.selection import Evidence, ScoreWeights, with_neighbours
+from shortlist.router.first_stage.candidates import ItemSet, item_of_tool
+from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
+from shortlist.router.ranking.score import Evidence, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
 sys.path.append(str(ROOT / "training"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 from paths import ROOT
 
-from shortlist.router.dataset import DatasetQuery, load_queries
+from shortlist.evaluation.dataset import DatasetQuery, load_queries
 
 sys.path.append(str(ROOT / "training"))
 

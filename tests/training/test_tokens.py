@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from paths import ROOT
 
-from shortlist.router.coverage import coverage
-from shortlist.router.packing import round_up
+from shortlist.router.engine.packing import round_up
+from shortlist.router.first_stage.late_interaction import coverage
 
 sys.path.append(str(ROOT / "training"))
 

@@ -1,0 +1,202 @@
+"""Evaluates ranking on a set of queries, through the same stages that a request goes through."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from shortlist.evaluation.dataset import Dataset, DatasetQuery
+from shortlist.evaluation.metrics import mean_measures, measure
+from shortlist.router.first_stage.candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, ranked
+from shortlist.router.ranking.score import Rules
+from shortlist.router.run import Clock, Run
+from shortlist.schemas.document import Table, Tool
+from shortlist.schemas.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shortlist.router.pipeline import Router
+
+__all__ = ["METHODS", "SCOPES", "Evaluation", "dataset_item", "evaluate"]
+
+METHODS = ("rerank", "bm25", "encoder", "fused")
+SCOPES = ("group", "all", "corpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one evaluation found; `documents` counts the largest pool; `by_lang` has `queries` beside the measures."""
+
+    dataset: str
+    kind: str
+    scope: str
+    method: str
+    model: str
+    candidates: int
+    queries: int
+    documents: int
+    metrics: dict[str, float]
+    by_lang: dict[str, dict[str, float]]
+    seconds: float
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the fields as they are printed."""
+        return asdict(self)
+
+
+def evaluate(
+    data: Dataset,
+    router: Router | None,
+    *,
+    method: str = "rerank",
+    split: str = "test",
+    scope: str = "corpus",
+    candidates: int = 50,
+    where: str | None = None,
+    limit: int | None = None,
+    progress: Callable[[Iterable[DatasetQuery]], Iterable[DatasetQuery]] = iter,
+) -> Evaluation:
+    """Ranks every query's pool by one of `METHODS` and measures it; only ``bm25`` needs no router.
+
+    ``rerank`` is what a request does: of each pool the first stage keeps `candidates` (0 = all) for the cross-encoder,
+    and the rest follow in its order. ``encoder`` and ``fused`` are the first stage alone, without and with words.
+    `limit` takes a random sample, always the same. `where` is FIELD=VALUE on the query's line.
+
+    Raises:
+        InvalidInput: the split, the scope or what `where` asks for does not exist, or the model cannot do this.
+    """
+    _check_method(method, router)
+    queries = choose_queries(data, split, where, limit)
+    pools = Pools(data, data.split(split), scope)
+    began = time.perf_counter()
+    measured: list[tuple[str, dict[str, float]]] = []
+    for query in progress(queries):
+        items = pools.of(query)
+        order = rank(items, query.text, router, method, candidates, data.kind).places
+        ids = [data.documents[items.items[place].index].id for place in order]
+        measured.append((query.lang, measure(ids, query.relevant)))
+    return Evaluation(
+        dataset=data.name,
+        kind=data.kind,
+        scope=scope,
+        method=method,
+        model=f"{router.info.name} {router.info.version}" if router and method != "bm25" else "",
+        candidates=candidates,
+        queries=len(queries),
+        documents=pools.largest,
+        metrics=mean_measures([one for _, one in measured]),
+        by_lang=_by_language(measured),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+
+
+def choose_queries(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
+    """Returns the queries of a split that have something relevant and meet the condition, at most `limit` of them."""
+    queries = [query for query in data.split(split) if query.relevant]
+    if not queries:
+        raise InvalidInput(f"no query of the split {split!r} of {data.name} says what is relevant", field="split")
+    if where is not None:
+        name, equals, value = where.partition("=")
+        if not equals or not any(name in query.fields for query in queries):
+            raise InvalidInput(f"no query of {data.name} has a field {name!r}; write FIELD=VALUE", field="where")
+        queries = [query for query in queries if str(query.fields.get(name)).lower() == value.lower()]
+        if not queries:
+            raise InvalidInput(f"no query of {data.name} has {where}", field="where")
+    if limit and limit < len(queries):
+        queries = random.Random(0).sample(queries, limit)
+    return queries
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All places of a pool, best first; `top_score` is the first one's score (0..1), None without the cross-encoder."""
+
+    places: list[int]
+    top_score: float | None = None
+
+
+def rank(items: ItemSet, query: str, router: Router | None, method: str, candidates: int, kind: str) -> Ranking:
+    """Ranks a pool by one of `METHODS`; `kind` (tools or tables) chooses the score's weights.
+
+    Raises:
+        InvalidInput: the model cannot do this.
+    """
+    _check_method(method, router)
+    if router is None or method == "bm25":
+        return Ranking(ranked(items.first_stage(query, None).scores))
+    # A single request embeds only so many documents anew; a server that has run for a while knows all of them.
+    found = items.first_stage(query, router.embedder)
+    if method == "encoder" and found.cosines is not None:
+        return Ranking(ranked(found.cosines))
+    order = ranked(found.scores)
+    if method != "rerank":
+        return Ranking(order)
+    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset(), kind, found)
+    best = sorted(scored, key=lambda one: (-one.score, one.place))
+    kept = {one.place for one in best}
+    return Ranking(
+        [one.place for one in best] + [place for place in order if place not in kept], best[0].score if best else None
+    )
+
+
+def _check_method(method: str, router: Router | None) -> None:
+    if method not in METHODS:
+        raise InvalidInput(f"unknown method {method!r}; use one of {', '.join(METHODS)}", field="method")
+    if method != "bm25" and router is None:
+        raise InvalidInput(f"{method} needs a model", field="method")
+    if method in ("encoder", "fused") and router is not None and router.embedder is None:
+        raise InvalidInput(f"{router.info.name} has no encoder; use rerank or bm25", field="method")
+
+
+class Pools:
+    """Finds the items a query is ranked against; encoded documents are shared between pools."""
+
+    def __init__(self, data: Dataset, queries: Sequence[DatasetQuery], scope: str) -> None:
+        if scope not in SCOPES:
+            raise InvalidInput(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}", field="scope")
+        if scope != "corpus" and not any(query.group for query in queries):
+            raise InvalidInput(f"the queries of {data.name} name no group; use scope corpus", field="scope")
+        self._items = [dataset_item(document.item, index) for index, document in enumerate(data.documents)]
+        self._place = {document.id: index for index, document in enumerate(data.documents)}
+        self._groups = [document.group for document in data.documents]
+        self._scope = scope
+        self._used_groups = {query.group for query in queries}
+        self._encoded: dict[tuple[int, int], Encoded] = {}
+        self._sets: dict[str, ItemSet] = {}
+        self.largest = 0
+
+    def of(self, query: DatasetQuery) -> ItemSet:
+        """Returns the query's own candidates where it has them, else the pool of the scope."""
+        if query.candidates:
+            return self._make(self._items[self._place[one]] for one in query.candidates if one in self._place)
+        key = query.group if self._scope == "group" else ""
+        if key not in self._sets:
+            self._sets[key] = self._make(self._of_scope(query.group))
+        return self._sets[key]
+
+    def _of_scope(self, group: str) -> Iterator[Item]:
+        for item, own in zip(self._items, self._groups, strict=True):
+            if self._scope == "corpus" or own == group or (self._scope == "all" and own in self._used_groups):
+                yield item
+
+    def _make(self, items: Iterable[Item]) -> ItemSet:
+        made = ItemSet(list(items), self._encoded)
+        self.largest = max(self.largest, len(made.items))
+        return made
+
+
+def dataset_item(item: Tool | Table, index: int) -> Item:
+    """Wraps a document of a set; `index` is its place there."""
+    made = item_of_tool(item) if isinstance(item, Tool) else item_of_table(item)
+    return replace(made, index=index)
+
+
+def _by_language(measured: Sequence[tuple[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    languages = sorted({lang for lang, _ in measured})
+    return {
+        lang: {"queries": sum(1 for one, _ in measured if one == lang)}
+        | mean_measures([values for one, values in measured if one == lang])
+        for lang in languages
+    }

@@ -1,0 +1,147 @@
+"""Finds a model by name or folder and readies it for a device."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from shortlist.router.checkpoints.devices import resolve_device, resolve_dtype
+from shortlist.router.checkpoints.native import LoadedModel, is_own_folder, read_folder
+from shortlist.router.engine.engine import Engine, default_batch_tokens
+from shortlist.router.model.attention.choice import choose_attention
+from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder
+from shortlist.router.model.linear import can_pack, pack_linears
+from shortlist.schemas.errors import ModelError, ModelNotFound
+from shortlist.schemas.results import ModelInfo
+
+__all__ = ["EMBEDDED", "FAST", "load_model", "make_engine"]
+
+EMBEDDED = "embedded"
+FAST = "fast"
+_EMBEDDED_FOLDER = "shortlist-small"
+_EMBEDDED_PACKAGE = "shortlist_model_small"
+_M = TypeVar("_M", CrossEncoder, TextEncoder)
+# A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
+_FOREIGN_DOCUMENT_TOKENS = 384
+
+
+def load_model(name: str | Path, *, allow_download: bool = False, revision: str | None = None) -> LoadedModel:
+    """Loads ``embedded``, its six-layer variant ``fast``, a folder, or a model of the hub (downloaded if allowed).
+
+    Raises:
+        ModelNotFound: there is no such folder, or it would have to be downloaded.
+        UnsupportedModel: it is of a kind this program does not run.
+        ModelError: a file of it is damaged, or holds weights that are no numbers.
+    """
+    loaded = _load(name, allow_download=allow_download, revision=revision)
+    _check_finite(loaded, name)
+    return loaded
+
+
+def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> LoadedModel:
+    if name in (EMBEDDED, FAST):
+        return read_folder(_embedded_folder(), variant=FAST if name == FAST else None)
+    folder = Path(name)
+    if not folder.is_dir():
+        from shortlist.router.checkpoints.hub import download  # only those who ask for the hub pay for its client
+
+        folder = download(str(name), revision=revision, allow_download=allow_download)
+    if is_own_folder(folder):
+        return read_folder(folder)
+    return _load_foreign(folder)
+
+
+def make_engine(
+    loaded: LoadedModel, *, device: str, dtype: str, attention: str, max_batch_tokens: int | None
+) -> tuple[Engine, ModelInfo]:
+    """Moves the model to its device and dtype, with the attention that suits them."""
+    target = resolve_device(device)
+    precision = resolve_dtype(dtype, target)
+    config = loaded.model.config
+    backend = choose_attention(attention, target, precision, config.hidden_size // config.num_heads)
+    budget = max_batch_tokens or default_batch_tokens(target)
+    model = _ready(loaded.model, target, precision)
+    encoder = _ready(loaded.encoder, target, precision) if loaded.encoder is not None else None
+    info = ModelInfo(
+        name=loaded.name,
+        version=loaded.version,
+        license=loaded.license,
+        device=str(target),
+        dtype=str(precision).removeprefix("torch."),
+        attention=backend.name,
+        max_query_tokens=config.max_pair_tokens // 2,
+        max_pair_tokens=config.max_pair_tokens,
+        default_query_tokens=loaded.default_query_tokens,
+        default_pair_tokens=loaded.default_pair_tokens,
+        num_parameters=_num_parameters(loaded),
+        vocabulary_size=config.vocabulary_size,
+    )
+    return Engine(model, backend, target, max_batch_tokens=budget, encoder=encoder), info
+
+
+def _ready(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+    model = _move(model, device, dtype)
+    if can_pack(device, dtype):
+        pack_linears(model)
+    return model
+
+
+def _move(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+    words = model.words
+    if isinstance(words, QuantizedEmbedding):
+        # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits. Both models
+        # hold the same table, which moves once.
+        model.words = torch.nn.Identity()
+        model.to(device=device, dtype=dtype)
+        model.words = words.to(device)
+        return model
+    return model.to(device=device, dtype=dtype)
+
+
+def _num_parameters(loaded: LoadedModel) -> int:
+    config = loaded.model.config
+    table = config.vocabulary_size * config.hidden_size
+    return table + sum(p.numel() for n, p in loaded.model.named_parameters() if not n.startswith("words."))
+
+
+def _load_foreign(folder: Path) -> LoadedModel:
+    from shortlist.router.checkpoints.pretrained import (
+        load_foreign,  # may import transformers: only foreign checkpoints pay for it
+    )
+
+    foreign = load_foreign(folder)
+    return LoadedModel(
+        model=foreign.model,
+        tokenizer=foreign.tokenizer,
+        name=foreign.name,
+        version=foreign.version,
+        license=foreign.license,
+        default_query_tokens=foreign.default_query_tokens,
+        default_pair_tokens=foreign.default_pair_tokens,
+        document_tokens=min(_FOREIGN_DOCUMENT_TOKENS, foreign.default_pair_tokens // 2),
+    )
+
+
+def _check_finite(loaded: LoadedModel, name: str | Path) -> None:
+    """Refuses weights that are no numbers: each score they have a part in would be none either."""
+    for model in (loaded.model, loaded.encoder):
+        for what, tensor in () if model is None else model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)):
+                raise ModelError(f"the weights {what} of {name} are not all finite numbers; fetch the model again")
+
+
+def _embedded_folder() -> Path:
+    """Finds the weights beside the code, as in a checkout, or in the distribution that carries them."""
+    folder = Path(__file__).parents[1] / "models" / _EMBEDDED_FOLDER
+    if not is_own_folder(folder) and find_spec(_EMBEDDED_PACKAGE):
+        folder = Path(str(resources.files(_EMBEDDED_PACKAGE))) / _EMBEDDED_FOLDER
+    if not is_own_folder(folder):
+        raise ModelNotFound(
+            "the embedded model is not installed; install the distribution shortlist-model-small "
+            "(in a checkout: pip install ./router/models), or name a model folder"
+        )
+    return folder

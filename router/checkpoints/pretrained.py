@@ -1,0 +1,173 @@
+"""Loads checkpoints that others published into the packed cross-encoder, without running any code of theirs.
+
+They come in three forms: Hugging Face's BERT and RoBERTa/XLM-R sequence classification, and the names of
+jina-reranker-v2-base-multilingual, whose layers keep query, key and value stacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shortlist.router.checkpoints.description import check_sizes
+from shortlist.router.checkpoints.files import read_json, read_tensors, weight_files
+from shortlist.router.checkpoints.pretrained_names import Form, detect_form, rename
+from shortlist.router.checkpoints.pretrained_tokenizer import load_tokenizer
+from shortlist.router.engine.tokenizer import Tokenizer
+from shortlist.router.model.encoder import CrossEncoder, ModelConfig
+from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
+
+__all__ = ["ForeignModel", "load_foreign"]
+
+_MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
+_MAX_DEFAULT_PAIR_TOKENS = 1_024
+_VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignModel:
+    """A published model and what goes with it; the defaults are those of its windows, special tokens included.
+
+    `version` is the commit in the hub's cache, else begins the SHA-256 of the weights. `license` is what its model card
+    states, or ``unknown``.
+    """
+
+    model: CrossEncoder
+    tokenizer: Tokenizer
+    name: str
+    version: str
+    license: str
+    default_query_tokens: int
+    default_pair_tokens: int
+
+
+def load_foreign(folder: Path, *, name: str | None = None, dtype: torch.dtype = torch.float32) -> ForeignModel:
+    """Loads a folder onto the CPU in `dtype`; `name` is that on the hub, or the folder's, where none is given.
+
+    Raises:
+        ModelNotFound: the folder or a file in it is missing.
+        UnsupportedModel: it is of a kind that this program does not run.
+        ModelError: its files are damaged or contradict each other.
+    """
+    if not folder.is_dir():
+        raise ModelNotFound(f"there is no folder {folder}")
+    fields = read_json(folder / "config.json")
+    _check_kind(fields, folder)
+    tensors = read_tensors(folder, dtype)
+    form = detect_form(tensors, folder)
+    tokenizer, has_types = load_tokenizer(folder)
+    config = _read_config(fields, form, uses_types=has_types and form is Form.BERT, folder=folder)
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise ModelError(
+            f"the tokenizer in {folder} knows {tokenizer.vocabulary_size} pieces, the model {config.vocabulary_size}; "
+            "they do not belong together"
+        )
+    pair_tokens = min(config.max_pair_tokens, _MAX_DEFAULT_PAIR_TOKENS)
+    return ForeignModel(
+        model=_fill(config, rename(tensors, form, config, _num_token_types(fields, folder), folder)),
+        tokenizer=tokenizer,
+        name=name or _read_name(folder.resolve()),
+        version=_read_version(folder.resolve()),
+        license=_read_license(folder / "README.md"),
+        default_query_tokens=pair_tokens // 2,
+        default_pair_tokens=pair_tokens,
+    )
+
+
+def _check_kind(fields: Mapping[str, Any], folder: Path) -> None:
+    model_type = fields.get("model_type")
+    if model_type is not None and model_type not in _MODEL_TYPES:
+        raise UnsupportedModel(
+            f"{folder} is a model of type {model_type!r}; those that run are {', '.join(_MODEL_TYPES)} with one logit"
+        )
+    architectures = fields.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise ModelError(f"{folder / 'config.json'}: architectures is {architectures!r}, which should be a list")
+    if architectures and not any(str(known).endswith("ForSequenceClassification") for known in architectures):
+        raise UnsupportedModel(f"{folder} is a {architectures[0]}; a cross-encoder is a …ForSequenceClassification")
+    activation = fields.get("hidden_act", "gelu")
+    if activation != "gelu":
+        raise UnsupportedModel(f"{folder} uses the activation {activation!r}; only the exact 'gelu' is run")
+    positions = fields.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise UnsupportedModel(f"{folder} uses positions of kind {positions!r}; only 'absolute' ones are run")
+
+
+def _read_config(fields: Mapping[str, Any], form: Form, *, uses_types: bool, folder: Path) -> ModelConfig:
+    try:
+        offset = 0 if form is Form.BERT else int(fields.get("pad_token_id", 1)) + 1
+        config = ModelConfig(
+            num_layers=int(fields["num_hidden_layers"]),
+            hidden_size=int(fields["hidden_size"]),
+            num_heads=int(fields["num_attention_heads"]),
+            intermediate_size=int(fields["intermediate_size"]),
+            vocabulary_size=int(fields["vocab_size"]),
+            max_pair_tokens=int(fields["max_position_embeddings"]) - offset,
+            position_offset=offset,
+            num_token_types=_num_token_types(fields, folder) if uses_types else 1,
+            layer_norm_eps=float(fields.get("layer_norm_eps", 1e-12)),
+        )
+    except KeyError as error:
+        raise ModelError(f"{folder / 'config.json'} lacks {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{folder / 'config.json'} holds a value that is no number: {error}") from error
+    try:
+        check_sizes(config)
+    except ValueError as error:
+        raise ModelError(f"{folder / 'config.json'} describes no model: {error}") from error
+    return config
+
+
+def _num_token_types(fields: Mapping[str, Any], folder: Path) -> int:
+    """Reads how many token types the checkpoint has, used or not."""
+    found = fields.get("type_vocab_size", 2)
+    if not isinstance(found, int) or not 1 <= found <= 1_024:
+        raise ModelError(f"{folder / 'config.json'}: type_vocab_size is {found!r}, which should be a count")
+    return found
+
+
+def _fill(config: ModelConfig, weights: dict[str, torch.Tensor]) -> CrossEncoder:
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        model = CrossEncoder(config)
+    model.load_state_dict(weights, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def _read_name(folder: Path) -> str:
+    """Reads ``owner/model`` off a folder of the hub's cache, ``models--owner--model/snapshots/commit``."""
+    cached = folder.parts[-3] if _is_snapshot(folder) else ""
+    return cached.removeprefix("models--").replace("--", "/") or folder.name
+
+
+def _read_version(folder: Path) -> str:
+    if _is_snapshot(folder):
+        return folder.name[:_VERSION_DIGITS]
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:_VERSION_DIGITS]
+
+
+def _is_snapshot(folder: Path) -> bool:
+    return len(folder.parts) > 3 and folder.parent.name == "snapshots" and folder.parts[-3].startswith("models--")
+
+
+def _read_license(card: Path) -> str:
+    """Reads the `license:` line of a model card's front matter."""
+    if not card.is_file():
+        return "unknown"
+    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
+    if not lines or lines[0].strip() != "---":
+        return "unknown"
+    for line in lines[1:]:
+        if line.strip() == "---":
+            break
+        if line.startswith("license:"):
+            return line.removeprefix("license:").strip(" \"'") or "unknown"
+    return "unknown"

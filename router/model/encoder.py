@@ -1,0 +1,178 @@
+"""The packed cross-encoder: a BERT, RoBERTa or XLM-R encoder with one logit, and no padding anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+from torch import nn
+
+from shortlist.router.engine.packing import PackedBatch
+from shortlist.router.model.attention.backends import Attend, AttentionBackend
+from shortlist.router.model.linear import Linear
+
+__all__ = ["CrossEncoder", "ModelConfig", "QuantizedEmbedding", "TextEncoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of an encoder.
+
+    `position_offset` is the position id of a pair's first token (0 for BERT, 2 for RoBERTa and XLM-R);
+    `max_pair_tokens` is the longest pair the position table allows.
+    """
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+    vocabulary_size: int
+    max_pair_tokens: int
+    position_offset: int
+    num_token_types: int
+    layer_norm_eps: float
+
+
+class QuantizedEmbedding(nn.Module):
+    """An embedding table in 4 bits, decoded row by row at lookup.
+
+    `codes` is uint8 `(rows, width / 2)`: the low nibble holds the first half of a block of 32 values, the high nibble
+    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. It is ggml's Q4_0 block (ggml-quants.c).
+    """
+
+    block = 32
+
+    def __init__(self, codes: torch.Tensor, scales: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("scales", scales, persistent=False)
+        self.codes: torch.Tensor
+        self.scales: torch.Tensor
+
+    def forward(self, input_ids: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Looks up `(tokens,)` ids and returns `(tokens, width)` in `dtype`."""
+        if input_ids.device.type != "cpu":
+            return self._decode(input_ids).to(dtype)
+        # Documents share most of their words, and decoding a row costs much more than copying it. On a card finding
+        # the distinct ones would make the host wait for it.
+        distinct, places = torch.unique(input_ids, return_inverse=True)
+        return self._decode(distinct).to(dtype).index_select(0, places)
+
+    def _decode(self, input_ids: torch.Tensor) -> torch.Tensor:
+        codes = F.embedding(input_ids, self.codes).view(len(input_ids), -1, self.block // 2)
+        scales = F.embedding(input_ids, self.scales).float().unsqueeze(-1)
+        values = torch.cat([codes & 15, codes >> 4], -1).float().sub_(8).mul_(scales)
+        return values.view(len(input_ids), -1)
+
+
+class _Layer(nn.Module):
+    """One post-norm transformer layer over `(total_tokens, hidden)`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.num_heads = config.num_heads
+        self.qkv = Linear(hidden, 3 * hidden)
+        self.attention_out = Linear(hidden, hidden)
+        self.attention_norm = nn.LayerNorm(hidden, eps)
+        self.up = Linear(hidden, config.intermediate_size)
+        self.down = Linear(config.intermediate_size, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps)
+
+    def forward(self, hidden: torch.Tensor, attend: Attend, firsts: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns the states of all tokens, or only of each pair's first, at the indices `firsts`."""
+        tokens, width = hidden.shape
+        qkv = self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads)
+        mixed = attend(qkv, first_only=firsts is not None)
+        if firsts is not None:
+            hidden = hidden.index_select(0, firsts)
+        hidden = self.attention_norm(self.attention_out.add_to(hidden, mixed))
+        return self.output_norm(self.down.add_to(hidden, self.up.gelu(hidden)))  # type: ignore[no-any-return]
+
+
+class _Trunk(nn.Module):
+    """Embeddings and layers: what the cross-encoder and the retrieval encoder have in common."""
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.config = config
+        self.words = words if words is not None else nn.Embedding(config.vocabulary_size, hidden)
+        self.positions = nn.Embedding(config.max_pair_tokens, hidden)
+        self.token_types = nn.Embedding(config.num_token_types, hidden)
+        self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
+
+    def embed(self, batch: PackedBatch) -> torch.Tensor:
+        """Returns the states before the first layer, `(total_tokens, hidden)`."""
+        dtype = self.embedding_norm.weight.dtype
+        if isinstance(self.words, QuantizedEmbedding):
+            words = self.words(batch.input_ids, dtype)
+        else:
+            words = self.words(batch.input_ids).to(dtype)
+        has_types = self.config.num_token_types > 1
+        types = self.token_types(batch.token_types) if has_types else self.token_types.weight[0]
+        summed = words + self.positions(batch.positions) + types
+        return self.embedding_norm(summed)  # type: ignore[no-any-return]
+
+
+class CrossEncoder(_Trunk):
+    """Scores packed pairs: first token → dense → tanh → one logit.
+
+    RoBERTa's classification head and BERT's pooler followed by its classifier are this same computation.
+    """
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
+        super().__init__(config, words)
+        self.head_dense = Linear(config.hidden_size, config.hidden_size)
+        self.head_out = Linear(config.hidden_size, 1)
+
+    def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
+        """Returns float32 logits `(pairs,)` in the batch's order."""
+        attend = attention.plan(batch, self.embedding_norm.weight.dtype)
+        hidden = self.embed(batch)
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, attend)
+        # Only first tokens reach the head, so what follows the last layer's keys and values runs for them alone: three
+        # quarters of that layer's products fall away.
+        first = self.layers[-1](hidden, attend, batch.cu_seqlens[:-1])
+        logits: torch.Tensor = self.head_out(torch.tanh(self.head_dense(first)))
+        return logits.float().squeeze(-1)
+
+
+class TextEncoder(_Trunk):
+    """Turns packed texts into unit vectors: the mean of the last layer's states, normalised.
+
+    With a `token_width` it also gives each token a vector and a weight, by which texts are compared token by token.
+    """
+
+    def __init__(self, config: ModelConfig, words: nn.Module | None = None, *, token_width: int = 0) -> None:
+        super().__init__(config, words)
+        self.token_out = Linear(config.hidden_size, token_width + 1) if token_width else None
+
+    def forward(self, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
+        """Returns float32 vectors `(texts, hidden)` of length 1, in the batch's order."""
+        return self.encode(batch, attention)[0]
+
+    def encode(self, batch: PackedBatch, attention: AttentionBackend) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns the vectors, and float32 `(total_tokens, token_width + 1)` where the model has a token width.
+
+        A token's row is a vector of length 1, then its weight; the weights of one text sum to 1.
+        """
+        attend = attention.plan(batch, self.embedding_norm.weight.dtype)
+        hidden = self.embed(batch)
+        for layer in self.layers:
+            hidden = layer(hidden, attend)
+        lengths = torch.tensor(batch.lengths, device=hidden.device)
+        owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
+        sums = torch.zeros(len(lengths), hidden.shape[1], device=hidden.device).index_add(0, owner, hidden.float())
+        vectors = F.normalize(sums, dim=-1)
+        if self.token_out is None:
+            return vectors, None
+        tokens = self.token_out(hidden).float()
+        # Within these bounds exp neither overflows nor vanishes, so no maximum per text is needed.
+        raised = torch.exp(tokens[:, -1].clamp(-20, 20))
+        totals = torch.zeros(len(lengths), device=hidden.device).index_add(0, owner, raised)
+        weights = (raised / totals[owner]).unsqueeze(-1)
+        return vectors, torch.cat([F.normalize(tokens[:, :-1], dim=-1), weights], -1)

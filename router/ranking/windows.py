@@ -1,0 +1,129 @@
+"""Scores documents of any length: each is cut into chunks, and its logit is the highest of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shortlist.router.engine.protocols import CancelToken, PairScorer
+from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
+from shortlist.router.ranking.chunking import chunk_spans
+from shortlist.schemas.errors import InvalidInput, LimitExceeded
+
+__all__ = ["MAX_DOCUMENT_TOKENS", "DocumentScores", "chunk_budget", "cut_query", "score_documents"]
+
+MAX_DOCUMENT_TOKENS = 524_288
+# Pairs are made and scored in slices of this size: large enough to sort by length within, small enough to keep
+# a document of 524,288 tokens from becoming a thousand pairs at once.
+_SLICE_TOKENS = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScores:
+    """One logit per document, in order; the pairs and tokens that were read; and the time it took."""
+
+    logits: list[float]
+    num_tokens: int
+    num_chunks: int
+    queue_ms: float
+    infer_ms: float
+
+
+def score_documents(
+    query_ids: TokenIds,
+    documents_ids: Iterable[TokenIds],
+    *,
+    tokenizer: Tokenizer,
+    scorer: PairScorer,
+    max_pair_tokens: int,
+    overlap_tokens: int,
+    max_slice_pairs: int | None = None,
+    places: Sequence[int] | None = None,
+    cancel: CancelToken | None = None,
+) -> DocumentScores:
+    """Scores each document against the query, whose ids carry no special tokens and are already cut.
+
+    `documents_ids` is read lazily and in step with the scoring, so a generator that tokenizes as it goes bounds memory.
+    At most `max_slice_pairs` pairs are handed to the scorer at once; None leaves that to a token budget. `places` say
+    by which number an error is to name each document, where they are some of a longer list.
+
+    Raises:
+        LimitExceeded: a document has more than 524,288 tokens.
+        InvalidInput: the query leaves no room for a document within `max_pair_tokens`.
+        RequestCancelled: `cancel` was set before all was scored.
+    """
+    max_chunk_tokens = chunk_budget(len(query_ids), tokenizer, max_pair_tokens)
+    logits: list[float] = []
+    num_tokens = num_chunks = 0
+    queue_ms = infer_ms = 0.0
+    checked = _checked(documents_ids, places)
+    pairs = _make_pairs(query_ids, checked, tokenizer, max_chunk_tokens, overlap_tokens)
+    for part in _slices(pairs, max_slice_pairs):
+        scores = scorer.score([pair for _, pair in part], cancel=cancel)
+        for (index, _), logit in zip(part, scores.logits, strict=True):
+            logits.extend([-math.inf] * (index + 1 - len(logits)))
+            logits[index] = max(logits[index], logit)
+        num_tokens += scores.num_tokens
+        num_chunks += len(part)
+        queue_ms += scores.queue_ms
+        infer_ms += scores.infer_ms
+    return DocumentScores(logits, num_tokens, num_chunks, queue_ms, infer_ms)
+
+
+def cut_query(query_ids: TokenIds, max_query_tokens: int) -> TokenIds:
+    """Keeps the first tokens of a query; as in the reference, its two special tokens count towards the maximum."""
+    return query_ids[: max(max_query_tokens - 2, 0)]
+
+
+def chunk_budget(num_query_tokens: int, tokenizer: Tokenizer, max_pair_tokens: int) -> int:
+    """Gives the tokens a chunk may have beside a query of `num_query_tokens`, special tokens excluded.
+
+    Raises:
+        InvalidInput: there is no room for even one.
+    """
+    budget = max_pair_tokens - num_query_tokens - tokenizer.num_special_tokens
+    if budget < 1:
+        raise InvalidInput(
+            f"{max_pair_tokens} leaves no room for a document beside a query of {num_query_tokens} tokens; "
+            "raise it or lower max_query_tokens",
+            field="max_pair_tokens",
+        )
+    return budget
+
+
+def _checked(documents_ids: Iterable[TokenIds], places: Sequence[int] | None) -> Iterator[TokenIds]:
+    for index, ids in enumerate(documents_ids):
+        if len(ids) > MAX_DOCUMENT_TOKENS:
+            raise LimitExceeded(
+                f"has {len(ids)} tokens, more than {MAX_DOCUMENT_TOKENS}; split it",
+                limit=MAX_DOCUMENT_TOKENS,
+                actual=len(ids),
+                field=f"documents[{index if places is None else places[index]}]",
+            )
+        yield ids
+
+
+def _make_pairs(
+    query_ids: TokenIds,
+    documents_ids: Iterable[TokenIds],
+    tokenizer: Tokenizer,
+    max_chunk_tokens: int,
+    overlap_tokens: int,
+) -> Iterator[tuple[int, Pair]]:
+    for index, ids in enumerate(documents_ids):
+        for start, stop in chunk_spans(len(ids), max_chunk_tokens, overlap_tokens):
+            yield index, tokenizer.make_pair(query_ids, ids[start:stop])
+
+
+def _slices(pairs: Iterable[tuple[int, Pair]], max_pairs: int | None) -> Iterator[list[tuple[int, Pair]]]:
+    part: list[tuple[int, Pair]] = []
+    used = 0
+    for item in pairs:
+        if part and (used + len(item[1]) > _SLICE_TOKENS or len(part) == max_pairs):
+            yield part
+            part, used = [], 0
+        part.append(item)
+        used += len(item[1])
+    if part:
+        yield part

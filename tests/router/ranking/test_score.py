@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shortlist.router.ranking.score import Evidence, Rules, Scored, ScoreWeights, choose, final_score
+
+SCORED = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.5), Scored(3, 0.5), Scored(4, 0.1)]
+WITH_PINS = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.05, is_pinned=True), Scored(3, 0.95, is_pinned=True)]
+WEIGHTS = ScoreWeights(bias=-1.0, logit=0.5, lexical_share=2.0)
+
+candidates = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()), max_size=8).map(
+    lambda drawn: [Scored(place, score, is_pinned) for place, (score, is_pinned) in enumerate(drawn)]
+)
+
+
+def places(scored: list[Scored]) -> list[int]:
+    return [one.place for one in scored]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(top_n=0), [1, 2, 3, 0, 4]),
+        (Rules(top_n=1), [1]),
+        (Rules(top_n=3), [1, 2, 3]),
+        (Rules(top_n=99), [1, 2, 3, 0, 4]),
+        (Rules(top_n=0, min_score=0.5), [1, 2, 3]),
+        (Rules(top_n=2, min_score=0.2), [1, 2]),
+        (Rules(top_n=5, min_score=1.0), []),
+    ],
+    ids=["all", "one", "ties_by_place", "beyond_the_list", "at_least", "both", "none"],
+)
+def test_the_best_come_first(rules: Rules, expected: list[int]) -> None:
+    assert places(choose(SCORED, rules)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(top_n=1), [3, 1, 2]),
+        (Rules(top_n=0), [3, 1, 0, 2]),
+        (Rules(top_n=5, min_score=0.99), [3, 2]),
+    ],
+    ids=["extra_to_top_n", "with_all", "below_the_least_score"],
+)
+def test_pinned_candidates_heed_no_rule(rules: Rules, expected: list[int]) -> None:
+    assert places(choose(WITH_PINS, rules)) == expected
+
+
+def test_nothing_is_chosen_from_nothing() -> None:
+    assert choose([], Rules()) == []
+
+
+@given(scored=candidates, top_n=st.integers(0, 6), min_score=st.sampled_from([0.0, 0.25, 1.0]))
+def test_a_choice_is_ordered_and_holds_every_pin(scored: list[Scored], top_n: int, min_score: float) -> None:
+    chosen = choose(scored, Rules(top_n, min_score))
+
+    others = [one for one in chosen if not one.is_pinned]
+    assert chosen == sorted(chosen, key=lambda one: (-one.score, one.place))
+    assert {one for one in scored if one.is_pinned} <= set(chosen)
+    assert len(others) <= (top_n or len(scored))
+    assert all(one.score >= min_score for one in others)
+
+
+def test_without_weights_the_score_is_the_sigmoid_of_the_logit() -> None:
+    evidence = Evidence(logit=1.5, lexical_share=0.9)
+
+    assert final_score(evidence, None) == pytest.approx(1 / (1 + math.exp(-1.5)))
+
+
+def test_with_weights_all_evidence_counts() -> None:
+    evidence = Evidence(logit=2.0, lexical_share=0.4)
+
+    # -1 + 0.5 * 2 + 2 * 0.4 = 0.8
+    assert final_score(evidence, WEIGHTS) == pytest.approx(1 / (1 + math.exp(-0.8)))
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["without_weights", "with_weights"])
+@pytest.mark.parametrize(
+    ("logit", "expected"),
+    [(1e4, 1.0), (-1e4, 0.0), (1e308, 1.0), (-1e308, 0.0), (math.inf, 1.0), (-math.inf, 0.0)],
+)
+def test_extreme_logits_do_not_overflow(logit: float, expected: float, weights: ScoreWeights | None) -> None:
+    assert final_score(Evidence(logit), weights) == expected
+
+
+@given(logit=st.floats(-50, 50), more=st.floats(0, 50))
+def test_a_higher_logit_never_scores_less(logit: float, more: float) -> None:
+    lower, higher = final_score(Evidence(logit), None), final_score(Evidence(logit + more), None)
+
+    assert 0 <= lower <= higher + 1e-15
+    assert higher <= 1

@@ -1,0 +1,99 @@
+"""What a caller gets whose time runs out, and who takes the first stage's order rather than nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from requests_made import DDL, QUERY, TOOLS, named
+from server_fixtures import ServerThread
+
+from shortlist.router import Router
+from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
+from shortlist.router.engine.tokenizer import Pair
+from shortlist.schemas.errors import DeadlineTooShort, RequestCancelled
+from shortlist.server.client import Client
+
+
+class LateScorer:
+    """Never has the time."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
+        raise self.error
+
+    def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
+        raise self.error
+
+
+@pytest.fixture(scope="module", params=[RequestCancelled("late"), DeadlineTooShort("late")], ids=["late", "too late"])
+def late(tiny_model_dir: Path, request: pytest.FixtureRequest) -> Router:
+    return Router.load(tiny_model_dir, device="cpu", dtype="float32").with_scorer(LateScorer(request.param))
+
+
+def test_tools_come_in_the_first_stages_order(late: Router) -> None:
+    selection = late.select_tools("list orders", TOOLS, top_n=2, min_score=0.9, allow_degraded=True)
+    assert selection.is_degraded
+    assert "list_orders" in named(selection)[0]
+    assert [(item.rank, item.score) for item in selection.items] == [(1, 1.0), (2, 0.5)]
+    assert (selection.num_candidates, selection.num_scored, selection.num_tokens) == (len(TOOLS), 0, 0)
+
+
+def test_tables_and_pinned_ones_come_too(late: Router) -> None:
+    everything = late.select_tables(QUERY, DDL, top_n=0, allow_degraded=True)
+    last = named(everything)[-1]
+    selection = late.select_tables(QUERY, DDL, top_n=1, always_include=[last], allow_degraded=True)
+    assert named(selection) == [named(everything)[0], last]
+
+
+def test_documents_come_by_their_words(late: Router) -> None:
+    selection = late.rerank("capital of France", ["Berlin", "Paris, capital of France"], allow_degraded=True)
+    assert [item.index for item in selection.items] == [1, 0]
+
+
+def test_no_more_come_than_would_have_been_scored(late: Router) -> None:
+    selection = late.select_tools(QUERY, TOOLS, top_n=0, max_candidates=2, allow_degraded=True)
+    assert (len(selection.items), selection.num_dropped) == (2, len(TOOLS) - 2)
+    documents = late.rerank("Paris", ["Berlin", "Paris", "Paris too"], top_n=0, max_candidates=2, allow_degraded=True)
+    assert [item.index for item in documents.items] == [1, 2]
+
+
+def test_who_does_not_ask_for_it_gets_the_error(late: Router) -> None:
+    with pytest.raises((RequestCancelled, DeadlineTooShort)):
+        late.select_tools(QUERY, TOOLS)
+
+
+def test_a_caller_who_left_gets_nothing(late: Router) -> None:
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises((RequestCancelled, DeadlineTooShort)):
+        late.select_tools(QUERY, TOOLS, allow_degraded=True, cancel=cancel)
+
+
+def test_an_answer_in_time_is_not_degraded(tiny_model_dir: Path) -> None:
+    router = Router.load(tiny_model_dir, device="cpu", dtype="float32")
+    selection = router.select_tools(QUERY, TOOLS, allow_degraded=True)
+    assert (selection.is_degraded, selection.num_scored) == (False, len(TOOLS))
+
+
+def test_a_degraded_answer_comes_before_the_deadline(
+    start_server: Callable[..., ServerThread], tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = Router.load(tiny_model_dir, device="cpu", dtype="float32")
+    server = start_server(is_loaded=False)
+    server.call(server.app.load(lambda: router)).result(60)
+    gate, run = threading.Event(), router.engine.run
+
+    def run_late(pairs: Sequence[Pair]) -> Sequence[float]:
+        assert gate.wait(60)
+        return run(pairs)
+
+    monkeypatch.setattr(router.engine, "run", run_late)
+    with Client(server.app.address) as client:
+        report = client.select_tools("list orders", TOOLS, allow_degraded=True, timeout_seconds=1.0).report
+        gate.set()
+    assert (report.degraded, 700 < report.timings.total_ms < 1000) == (True, True)
