@@ -24,8 +24,8 @@ import numpy as np
 from saving import add_saving, save
 from serving import Tools, draw_requests, percentiles, read_tools, resident_mib, running_server
 
+from shortlist import AsyncClient
 from shortlist.schemas.errors import ServerBusy, ShortlistError
-from shortlist.server.client import AsyncClient
 
 CLOSED_CLIENTS = 8
 CAPACITY_SECONDS = 30.0  # before the loads, and again after them

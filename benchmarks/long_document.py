@@ -20,8 +20,8 @@ from saving import add_saving, save
 from serving import resident_mib, running_server
 from workload import make_text
 
+from shortlist import Client
 from shortlist.router.checkpoints.loading import load_model
-from shortlist.server.client import Client
 
 SHORTEST, LONGEST = 8_192, 524_288
 QUERY = "refund a card payment"

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from saving import add_saving, save
 
+from shortlist import Client
 from shortlist.router import Router
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.server.client import Client
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
 SERVER = (sys.executable, "-m", "shortlist.server.cli", "serve", "--port", "0")

@@ -27,8 +27,8 @@ import numpy as np
 from saving import add_saving, save
 from serving import ADDRESS_PREFIX, SERVER, Tools, draw_requests, read_tools
 
+from shortlist import AsyncClient
 from shortlist.schemas.errors import ShortlistError
-from shortlist.server.client import AsyncClient
 
 SAMPLE_SECONDS = 5.0
 NUM_WORKERS = 3

@@ -26,10 +26,10 @@ from typing import IO, Any
 
 from google.protobuf.json_format import MessageToDict
 
+from shortlist import Client
 from shortlist.schemas.errors import ShortlistError
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.server.client import Client
 from shortlist.v1.router_pb2 import SelectedItem, SelectionReport, SelectTablesResponse, SelectToolsResponse
 
 Response = SelectToolsResponse | SelectTablesResponse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shortlist.server.client import Client
+from shortlist import Client
 
 SCHEMA = Path(__file__).resolve().parent / "schema.sql"
 

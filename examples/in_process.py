@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shortlist.router import Router
+from shortlist import Router
 
 TOOLS = Path(__file__).resolve().parent / "tools"
 

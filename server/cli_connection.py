@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shortlist.schemas.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from shortlist.server.client import Client
+    from shortlist import Client
 
 __all__ = ["API_KEY_VARIABLE", "add_connection_options", "connect", "connection_options_in"]
 
@@ -50,7 +50,7 @@ def connect(args: argparse.Namespace) -> Client:
     Raises:
         InvalidInput: they do not go together, or a file cannot be read.
     """
-    from shortlist.server.client import Client  # gRPC: no other command starts with it
+    from shortlist.client.client import Client  # gRPC: no other command starts with it
 
     return Client(
         args.address,

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from shortlist.client.convert import DEFAULT_ADDRESS
 from shortlist.schemas.errors import InvalidInput, ServerUnavailable, ShortlistError
 from shortlist.server.cli_numbers import number
-from shortlist.server.client_requests import DEFAULT_ADDRESS
 
 __all__ = ["add_parser"]
 
@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> int:
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-        from shortlist.server.client_channel import Connection
+        from shortlist.client.channel import Connection
     except ImportError as error:
         raise ShortlistError("this command needs grpcio-health-checking: install the extra [serve]") from error
 

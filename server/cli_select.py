@@ -18,7 +18,7 @@ from shortlist.v1 import router_pb2 as pb
 __all__ = ["add_parsers"]
 
 if TYPE_CHECKING:
-    from shortlist.server.client import Calls
+    from shortlist.client.client import Calls
 
     _AnyClient = Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]
 _Response = pb.SelectToolsResponse | pb.SelectTablesResponse | pb.RerankResponse

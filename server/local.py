@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message as ProtoMessage
 
+from shortlist.client.client import Calls
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.server import answer
-from shortlist.server.client import Calls
 from shortlist.v1 import router_pb2 as pb
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shortlist.client.client import AsyncClient, Client
+    from shortlist.client.retries import RetryPolicy
     from shortlist.router.pipeline import Router
     from shortlist.schemas.errors import (
         DeadlineTooShort,
@@ -35,15 +37,15 @@ if TYPE_CHECKING:
         UnsupportedContent,
         UnsupportedModel,
     )
-    from shortlist.server.client import AsyncClient, Client
 
 # A checkout's own folder would otherwise hide the rest of an installed package from programs that run in it.
 __path__ = extend_path(__path__, __name__)
 
 _ERRORS = "shortlist.schemas.errors"
 _MODULES = {
-    "AsyncClient": "shortlist.server.client",
-    "Client": "shortlist.server.client",
+    "AsyncClient": "shortlist.client.client",
+    "Client": "shortlist.client.client",
+    "RetryPolicy": "shortlist.client.retries",
     "Router": "shortlist.router.pipeline",
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "PermissionDenied",
     "RateLimited",
     "RequestCancelled",
+    "RetryPolicy",
     "Router",
     "ServerBusy",
     "ServerUnavailable",

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from server_fakes import FakeEngine, Router
 
+from shortlist import Client
 from shortlist.server.app import Application
-from shortlist.server.client import Client
 from shortlist.server.settings import Settings
 
 SERVE_FAKE = Path(__file__).with_name("serve_fake.py")

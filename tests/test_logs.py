@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread
 
+from shortlist import Client
 from shortlist.schemas.errors import ShortlistError
 from shortlist.server import logs
 from shortlist.server.call import Call, working_for
-from shortlist.server.client import Client
 
 Lines = Callable[[], list[dict[str, Any]]]
 

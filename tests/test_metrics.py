@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from server_fakes import tool
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until, wait_until_pairs_wait
 
+from shortlist import Client
 from shortlist.schemas.errors import InvalidInput, ServerBusy
 from shortlist.server.admission import Admission
 from shortlist.server.call import Call, Caller
-from shortlist.server.client import Client
 from shortlist.server.desk import Desk
 from shortlist.server.metrics import Metrics
 from shortlist.server.workers import Workers

@@ -19,10 +19,10 @@ from certificates import Authority
 from rest_fixtures import ask, detail_of, field_of, reason_of, url_of
 from server_fixtures import ServerProcess, ServerThread, wait_until, wait_until_pairs_wait
 
+from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, ServerUnavailable, Unauthenticated
 from shortlist.server import rest_server as rest_server_module
 from shortlist.server.call import Call, Caller
-from shortlist.server.client import Client
 
 StartServer = Callable[..., ServerThread]
 StartProcess = Callable[..., ServerProcess]

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_fixtures import reason_of
 from server_fixtures import ServerProcess
 
-from shortlist.server.client import Client
+from shortlist import Client
 from shortlist.server.keys import KeysFile, new_key, write_keys
 
 StartProcess = Callable[..., ServerProcess]

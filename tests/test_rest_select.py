@@ -12,7 +12,7 @@ from rest_fixtures import field_of, reason_of
 from server_fakes import tool
 from server_fixtures import ServerThread
 
-from shortlist.server.client import Client
+from shortlist import Client
 from shortlist.v1 import router_pb2 as pb
 
 CATALOG = [tool("create_refund", "Refund a payment"), tool("list_orders", "List the orders"), tool("ping")]

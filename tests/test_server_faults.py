@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rest_fixtures import url_of
 from server_fixtures import SERVE_FAKE, ServerProcess, wait_until
 
+from shortlist import Client
 from shortlist.schemas.errors import LimitExceeded, ServerUnavailable, ShortlistError
-from shortlist.server.client import Client
 from shortlist.v1 import router_pb2 as pb
 
 StartProcess = Callable[..., ServerProcess]
@@ -65,7 +65,7 @@ def test_garbage_on_the_port_ends_that_connection_only(start_process: StartProce
 def test_a_client_that_vanishes_leaves_nothing_behind(start_process: StartProcess) -> None:
     served = start_process()
     code = (
-        "import sys\nfrom shortlist.server.client import Client\n"
+        "import sys\nfrom shortlist.client.client import Client\n"
         "client = Client(sys.argv[1])\nprint('calling', flush=True)\nclient.rerank('x', ['stall'])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, served.address], stdout=subprocess.PIPE, text=True)

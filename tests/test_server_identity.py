@@ -16,9 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from server_fixtures import ServerThread, wait_until
 
+from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, RateLimited, Unauthenticated
 from shortlist.server.call import Call
-from shortlist.server.client import Client
 from shortlist.server.gate import headers_of, make_gate
 from shortlist.server.keys import KeysFile, new_key, read_keys, write_keys
 from shortlist.server.settings import Settings

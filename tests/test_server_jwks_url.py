@@ -16,9 +16,9 @@ import pytest
 from certificates import AUDIENCE, ISSUER, Authority, rsa_signer
 from server_fixtures import ServerThread
 
+from shortlist import Client
 from shortlist.schemas.errors import ServerUnavailable
 from shortlist.server import jwks
-from shortlist.server.client import Client
 from shortlist.server.jwks import UrlKeys
 
 StartServer = Callable[..., ServerThread]

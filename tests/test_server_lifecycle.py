@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until, wait_until_pairs_wait
 
+from shortlist import AsyncClient, Client
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
-from shortlist.server.client import AsyncClient, Client
 
 StartServer = Callable[..., ServerThread]
 StartProcess = Callable[..., ServerProcess]

@@ -12,9 +12,9 @@ import pytest
 from certificates import AUDIENCE, ISSUER, Authority, rsa_signer, write_jwks
 from server_fixtures import ServerProcess, wait_until
 
+from shortlist import Client
 from shortlist.schemas.errors import RateLimited, ShortlistError, Unauthenticated
 from shortlist.server.cli import main
-from shortlist.server.client import Client
 from shortlist.server.keys import read_keys
 
 StartProcess = Callable[..., ServerProcess]

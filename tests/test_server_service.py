@@ -12,6 +12,7 @@ import pytest
 from server_fakes import tool
 from server_fixtures import ServerThread, wait_until, wait_until_pairs_wait
 
+from shortlist import Client
 from shortlist.schemas.errors import (
     InvalidInput,
     LimitExceeded,
@@ -20,7 +21,6 @@ from shortlist.schemas.errors import (
     ServerUnavailable,
     ShortlistError,
 )
-from shortlist.server.client import Client
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 

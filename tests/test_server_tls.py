@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_der_x509_certificate
 from server_fixtures import ServerThread
 
+from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, ServerUnavailable
-from shortlist.server.client import Client
 from shortlist.server.settings import Settings
 from shortlist.server.tls import server_credentials, ssl_context
 

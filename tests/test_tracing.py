@@ -14,10 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from server_fixtures import ServerThread
 
+from shortlist import Client
 from shortlist.router.stages import Stage
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.call import Call, Caller
-from shortlist.server.client import Client
 from shortlist.server.settings import Settings
 from shortlist.server.status import status_of
 from shortlist.server.tracing import Tracing, _QuietExporter, make_tracing

@@ -15,7 +15,7 @@ import pytest
 from paths import ROOT
 from server_fixtures import ServerThread
 
-from shortlist.server.client import AsyncClient
+from shortlist import AsyncClient
 
 BENCHMARKS = ROOT / "benchmarks"
 REQUESTS = [("word", ['{"name": "word"}'])]

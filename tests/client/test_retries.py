@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until
 
+from shortlist import AsyncClient, Client, RetryPolicy
+from shortlist.client.retries import Attempts
 from shortlist.schemas.errors import (
     DeadlineTooShort,
     InvalidInput,
@@ -19,8 +21,6 @@ from shortlist.schemas.errors import (
     ServerUnavailable,
     ShortlistError,
 )
-from shortlist.server.client import AsyncClient, Client, RetryPolicy
-from shortlist.server.client_retries import Attempts
 
 StartServer = Callable[..., ServerThread]
 StartProcess = Callable[..., ServerProcess]

@@ -19,10 +19,8 @@ from typing import Any, Generic, Self, TypeVar
 import grpc
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas import errors
-from shortlist.server.client_channel import DEFAULT_MESSAGE_BYTES, Connection, FilePath
-from shortlist.server.client_errors import error_of
-from shortlist.server.client_requests import (
+from shortlist.client.channel import DEFAULT_MESSAGE_BYTES, Connection, FilePath
+from shortlist.client.convert import (
     DEFAULT_ADDRESS,
     ChatMessage,
     Query,
@@ -33,7 +31,9 @@ from shortlist.server.client_requests import (
     make_tool_texts,
     texts_of,
 )
-from shortlist.server.client_retries import Attempts, RetryPolicy
+from shortlist.client.errors import error_of
+from shortlist.client.retries import Attempts, RetryPolicy
+from shortlist.schemas import errors
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 

@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from server_fakes import tool
 from server_fixtures import ServerThread
 
+from shortlist.client.channel import Connection
+from shortlist.client.client import AsyncClient, Calls, Client
 from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnavailable, ShortlistError
-from shortlist.server.client import AsyncClient, Calls, Client
-from shortlist.server.client_channel import Connection
 
 StartServer = Callable[..., ServerThread]
 
@@ -41,7 +41,7 @@ def silent_address() -> Any:
 
 @pytest.mark.parametrize("module", ["torch", "sqlglot", "jsonschema", "numpy", "shortlist.router"])
 def test_importing_the_client_leaves_out(module: str) -> None:
-    code = f"import sys, shortlist.server.client; sys.exit({module!r} in sys.modules)"
+    code = f"import sys, shortlist.client.client; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

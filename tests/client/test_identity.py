@@ -11,11 +11,11 @@ from certificates import Authority
 from google.rpc import code_pb2
 from server_fixtures import ServerThread
 
+from shortlist import AsyncClient, Client
+from shortlist.client.channel import Connection, is_loopback
+from shortlist.client.errors import error_of
 from shortlist.schemas import errors
 from shortlist.server.cli import main
-from shortlist.server.client import AsyncClient, Client
-from shortlist.server.client_channel import Connection, is_loopback
-from shortlist.server.client_errors import error_of
 from shortlist.server.keys import KeysFile, new_key, write_keys
 from shortlist.server.status import KINDS, Kind, Status, status_of
 

@@ -1,0 +1,1 @@
+"""Calls a Shortlist server; needs gRPC and protobuf, and neither torch nor a parser."""
