@@ -30,7 +30,7 @@ from shortlist.router import Router
 from shortlist.schemas.tools.parse import parse_tools
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
-SERVER = (sys.executable, "-m", "shortlist.server.cli", "serve", "--port", "0")
+SERVER = (sys.executable, "-m", "shortlist.server.cli.main", "serve", "--port", "0")
 ADDRESS_PREFIX = "listening on grpc://"
 TOOLS_PER_REQUEST = 20
 QUERIES = ("refund a card payment", "who is on call this weekend", "open a pull request", "translate this to French")

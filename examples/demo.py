@@ -35,7 +35,7 @@ from shortlist.v1.router_pb2 import SelectedItem, SelectionReport, SelectTablesR
 Response = SelectToolsResponse | SelectTablesResponse
 
 EXAMPLES = Path(__file__).resolve().parent
-SERVER_COMMAND = (sys.executable, "-m", "shortlist.server.cli", "serve", "--port", "0")
+SERVER_COMMAND = (sys.executable, "-m", "shortlist.server.cli.main", "serve", "--port", "0")
 ADDRESS_PREFIX = "listening on grpc://"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0

@@ -13,23 +13,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
-from shortlist.server.access_log import AccessLog
-from shortlist.server.admission import Admission
-from shortlist.server.batching import BatchingScorer, BatchRun
+from shortlist.server.auth.authenticator import make_gate
 from shortlist.server.call import Call, Observer
-from shortlist.server.desk import Desk
-from shortlist.server.gate import make_gate
-from shortlist.server.guard import Guard
-from shortlist.server.metrics import Metrics, MetricsEndpoint
-from shortlist.server.service import SERVICE_NAME, RouterService
+from shortlist.server.dispatcher import Desk
+from shortlist.server.grpc.interceptor import Guard
+from shortlist.server.grpc.service import SERVICE_NAME, RouterService
+from shortlist.server.scheduling.admission import Admission
+from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
+from shortlist.server.scheduling.workers import Workers
 from shortlist.server.settings import RELOADED, Settings
-from shortlist.server.workers import Workers
+from shortlist.server.telemetry.access_log import AccessLog
+from shortlist.server.telemetry.metrics import Metrics, MetricsEndpoint
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
-    from shortlist.server.rest_server import RestServer
-    from shortlist.server.tracing import Tracing
+    from shortlist.server.http.server import RestServer
+    from shortlist.server.telemetry.tracing import Tracing
 
 __all__ = ["Application"]
 
@@ -206,8 +206,8 @@ class Application:
         if self.settings.http_port is None:
             return None
         # Servers without it start faster.
-        from shortlist.server.rest import RestFace
-        from shortlist.server.rest_server import RestServer
+        from shortlist.server.http.routes import RestFace
+        from shortlist.server.http.server import RestServer
 
         face = RestFace(
             self.desk,
@@ -258,7 +258,9 @@ def _load_warm(
 def _make_tracing(settings: Settings) -> Tracing | None:
     if settings.otlp_endpoint is None:
         return None
-    from shortlist.server.tracing import make_tracing  # OpenTelemetry: only who wants traces waits for its import
+    from shortlist.server.telemetry.tracing import (
+        make_tracing,  # OpenTelemetry: only who wants traces waits for its import
+    )
 
     return make_tracing(settings)
 

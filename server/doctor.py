@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
-from shortlist.server.cli_model import load_router
-from shortlist.server.cpus import usable_cpus
+from shortlist.server.cli.model import load_router
+from shortlist.server.scheduling.cpus import usable_cpus
 from shortlist.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _check_readers(settings: Settings) -> Iterator[Finding]:
     """Reads keys, certificates and where traces go as `serve` does."""
-    from shortlist.server.gate import make_gate
+    from shortlist.server.auth.authenticator import make_gate
+    from shortlist.server.telemetry.tracing import make_tracing
     from shortlist.server.tls import server_credentials
-    from shortlist.server.tracing import make_tracing
 
     readers: dict[str, tuple[bool, Callable[[Settings], object]]] = {
         "callers": (settings.asks_who_calls, make_gate),

@@ -17,7 +17,7 @@ from typing import NoReturn
 import grpc
 
 from shortlist.schemas.errors import InvalidConfiguration
-from shortlist.server.secret_files import read_bytes, stamp_of, warn_if_exposed
+from shortlist.server.auth.secret_files import read_bytes, stamp_of, warn_if_exposed
 from shortlist.server.settings import Settings
 
 __all__ = ["server_credentials", "ssl_context"]

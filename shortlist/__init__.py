@@ -79,9 +79,7 @@ def __getattr__(name: str) -> Any:
     """Imports the module of a public name when the name is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES.get(name, _ERRORS)), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(_MODULES.get(name, _ERRORS)), name)
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ import server_fakes
 
 sys.modules["shortlist.router.pipeline"] = server_fakes
 
-from shortlist.server.cli import main  # noqa: E402 - the stand-in comes first
+from shortlist.server.cli.main import main  # noqa: E402 - the stand-in comes first
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,8 +15,8 @@ from shortlist import AsyncClient, Client
 from shortlist.client.channel import Connection, is_loopback
 from shortlist.client.errors import error_of
 from shortlist.schemas import errors
-from shortlist.server.cli import main
-from shortlist.server.keys import KeysFile, new_key, write_keys
+from shortlist.server.auth.keys import KeysFile, new_key, write_keys
+from shortlist.server.cli.main import main
 from shortlist.server.status import KINDS, Kind, Status, status_of
 
 StartServer = Callable[..., ServerThread]

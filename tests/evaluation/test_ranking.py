@@ -14,7 +14,7 @@ from shortlist.router import Router
 from shortlist.router.first_stage.candidates import ranked
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
-from shortlist.server.cli import main
+from shortlist.server.cli.main import main
 
 TOOLS = [
     ("t1", "mail", "send_email", "Send an email"),

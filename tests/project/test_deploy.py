@@ -11,7 +11,7 @@ import pytest
 from paths import ROOT
 
 from shortlist.schemas.errors import InvalidConfiguration
-from shortlist.server.cli import build_parser
+from shortlist.server.cli.main import build_parser
 from shortlist.server.configuration import load_settings
 
 yaml = pytest.importorskip("yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,16 +25,10 @@ ALLOWED = {
     "schemas": {"shortlist.schemas"},
     "router": {"shortlist.router", "shortlist.schemas"},
     "evaluation": {"shortlist.evaluation", "shortlist.router", "shortlist.schemas"},
-    "server": {
-        "shortlist.server",
-        "shortlist.client.client",
-        "shortlist.evaluation",
-        "shortlist.router",
-        "shortlist.schemas",
-        "shortlist.v1",
-    },
-    "server/cli": {"shortlist.evaluation"},
+    "server": {"shortlist.server", "shortlist.router", "shortlist.schemas", "shortlist.v1"},
+    "server/cli": {"shortlist.client", "shortlist.evaluation"},
 }
+MAX_MODULES = 17  # of a folder, __init__.py included
 # Modules whose import costs seconds or whose presence is optional, and the only files or folders that may name them.
 OWNERS: dict[str, tuple[str, ...]] = {
     "transformers": (
@@ -45,15 +40,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     "huggingface_hub": ("router/checkpoints/hub.py",),
     "openvino": ("router/checkpoints/export.py",),
-    "starlette": ("server/rest.py", "server/rest_body.py", "server/rest_server.py"),
-    "uvicorn": ("server/rest_server.py",),
+    "starlette": ("server/http/routes.py", "server/http/body.py", "server/http/server.py"),
+    "uvicorn": ("server/http/server.py",),
     "flash_attn": ("router/model/attention/cuda.py",),
-    "opentelemetry": ("server/tracing.py",),
-    "prometheus_client": ("server/metrics.py",),
-    "structlog": ("server/logs.py",),
+    "opentelemetry": ("server/telemetry/tracing.py",),
+    "prometheus_client": ("server/telemetry/metrics.py",),
+    "structlog": ("server/telemetry/logs.py",),
     "sqlglot": ("schemas/sql/",),
-    "jwt": ("server/jwks.py", "server/tokens.py"),
-    "cryptography": ("server/doctor.py", "server/jwks.py"),
+    "jwt": ("server/auth/jwks.py", "server/auth/tokens.py"),
+    "cryptography": ("server/doctor.py", "server/auth/jwks.py"),
     "jsonschema": ("schemas/tools/",),
 }
 # What a client is made of: nothing that needs a parser or torch.
@@ -129,6 +124,12 @@ def test_the_errors_import_nothing_of_ours() -> None:
     assert own(imported(ROOT / "schemas/errors.py")) == set()
 
 
+def test_no_folder_holds_more_modules_than_one_can_look_over() -> None:
+    counts = Counter(path.parent for path in FILES)
+
+    assert {folder.relative_to(ROOT).as_posix(): n for folder, n in counts.items() if n > MAX_MODULES} == {}
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
@@ -140,7 +141,7 @@ def test_the_errors_import_nothing_of_ours() -> None:
         ),
         # gRPC's core reads how much it may write to stderr when it is imported, and `serve` says so first.
         (
-            "shortlist.server.cli, shortlist.server.logs",
+            "shortlist.server.cli.main, shortlist.server.telemetry.logs",
             {"torch", "transformers", "numpy", "sqlglot", "jsonschema", "pydantic", "jwt", "grpc"},
         ),
         ("shortlist.server.app", {"torch", "numpy", "jwt", "cryptography", "opentelemetry", "starlette", "uvicorn"}),

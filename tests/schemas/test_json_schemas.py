@@ -19,7 +19,7 @@ from server_fakes import tool
 
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.evaluation.ranking import evaluate
-from shortlist.server.cli import main
+from shortlist.server.cli.main import main
 from shortlist.v1 import router_pb2 as pb
 
 FOLDER = ROOT / "schemas/json"

@@ -19,8 +19,8 @@ from shortlist.router.engine.packing import pack
 from shortlist.router.model.attention.backends import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder
 from shortlist.schemas.errors import InvalidInput
-from shortlist.server import cli_export
-from shortlist.server.cli import main
+from shortlist.server.cli.export import _FORMS
+from shortlist.server.cli.main import main
 
 TEXTS = [("open orders", "list the open orders of a customer by date"), ("capital", "Paris"), ("send", "send an email")]
 KINDS = [
@@ -148,7 +148,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
 
 
 def test_the_command_offers_every_format() -> None:
-    assert tuple(FORMATS) == cli_export._FORMS
+    assert tuple(FORMATS) == _FORMS
 
 
 def test_the_command_lists_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from shortlist.router.ranking.columns import ScoredColumn, keep_columns, score_c
 from shortlist.router.ranking.score import ColumnEvidence, ColumnWeights, sigmoid
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.sql.parse import parse_tables
-from shortlist.server.cli import main
+from shortlist.server.cli.main import main
 
 DDL = {
     "shop.orders": "create table orders (id int primary key, customer_id int, total numeric, note text, "

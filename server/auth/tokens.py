@@ -1,0 +1,94 @@
+"""Checks bearer tokens: JSON Web Tokens (RFC 7519) that an issuer of the settings' choice signed for this service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jwt
+
+from shortlist.schemas.errors import Unauthenticated
+from shortlist.server.auth.jwks import ALGORITHMS, SigningKeys, VerifyingKey
+
+__all__ = ["Tokens"]
+
+# How far the issuer's clock and ours may be apart.
+_LEEWAY_SECONDS = 30
+_MAX_SUBJECT_CHARS = 128
+# The first that fits an error is told. The texts help an honest caller, and say nothing of what would have been right.
+_REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+    (jwt.ExpiredSignatureError, "the token expired; get a new one"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet; see whether the clocks agree"),
+    (jwt.InvalidIssuerError, "the token is of an issuer that is not trusted here"),
+    (jwt.InvalidAudienceError, "the token is meant for another audience"),
+    (jwt.InvalidSignatureError, "the token's signature is wrong"),
+    (jwt.DecodeError, "this is no JSON Web Token, or a damaged one"),
+)
+
+
+class Tokens:
+    """Tells whose token it is; `issuer` and `audience` are what a token must name."""
+
+    def __init__(self, keys: SigningKeys, *, issuer: str, audience: str) -> None:
+        self._keys = keys
+        self._issuer, self._audience = issuer, audience
+
+    async def subject_of(self, token: str) -> str:
+        """Returns the subject of a token that holds.
+
+        Raises:
+            Unauthenticated: it does not hold; the text says why.
+            ServerUnavailable: the keys that would tell cannot be had at present.
+        """
+        with _telling_reasons():
+            header = jwt.get_unverified_header(token)
+        key = await self._key_for(header)
+        with _telling_reasons():
+            claims = self._claims_of(token, key)
+        return _subject_in(claims)
+
+    async def _key_for(self, header: dict[str, Any]) -> VerifyingKey:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if algorithm not in ALGORITHMS:
+            raise Unauthenticated(f"the token must be signed with one of {', '.join(ALGORITHMS)}")
+        if "crit" in header:
+            raise Unauthenticated("the token's header asks for what this server does not know (crit)")
+        key = await self._keys.find(kid, algorithm)
+        if key is None:
+            raise Unauthenticated("the token is signed with a key that is not known here (kid, alg)")
+        return key
+
+    def _claims_of(self, token: str, key: VerifyingKey) -> dict[str, Any]:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            algorithms=list(key.algorithms),
+            issuer=self._issuer,
+            audience=self._audience,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+        return claims
+
+
+@contextmanager
+def _telling_reasons() -> Iterator[None]:
+    try:
+        yield
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # Without its cause: the text of that may quote the token.
+        raise Unauthenticated(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"the token lacks the claim {error.claim}"
+    return next((text for kind, text in _REASONS if isinstance(error, kind)), "the token cannot be checked")
+
+
+def _subject_in(claims: dict[str, Any]) -> str:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_CHARS or not subject.isprintable():
+        raise Unauthenticated(f"the token's subject (sub) must be 1 to {_MAX_SUBJECT_CHARS} printable characters")
+    return subject

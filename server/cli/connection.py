@@ -1,0 +1,75 @@
+"""The options that say which server is asked, how what is sent is encrypted, and who asks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shortlist.schemas.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shortlist.client.client import Client
+
+__all__ = ["API_KEY_VARIABLE", "add_connection_options", "connect", "connection_options_in"]
+
+API_KEY_VARIABLE = "SHORTLIST_API_KEY"
+_OPTIONS = ("tls", "tls_ca", "tls_certificate", "tls_key", "api_key_file", "allow_insecure_key")
+
+
+def add_connection_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `connect` reads."""
+    group = parser.add_argument_group("server")
+    group.add_argument("--address", metavar="HOST:PORT", help="ask this server instead of loading a model here")
+    group.add_argument("--tls", action="store_true", help="encrypt, and trust the public authorities")
+    group.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="encrypt, and trust the authorities in this PEM file"
+    )
+    group.add_argument("--tls-certificate", type=Path, metavar="FILE", help="PEM file of a certificate of your own")
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM file of its private key")
+    group.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"the file of the API key or token (default: ${API_KEY_VARIABLE})",
+    )
+    group.add_argument(
+        "--allow-insecure-key", action="store_true", help="send it to another machine without TLS all the same"
+    )
+
+
+def connection_options_in(args: argparse.Namespace) -> list[str]:
+    """Lists those given beside `--address`, as the user writes them."""
+    return [f"--{name.replace('_', '-')}" for name in _OPTIONS if getattr(args, name)]
+
+
+def connect(args: argparse.Namespace) -> Client:
+    """Makes the client that the options describe.
+
+    Raises:
+        InvalidInput: they do not go together, or a file cannot be read.
+    """
+    from shortlist.client.client import Client  # gRPC: no other command starts with it
+
+    return Client(
+        args.address,
+        timeout_seconds=None,
+        retry=None,  # whoever typed the command sees what is the matter, and decides
+        tls=args.tls_ca or args.tls,
+        client_certificate=args.tls_certificate,
+        client_key=args.tls_key,
+        api_key=_api_key(args.api_key_file),
+        allow_insecure_key=args.allow_insecure_key,
+    )
+
+
+def _api_key(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get(API_KEY_VARIABLE) or None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", field="api-key-file") from error
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path} holds no text", field="api-key-file") from None

@@ -1,0 +1,147 @@
+"""The `eval` command: measures ranking on a set of queries with known answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from shortlist.server.cli.model import add_model_options, load_router, slow_notice
+from shortlist.server.cli.numbers import count, positive
+
+if TYPE_CHECKING:
+    from shortlist.evaluation.ranking import Evaluation
+
+__all__ = ["add_parser", "run"]
+
+_BAR_WIDTH = 30
+_REDRAW_SECONDS = 0.2
+_T = TypeVar("_T")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `shortlist eval`."""
+    parser = subparsers.add_parser(
+        "eval",
+        help="measure ranking on a set of queries with known answers",
+        description="Measures ranking on a folder with corpus.jsonl and queries.jsonl, by the stages of a request.",
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the set")
+    parser.add_argument(
+        "--kind",
+        default="documents",
+        choices=("documents", "columns"),
+        help="rank the set's tools or tables, or the columns of each query's database (default: documents)",
+    )
+    parser.add_argument("--split", default="test", help="which queries (default: test)")
+    parser.add_argument(
+        "--scope",
+        default="corpus",
+        choices=("group", "all", "corpus"),
+        help="what a query without candidates of its own is ranked against: its group's documents, those of all groups "
+        "the split's queries use, or the whole corpus (default: corpus)",
+    )
+    parser.add_argument(
+        "--method",
+        default="rerank",
+        choices=("rerank", "bm25", "encoder", "fused"),
+        help="all stages of a request, or only words, only the encoder, or the first stage's two fused "
+        "(default: rerank)",
+    )
+    parser.add_argument(
+        "--candidates", type=count, default=50, metavar="N", help="kept by the first stage, 0 for all (default: 50)"
+    )
+    parser.add_argument("--where", metavar="FIELD=VALUE", help="only queries whose line has this value")
+    parser.add_argument("--limit", type=positive, metavar="N", help="a random sample of N queries, always the same")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_model_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates and prints."""
+    if args.kind == "columns":
+        _check_for_columns(args)
+    from shortlist.evaluation.columns import evaluate_columns
+    from shortlist.evaluation.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
+    from shortlist.evaluation.ranking import evaluate
+
+    with slow_notice("reading the set and the model …"):
+        data = load_dataset(args.data)
+        router = load_router(args) if args.method != "bm25" else None
+    progress = _with_bar if sys.stderr.isatty() else iter
+    if args.kind == "columns":
+        found = evaluate_columns(
+            data, router, method=args.method, split=args.split, limit=args.limit, progress=progress
+        )
+    else:
+        found = evaluate(
+            data,
+            router,
+            method=args.method,
+            split=args.split,
+            scope=args.scope,
+            candidates=args.candidates,
+            where=args.where,
+            limit=args.limit,
+            progress=progress,
+        )
+    if args.json:
+        print(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        print("\n".join(_lines(found)))
+    return 0
+
+
+def _check_for_columns(args: argparse.Namespace) -> None:
+    options = ("where", "scope", "candidates")
+    given = [f"--{name}" for name in options if getattr(args, name) != args.parser.get_default(name)]
+    if given:
+        args.parser.error(f"--kind columns ranks all columns of each query's database; leave out {', '.join(given)}")
+
+
+def _lines(found: Evaluation) -> Iterator[str]:
+    """Writes the measures, then those of each language where there are several."""
+    what = f"{found.method}, {found.model}" if found.model else found.method
+    yield f"{found.dataset} ({found.kind}), scope {found.scope}: {what}"
+    rate = found.queries / found.seconds if found.seconds else 0.0
+    yield f"{found.queries} queries against {found.documents} documents, {found.candidates or 'all'} candidates"
+    yield ""
+    yield _row("", tuple(found.metrics))
+    yield _row("all", _values(found.metrics))
+    if len(found.by_lang) > 1:
+        for lang, measures in found.by_lang.items():
+            yield _row(f"{lang} ({measures['queries']:.0f})", _values({name: measures[name] for name in found.metrics}))
+    yield ""
+    yield f"{found.seconds:.1f} s, {rate:.2f} queries per second"
+
+
+def _values(measures: dict[str, float]) -> tuple[str, ...]:
+    return tuple(f"{value:.3f}" for value in measures.values())
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    return f"{label:<12}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+def _with_bar(queries: Iterable[_T]) -> Iterator[_T]:
+    """Draws a bar on stderr while the queries go by."""
+    everything = list(queries)
+    began = drawn = time.monotonic()
+    for done, query in enumerate(everything):
+        now = time.monotonic()
+        if now - drawn > _REDRAW_SECONDS:
+            drawn = now
+            print(f"\r{_bar(done, len(everything), now - began)}", end="", file=sys.stderr, flush=True)
+        yield query
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _bar(done: int, total: int, seconds: float) -> str:
+    filled = _BAR_WIDTH * done // total
+    left = seconds / done * (total - done) if done else 0.0
+    return f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {done}/{total}, {left:.0f} s left \x1b[K"

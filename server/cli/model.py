@@ -1,0 +1,127 @@
+"""The options that say which model runs and how, and the loading of it, shared by the subcommands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from shortlist.server.cli.numbers import positive
+from shortlist.server.scheduling.cpus import usable_cpus
+
+if TYPE_CHECKING:
+    from shortlist.router.pipeline import Router
+
+__all__ = ["add_model_options", "load_router", "model_options_in", "slow_notice"]
+
+_NOTICE_SECONDS = 2.0
+_MODEL_OPTIONS = (
+    "model",
+    "revision",
+    "allow_download",
+    "device",
+    "dtype",
+    "attention",
+    "threads",
+    "max_batch_tokens",
+)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `load_router` reads."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default="embedded",
+        help="`embedded` (the default), its six-layer variant `fast`, a folder, or a hub name with --allow-download",
+    )
+    group.add_argument("--revision", help="the commit, tag or branch of a hub model")
+    group.add_argument("--allow-download", action="store_true", help="permit to fetch the model from the hub")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument("--attention", default="auto", help="the attention backend (default: auto)")
+    group.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="CPU threads of the model (default: OMP_NUM_THREADS, or as many as may run)",
+    )
+    group.add_argument(
+        "--max-batch-tokens", type=positive, metavar="N", help="tokens of one batch at most (default: by device)"
+    )
+
+
+def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    """Lists the model options that differ from their defaults, as the user writes them."""
+    names = [name for name in _MODEL_OPTIONS if getattr(args, name) != parser.get_default(name)]
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+class ModelOptions(Protocol):
+    """What says which model runs and how: parsed arguments, or the server's settings."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def attention(self) -> str: ...
+    @property
+    def allow_download(self) -> bool: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def threads(self) -> int | None: ...
+    @property
+    def max_batch_tokens(self) -> int | None: ...
+
+
+def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None = None) -> Router:
+    """Loads the Router that the model options describe; it remembers some `cache_mb` MiB.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from shortlist.router.pipeline import Router  # torch: only the commands that need it pay for it
+
+    _set_threads(args.threads)
+    return Router.load(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        attention=args.attention,
+        allow_download=args.allow_download,
+        revision=args.revision,
+        max_batch_tokens=args.max_batch_tokens,
+        cache_mb=cache_mb,
+    )
+
+
+def _set_threads(number: int | None) -> None:
+    """Holds torch to the threads asked for, or, where neither that nor OMP_NUM_THREADS says, to the usable CPUs."""
+    import torch
+
+    if number is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    torch.set_num_threads(number or min(torch.get_num_threads(), usable_cpus()))
+
+
+@contextmanager
+def slow_notice(text: str) -> Iterator[None]:
+    """Prints a line to stderr if the block takes longer than two seconds and someone is there to read it."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(_NOTICE_SECONDS, print, (text,), {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

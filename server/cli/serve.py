@@ -1,0 +1,168 @@
+"""The `serve` command: one server process, from the first log line to the last answer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
+from shortlist.server.cli.model import load_router
+from shortlist.server.cli.output import drop_output
+from shortlist.server.cli.settings import add_settings_parser, effective_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.router.pipeline import Router
+    from shortlist.server.app import Application
+    from shortlist.server.settings import Settings
+
+__all__ = ["add_parser", "keep_lean", "load_lean", "return_free_memory"]
+
+_log = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `serve`."""
+    parser = add_settings_parser(
+        subparsers,
+        "serve",
+        help="run the server",
+        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves, the "
+        "second `listening on http://HOST:PORT` where it has a --http-port; its log goes to stderr. SIGTERM and SIGINT "
+        "stop it when the answers in flight are sent, a second one at once. SIGHUP reads keys, limits and the log's "
+        "level anew; certificates are read anew by themselves.",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from shortlist.server.telemetry import logs
+
+    settings = effective_settings(args).settings
+    logs.set_up(settings.log_format, settings.log_level)
+    try:
+        return asyncio.run(_serve(settings, lambda: effective_settings(args).settings))
+    except ShortlistError as error:
+        if settings.log_format != "json":
+            raise
+        _log.error("%s", error)  # the line that the command would print is no JSON
+        return 2 if isinstance(error, InvalidConfiguration) else 1
+
+
+async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
+    from shortlist.server.app import Application
+
+    stopping = _stop_on_signals()
+    app = Application(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app, read_settings)
+    await app.start()
+    _log.info("bound %s, loading model %s", app.address, settings.model)
+    if app.metrics_url:
+        _log.info("metrics at %s", app.metrics_url)
+    if not await _load(app, settings, stopping):
+        _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
+    for address in filter(None, (f"grpc://{app.address}", app.http_url)):
+        _announce(f"listening on {address}")
+    trimming = asyncio.create_task(keep_lean())
+    await stopping.wait()
+    trimming.cancel()
+    _log.info("stopping; a second signal stops at once")
+    if not await app.stop():
+        _leave_at_once(1)
+    _log.info("stopped")
+    if app.is_engine_busy:
+        _leave_at_once(0)
+    return 0
+
+
+def _announce(line: str) -> None:
+    """Prints a line where anybody reads it; a server is not over because its starter has gone."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        _log.warning("%s (stdout: %s)", line, error.strerror)
+        drop_output()
+
+
+async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -> bool:
+    """Loads the model; False if a signal came first."""
+    loading = asyncio.create_task(app.load(lambda: load_lean(settings)))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
+        return False
+    stopped.cancel()
+    try:
+        loading.result()
+    except BaseException:
+        await app.stop()
+        raise
+    return True
+
+
+def load_lean(settings: Settings) -> Router:
+    """Loads the Router of a server, so that it holds no more memory than it needs; raises as `load_router`."""
+    router = load_router(settings, settings.cache_mb)
+    return_free_memory()
+    return router
+
+
+async def keep_lean(every_seconds: float = 10.0) -> None:
+    """Gives memory that is free back to the system regularly, until cancelled.
+
+    Requests leave holes that the C library would keep; to look for them takes 35 ms.
+    """
+    while True:
+        await asyncio.sleep(every_seconds)
+        await asyncio.to_thread(return_free_memory)
+
+
+def return_free_memory() -> bool:
+    """Gives free memory back to the system, after loading some 80 MiB; False where the C library cannot (not glibc)."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return False
+    return bool(trim(0))
+
+
+def _reload(app: Application, read_settings: Callable[[], Settings]) -> None:
+    """Reads the settings and the keys anew; where they are wrong, says so, and all stays as it was."""
+    from shortlist.server.telemetry import logs
+
+    try:
+        changed = app.reload(read_settings())
+    except InvalidConfiguration as error:
+        _log.error("nothing reloaded, all stays as it was: %s", " ".join(str(error).split()))
+        return
+    logs.set_level(app.settings.log_level)
+    _log.info("reloaded; keys were read anew, and of the settings changed: %s", ", ".join(changed) or "none")
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            _log.warning("stopped at once")
+            _leave_at_once(1)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stopping
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Ends the process without waiting for threads that nothing can interrupt."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

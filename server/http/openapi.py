@@ -1,0 +1,192 @@
+"""Describes the REST face as an OpenAPI 3.1 document: routes, schemas, errors, and who may call.
+
+The schemas are those of `openapi_schemas.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable, Iterator
+
+from shortlist.server.http.body import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_TIMEOUT_SECONDS,
+    MIN_TIMEOUT_SECONDS,
+    TIMEOUT_HEADER,
+)
+from shortlist.server.http.openapi_examples import EXAMPLES
+from shortlist.server.http.openapi_schemas import REF, Json, schemas
+
+__all__ = ["describe"]
+
+_ERRORS: dict[int, str] = {
+    400: "A field is missing, unknown or wrong (`INVALID_FIELD`, `UNKNOWN_DIALECT`); BadRequest in `details` names it.",
+    401: "No key or token, or one that is not known or no longer holds (`UNAUTHENTICATED`).",
+    403: "The caller may not do this (`PERMISSION_DENIED`).",
+    404: "There is no such thing here (`NO_SUCH_ROUTE`).",
+    409: "Another model or version is loaded than is expected (`MODEL_MISMATCH`).",
+    413: "The request or a part of it is larger than is taken (`LIMIT_EXCEEDED`).",
+    415: "The body is not declared as `application/json` (`UNSUPPORTED_CONTENT`).",
+    429: "Too much waits already, or this caller sent too much (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
+    499: "The body had not arrived after 60 s, or the caller left (`CANCELLED`).",
+    500: "A defect; the text holds an incident id that the server's log explains (`INTERNAL`).",
+    503: "The model is still loading, or the server is stopping (`NOT_SERVING`).",
+    504: "The time was up before the answer was ready (`DEADLINE_EXCEEDED`).",
+}
+# What goes wrong where something is asked, and where something is told.
+_ASKING = tuple(code for code in _ERRORS if code != 404)
+_TELLING = (401, 403, 500, 503)
+
+
+def describe(*, needs_key: bool) -> Json:
+    """Writes the document; `needs_key` says whether calls need a key or a token."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Shortlist",
+            "version": importlib.metadata.version("shortlist"),
+            "description": "Picks the few tools, tables or documents that fit a query. Answers to errors have the one "
+            "shape of `Error`. Names of fields are written in snake case; the routes of `select` take camel case too.",
+        },
+        "paths": {**dict(_asking(needs_key)), **dict(_telling(needs_key))},
+        "components": {
+            "schemas": schemas(),
+            "responses": {str(code): _error_response(code, text) for code, text in _ERRORS.items()},
+            "parameters": _parameters(),
+            "headers": _headers(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a signed token (JWT)."},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+            },
+        },
+    }
+
+
+def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
+    routes = {
+        "/v1/rerank": ("RerankV1", "RerankResults", "Ranks documents, as Jina's and Cohere's v1 do"),
+        "/v2/rerank": ("RerankV2", "RerankResults", "Ranks documents, as Cohere's v2 does"),
+        "/rerank": ("TeiRerank", "TeiResults", "Ranks texts, as text-embeddings-inference does"),
+        "/v1/tools:select": ("SelectToolsRequest", "SelectToolsResponse", "Selects tools for a query"),
+        "/v1/tables:select": ("SelectTablesRequest", "SelectTablesResponse", "Selects tables for a question"),
+    }
+    for path, (asked, answered, summary) in routes.items():
+        question, answer = EXAMPLES[path]
+        operation = {
+            "operationId": _operation_id(path),
+            "summary": summary,
+            "security": _security(needs_key),
+            "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _parameters()],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": REF + asked}, "example": question}},
+            },
+            "responses": {
+                "200": _response("The best, best first.", {"$ref": REF + answered}, answer),
+                **_refs(_ASKING),
+            },
+        }
+        yield path, {"post": operation}
+
+
+def _telling(needs_key: bool) -> Iterator[tuple[str, Json]]:
+    keyed = _security(needs_key)
+    info, anything = {"$ref": REF + "GetInfoResponse"}, {"type": "object"}
+    status = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+    serving = {"status": "serving"}
+    yield _get("/v1/info", "Tells the model and the limits", info, errors=_TELLING, security=keyed)
+    yield _get("/info", "Tells the model, as text-embeddings-inference does", anything, errors=_TELLING, security=keyed)
+    yield _get("/healthz", "Tells that the process lives", status, example={"status": "alive"})
+    yield _get("/readyz", "Tells whether calls are answered", status, example=serving, errors=(503,))
+    yield _get("/health", "The same, as text-embeddings-inference has it", status, example=serving, errors=(503,))
+    yield _get("/openapi.json", "Tells this document", anything)
+    yield _get("/docs", "Tells this document to people", {"type": "string"}, kind="text/html")
+    yield _get("/metrics", "Tells the metrics, for Prometheus", {"type": "string"}, kind="text/plain",
+               errors=(401, 403, 404, 500), security=keyed)  # fmt: skip
+
+
+def _get(
+    path: str,
+    summary: str,
+    schema: Json,
+    *,
+    kind: str = "application/json",
+    example: object = None,
+    errors: Iterable[int] = (),
+    security: Iterable[Json] = ({},),
+) -> tuple[str, Json]:
+    operation = {
+        "operationId": _operation_id(path),
+        "summary": summary,
+        "security": [*security],
+        "parameters": [{"$ref": "#/components/parameters/X-Request-Id"}],
+        "responses": {"200": _response(summary, schema, example, kind), **_refs(errors)},
+    }
+    return path, {"get": operation}
+
+
+def _operation_id(path: str) -> str:
+    return re.sub(r"\W+", "_", path).strip("_")
+
+
+def _security(needs_key: bool) -> list[Json]:
+    return [{"bearer": []}, {"key": []}] if needs_key else [{}, {"bearer": []}, {"key": []}]
+
+
+def _refs(codes: Iterable[int]) -> Json:
+    return {str(code): {"$ref": f"#/components/responses/{code}"} for code in codes}
+
+
+def _response(text: str, schema: Json, example: object = None, kind: str = "application/json") -> Json:
+    content: Json = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"description": text, "headers": _answer_headers(), "content": {kind: content}}
+
+
+def _error_response(code: int, text: str) -> Json:
+    made = _response(text, {"$ref": REF + "Error"})
+    if code in (429, 503):
+        made["headers"]["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    if code == 401:
+        made["headers"]["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
+    return made
+
+
+def _answer_headers() -> Json:
+    return {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+
+
+def _headers() -> Json:
+    return {
+        "X-Request-Id": {"required": True, "schema": {"type": "string"}, "description": "The request's id."},
+        "Retry-After": {
+            "required": False,
+            "schema": {"type": "integer", "minimum": 1},
+            "description": "In how many seconds to try again; absent where that would not help.",
+        },
+        "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}, "description": "How to say who calls."},
+    }
+
+
+def _parameters() -> Json:
+    def header(name: str, schema: Json, text: str) -> Json:
+        return {"name": name, "in": "header", "required": False, "schema": schema, "description": text}
+
+    id_text = "An id for the request, returned with the answer; any other than such a one is replaced."
+    time_text = "How many seconds to wait for the answer."
+    return {
+        "X-Request-Id": header("X-Request-Id", {"type": "string"}, id_text),
+        TIMEOUT_HEADER: header(
+            TIMEOUT_HEADER,
+            {
+                "type": "number",
+                "minimum": MIN_TIMEOUT_SECONDS,
+                "maximum": MAX_TIMEOUT_SECONDS,
+                "default": DEFAULT_TIMEOUT_SECONDS,
+            },
+            time_text,
+        ),
+        "traceparent": header("traceparent", {"type": "string"}, "The caller's trace, after W3C Trace Context."),
+    }

@@ -1,0 +1,290 @@
+"""Is the service over HTTP: the routes, who calls and how long they wait, and failures as JSON.
+
+What is asked and answered on each route stands in `rerank.py` and `proto_json.py`; `openapi.py` tells it to
+programs and people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.rpc import error_details_pb2
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shortlist.router.engine.protocols import CancelToken
+from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnavailable
+from shortlist.server.auth.authenticator import headers_of
+from shortlist.server.call import Call, new_request_id
+from shortlist.server.http import body, docs, openapi, proto_json, rerank
+from shortlist.server.http.rerank import Asked
+from shortlist.server.status import DOMAIN, Kind, Status, status_of
+from shortlist.v1 import router_pb2 as pb
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from shortlist.server.auth.authenticator import Gate
+    from shortlist.server.dispatcher import Desk
+    from shortlist.server.settings import Settings
+
+__all__ = ["RestFace"]
+
+# Renders metrics in the format that an Accept header asks for, with the content type of it.
+Render = Callable[[str], tuple[bytes, str]]
+
+_ROUTE_KINDS = {
+    404: Kind(grpc.StatusCode.NOT_FOUND, 404, "NO_SUCH_ROUTE"),
+    405: Kind(grpc.StatusCode.UNIMPLEMENTED, 405, "METHOD_NOT_ALLOWED"),
+}
+# An engine at work tells of a deadline by itself; this much later the work is taken back without it.
+_SLACK_SECONDS = 0.1
+# Reading more than this takes long enough to keep health checks waiting, so a thread does it.
+_LARGE_BYTES = 64 * 1024
+
+
+class RestFace:
+    """The routes, as the ASGI application `app`. `is_serving` says whether the engine works, besides the Desk."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        gate: Gate,
+        settings: Settings,
+        *,
+        is_serving: Callable[[], bool],
+        render_metrics: Render | None = None,
+    ) -> None:
+        self._desk, self._gate = desk, gate
+        self._max_bytes = settings.max_message_bytes
+        self._is_serving = is_serving
+        self._render_metrics = None if "metrics" in settings.closed else render_metrics
+        document = openapi.describe(needs_key=settings.asks_who_calls)
+        self._openapi = _json(document)
+        self._docs = docs.render(document)
+        self.app = Starlette(
+            routes=self._routes(),
+            middleware=[Middleware(_Envelope)],
+            exception_handlers={HTTPException: _no_route},
+        )
+        self.app.router.redirect_slashes = False
+
+    def _routes(self) -> list[Route]:
+        asked = {
+            "/v1/rerank": ("Rerank", rerank.read_v1),
+            "/v2/rerank": ("Rerank", rerank.read_v2),
+            "/rerank": ("Rerank", rerank.read_tei),
+            "/v1/tools:select": ("SelectTools", _reader(proto_json.read_tools)),
+            "/v1/tables:select": ("SelectTables", _reader(proto_json.read_tables)),
+        }
+        told: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/v1/info": partial(self._tell_info, proto_json.write),
+            "/info": partial(self._tell_info, rerank.write_tei_info),
+            "/healthz": self._tell_life,
+            "/readyz": self._tell_readiness,
+            "/health": self._tell_readiness,
+            "/metrics": self._tell_metrics,
+            "/openapi.json": self._tell_openapi,
+            "/docs": self._tell_docs,
+        }
+        return [
+            *(Route(path, partial(self._rank, *how), methods=["POST"]) for path, how in asked.items()),
+            *(Route(path, tell, methods=["GET"]) for path, tell in told.items()),
+        ]
+
+    async def _rank(self, method: str, read: Callable[[Mapping[str, Any]], Asked], request: Request) -> Response:
+        call = _begin(method, request)
+        asked: Asked | None = None
+        try:
+            call.timeout_seconds = body.read_timeout(request.headers)
+            call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
+            call.caller = await self._gate.identify(headers_of(request.headers.items()))
+            if self._desk.refusal:  # before a large body is taken in
+                raise ServerUnavailable(self._desk.refusal)
+            content = await body.receive(request, self._max_bytes, call.cancel)
+            asked = await _in_turn(len(content), lambda: read(body.read_json(content)))
+            answer = await self._answer(call, asked.request, request)
+            written = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
+        except ClientDisconnect:
+            return self._failed(call, RequestCancelled("the caller left before the request was there"))
+        except asyncio.CancelledError:  # a stop has waited long enough; nothing of this task comes after
+            return self._failed(call, ServerUnavailable("the server stopped before the request was there"))
+        except Exception as error:  # the boundary of the request
+            _rename_field(error, asked.names if asked else {})
+            return self._failed(call, error)
+        return Response(written, media_type="application/json")
+
+    async def _answer(self, call: Call, message: Any, request: Request) -> Any:
+        """Answers while somebody waits for it.
+
+        Raises:
+            RequestCancelled: the caller left, or its time was up, first.
+            ShortlistError: as `Desk.answer`.
+        """
+        working = asyncio.ensure_future(self._desk.answer(call, message))
+        leaving = asyncio.ensure_future(_left(request))
+        seconds = (call.timeout_seconds or 0.0) + _SLACK_SECONDS
+        try:
+            await asyncio.wait({working, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+        finally:
+            leaving.cancel()
+            working.cancel()
+        await asyncio.wait({working})
+        raise RequestCancelled("the caller left, or its deadline passed, before the answer was ready")
+
+    async def _tell_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
+        call = _begin("GetInfo", request)
+        try:
+            call.caller = await self._gate.identify(headers_of(request.headers.items()))
+            response = self._desk.info()
+        except Exception as error:  # the boundary of the request
+            return self._failed(call, error)
+        self._desk.end(call, response)
+        return _answer_json(write(response))
+
+    async def _tell_life(self, request: Request) -> Response:
+        return _answer_json({"status": "alive"})
+
+    async def _tell_readiness(self, request: Request) -> Response:
+        refusal = self._desk.refusal or ("" if self._is_serving() else "the engine does not work")
+        if refusal:
+            return _answer_status(status_of(ServerUnavailable(refusal), request_id=_request_id(request)))
+        return _answer_json({"status": "serving"})
+
+    async def _tell_metrics(self, request: Request) -> Response:
+        if self._render_metrics is None:
+            raise HTTPException(404)
+        try:
+            await self._gate.identify(headers_of(request.headers.items()))
+            content, kind = self._render_metrics(request.headers.get("accept", ""))
+        except Exception as error:  # the boundary of the request
+            return _answer_status(status_of(error, request_id=_request_id(request)))
+        return Response(content, headers={"Content-Type": kind})
+
+    async def _tell_openapi(self, request: Request) -> Response:
+        return Response(self._openapi, media_type="application/json")
+
+    async def _tell_docs(self, request: Request) -> Response:
+        return Response(self._docs, media_type="text/html", headers=docs.HEADERS)
+
+    def _failed(self, call: Call, error: Exception) -> Response:
+        self._desk.fail(call, error)
+        if call.status is None or isinstance(error, InvalidInput):  # its field may be called otherwise here
+            return _answer_status(status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id))
+        return _answer_status(call.status)
+
+
+class _Envelope:
+    """Gives every request an id, the caller's own where it is usable, sends it back, and tells defects as any error."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id(Request(scope).headers.get("x-request-id", ""))
+        scope["state"]["request_id"] = request_id
+
+        has_started, is_read = False, scope["method"] != "POST"
+
+        async def receive_and_note() -> Message:
+            nonlocal is_read
+            message = await receive()
+            is_read = is_read or not message.get("more_body", False)
+            return message
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if not is_read:  # the server lets go of who is answered before the body was read; clients must know
+                    headers["Connection"] = "close"
+            await send(message)
+
+        try:
+            await self._app(scope, receive_and_note, send_with_id)
+        except Exception as error:  # what the routes did not foresee must not reach a log in full
+            status = status_of(error, request_id=request_id)
+            if not has_started:
+                await _answer_status(status)(scope, receive, send_with_id)
+
+
+def _begin(method: str, request: Request) -> Call:
+    return Call(
+        method, transport="http", request_id=_request_id(request), parent=request.headers.get("traceparent", "")
+    )
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Asked]:
+    return lambda body: Asked(read(body), lambda answer, _: proto_json.write(answer))
+
+
+async def _left(request: Request) -> None:
+    """Returns once the caller has closed its connection; its body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _in_turn(size: int, work: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(work) if size > _LARGE_BYTES else work()
+
+
+def _rename_field(error: Exception, names: Mapping[str, str]) -> None:
+    """Has an error call the wrong field as the contract does."""
+    if not isinstance(error, InvalidInput):
+        return
+    for inner, outer in names.items():
+        if error.field == inner or error.field.startswith((f"{inner}[", f"{inner}.")):
+            field = outer + error.field.removeprefix(inner)
+            error.args = (f"{field}: {str(error).removeprefix(f'{error.field}: ')}",)
+            error.field = field
+            return
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:100]
+    text = f"there is no {path} here; /docs lists what there is"
+    if error.status_code == 405:
+        text = f"{path} is not for {request.method}; /docs lists what there is"
+    kind = _ROUTE_KINDS[error.status_code]
+    details = (
+        error_details_pb2.ErrorInfo(reason=kind.reason, domain=DOMAIN),
+        error_details_pb2.RequestInfo(request_id=_request_id(request)),
+    )
+    return _answer_status(Status(kind, text, details), error.headers)
+
+
+def _answer_status(status: Status, headers: Mapping[str, str] | None = None) -> Response:
+    headers = dict(headers or {})
+    if status.retry_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(status.retry_seconds)))
+    if status.kind.http == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(_json(status.as_json()), status.kind.http, headers, "application/json")
+
+
+def _answer_json(content: Any) -> Response:
+    return Response(_json(content), media_type="application/json")
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,127 @@
+"""The bodies that the REST face takes: how they are declared, how large they may be, and how strictly they are read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from rest_fixtures import ask, detail_of, field_of, reason_of
+from server_fixtures import ServerThread
+
+from shortlist.schemas.errors import InvalidInput
+from shortlist.server.http.body import read_json
+
+StartServer = Callable[..., ServerThread]
+
+JSON = {"Content-Type": "application/json"}
+QUESTION = {"query": "word", "documents": ["word"]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json; charset=utf-16"},
+    ],
+    ids=["none", "text", "form", "utf-16"],
+)
+def test_what_is_not_declared_as_json_is_refused(web: httpx.Client, headers: Mapping[str, str]) -> None:
+    answer = web.post("/v1/rerank", content=json.dumps(QUESTION), headers=headers)
+    assert (answer.status_code, reason_of(answer), field_of(answer)) == (415, "UNSUPPORTED_CONTENT", "Content-Type")
+
+
+def test_a_packed_body_is_refused(web: httpx.Client) -> None:
+    answer = web.post("/v1/rerank", content=b"\x1f\x8b", headers={**JSON, "Content-Encoding": "gzip"})
+    assert (answer.status_code, field_of(answer)) == (415, "Content-Encoding")
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
+def test_a_charset_of_utf_8_is_taken(web: httpx.Client, kind: str) -> None:
+    answer = web.post("/v1/rerank", content=json.dumps(QUESTION), headers={"Content-Type": kind})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        pytest.param(b"", "at line 1, column 1", id="empty"),
+        pytest.param(b'{"query": "x",\n "documents" []}', "at line 2, column 14", id="no colon"),
+        pytest.param(b'{"query": "x"} x', "at line 1, column 16", id="more after it"),
+        pytest.param(b'{"query": "\xff"}', "byte 11", id="no UTF-8"),
+        pytest.param(b"[" * 100_000, "nested too deeply", id="too deep"),
+        pytest.param(b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply", id="objects too deep"),
+        pytest.param(b'{"top_n": ' + b"9" * 10_000 + b"}", "too many digits", id="too long a number"),
+        pytest.param(b'"text"', "should be a JSON object", id="a string"),
+        pytest.param(b"NaN", "should be a JSON object", id="no number"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v1/tools:select"])
+def test_a_body_that_is_no_json_object_is_refused_with_the_place(
+    web: httpx.Client, path: str, body: bytes, message: str
+) -> None:
+    answer = web.post(path, content=body, headers=JSON)
+    assert (answer.status_code, message in answer.json()["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param('{"query": "x", "query": "y", "documents": []}', "query", id="twice"),
+        pytest.param('{"query": "x", "documents": [{"text": "a", "text": "b"}]}', "text", id="twice within"),
+        pytest.param('{"query": "x", "documents": ["a", NaN]}', "documents[1]", id="NaN"),
+        pytest.param('{"query": "x", "documents": [{"text": "a", "b": [-Infinity]}]}', "documents[0].b[0]", id="inf"),
+        pytest.param('{"query": "x", "documents": [], "top_n": 1e999}', "top_n", id="too large"),
+        pytest.param('{"query": "x", "documents": ["\\ud800"]}', "documents[0]", id="half a surrogate pair"),
+        pytest.param('{"query": "x", "documents": [], "\\udfff": 1}', "", id="half a pair as a name"),
+    ],
+)
+def test_what_json_lets_pass_and_nothing_else_does_is_refused_by_name(web: httpx.Client, body: str, field: str) -> None:
+    answer = web.post("/v1/rerank", content=body, headers=JSON)
+    assert (answer.status_code, field_of(answer)) == (400, field)
+
+
+def test_whole_surrogate_pairs_are_taken(web: httpx.Client) -> None:
+    answer = web.post("/v1/rerank", content='{"query": "x", "documents": ["\\ud83d\\ude00"]}', headers=JSON)
+    assert answer.json()["results"][0]["document"] == {"text": "😀"}
+
+
+@pytest.mark.parametrize("depth", [30, 300, 450, 480, 5000])
+def test_a_tool_nested_deeply_is_no_defect(web: httpx.Client, depth: int) -> None:
+    inner = '{"properties": {"a": ' * depth + "{}" + "}}" * depth
+    body = f'{{"query": "x", "tools": [{{"name": "deep", "parameters": {inner}}}]}}'
+    assert web.post("/v1/tools:select", content=body, headers=JSON).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("is_declared", [True, False], ids=["by its length", "while it arrives"])
+def test_a_body_above_the_limit_is_refused(start_server: StartServer, is_declared: bool) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield from [b" " * 65536] * 40
+
+    content: Any = b" " * (40 * 65536) if is_declared else pieces()
+    with ask(start_server(http_port=0, max_message_mb=1)) as web:
+        answer = web.post("/v1/rerank", content=content, headers=JSON)
+    assert (answer.status_code, reason_of(answer)) == (413, "LIMIT_EXCEEDED")
+    assert detail_of(answer, "ErrorInfo")["metadata"]["limit"] == str(1024 * 1024)
+
+
+def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None:
+    answers = [
+        web.post("/v1/rerank", json={"query": "x" * 1_000_001, "documents": ["a"]}),
+        web.post("/rerank", json={"query": "x" * 1_000_001, "texts": ["a"]}),
+        web.post("/v1/tools:select", json={"query": "x" * 1_000_001}),
+    ]
+    assert [field_of(answer) for answer in answers] == ["query", "query", "query.text"]
+
+
+def test_a_name_that_stands_twice_is_found_among_many_at_once() -> None:
+    body = "{" + ",".join(f'"n{number}": 0' for number in range(100_000)) + ',"z": 1, "z": 2}'
+    began = time.perf_counter()
+    with pytest.raises(InvalidInput, match="z: stands twice"):
+        read_json(body.encode())
+    assert time.perf_counter() - began < 10  # comparing each with each takes minutes

@@ -1,0 +1,158 @@
+"""What the server says of its REST face, held against what it does."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from server_fixtures import ServerThread
+
+from shortlist.server import limits
+from shortlist.server.http import openapi
+from shortlist.server.http.openapi_examples import EXAMPLES
+
+DOCUMENT = openapi.describe(needs_key=False)
+OPERATIONS = [(path, verb, operation) for path, verbs in DOCUMENT["paths"].items() for verb, operation in verbs.items()]
+SCHEMAS = DOCUMENT["components"]["schemas"]
+ASKED = [
+    ("/v1/rerank", "RerankV1", "RerankResults"),
+    ("/v2/rerank", "RerankV2", "RerankResults"),
+    ("/rerank", "TeiRerank", "TeiResults"),
+    ("/v1/tools:select", "SelectToolsRequest", "SelectToolsResponse"),
+    ("/v1/tables:select", "SelectTablesRequest", "SelectTablesResponse"),
+]
+
+
+def check(value: Any, schema: str) -> None:
+    """Validates a value against a schema of the document."""
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS}}
+    jsonschema.Draft202012Validator(whole).validate(value)
+
+
+def nodes_of(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes_of(inner)
+
+
+def test_the_document_is_served_as_it_is_made(web: httpx.Client) -> None:
+    assert web.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_every_route_is_described_and_no_other(rest_server: ServerThread) -> None:
+    assert rest_server.app._rest is not None
+    routes = rest_server.app._rest._server.config.app.routes  # type: ignore[union-attr]
+    served = {(route.path, verb.lower()) for route in routes for verb in route.methods - {"HEAD"}}
+    assert served == {(path, verb) for path, verb, _ in OPERATIONS}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for node in nodes_of(DOCUMENT):
+        found: Any = DOCUMENT
+        for part in node.get("$ref", "#/").removeprefix("#/").split("/"):
+            found = found[part] if part else found
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_a_query_of_white_space_alone_is_none_by_the_document_either() -> None:
+    characters = set(map(chr, range(sys.maxunicode + 1)))
+    blank = {character for character in characters if not character.strip()}
+
+    assert SCHEMAS["TeiRerank"]["properties"]["query"]["pattern"] == limits.NOT_BLANK
+    assert {character for character in characters if not re.search(limits.NOT_BLANK, character)} == blank
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    "name", ["SelectToolsRequest", "SelectTablesResponse", "SelectionReport", "RerankV1", "TeiRerank"]
+)
+def test_every_field_is_explained(name: str) -> None:
+    fields = SCHEMAS[name]["properties"]
+    assert [field for field, schema in fields.items() if not schema.get("description")] == []
+
+
+@pytest.mark.parametrize(("path", "question", "answer"), ASKED)
+def test_examples_are_what_is_taken_and_answered(web: httpx.Client, path: str, question: str, answer: str) -> None:
+    asked, answered = EXAMPLES[path]
+    check(asked, question)
+    check(answered, answer)
+    got = web.post(path, json=asked)
+    assert got.status_code == 200
+    check(got.json(), answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/v1/tools:select", "/v1/nothing"])
+def test_errors_have_the_one_shape(web: httpx.Client, path: str) -> None:
+    check(web.post(path, json={"query": 3}).json(), "Error")
+
+
+def test_info_has_its_shape(web: httpx.Client) -> None:
+    check(web.get("/v1/info").json(), "GetInfoResponse")
+
+
+def test_a_server_with_keys_says_that_it_needs_one() -> None:
+    paths = openapi.describe(needs_key=True)["paths"]
+    assert paths["/v1/rerank"]["post"]["security"] == [{"bearer": []}, {"key": []}]
+    assert {} in DOCUMENT["paths"]["/v1/rerank"]["post"]["security"]
+    assert paths["/healthz"]["get"]["security"] == [{}]
+
+
+def test_the_page_for_people_shows_every_route_and_loads_nothing(web: httpx.Client) -> None:
+    page = web.get("/docs")
+    assert [path for path, _, _ in OPERATIONS if path not in page.text] == []
+    assert re.findall(r"<(?:script|link|img|iframe)|\ssrc=|@import|url\(", page.text) == []
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+NAMES = sorted({name for schema in SCHEMAS.values() for name in schema.get("properties", {})})
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+QUESTIONS = st.sampled_from([EXAMPLES[path][0] for path, _, _ in ASKED])
+CHANGED = st.builds(
+    lambda question, changed: {**question, **changed},
+    QUESTIONS,
+    st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3),
+)
+BYTES = st.binary(max_size=40) | st.text('{}[]":,\\u d8019NaInfity', max_size=30).map(str.encode)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    path=st.sampled_from([path for path, _, _ in ASKED]),
+    body=VALUES | CHANGED,
+)
+def test_no_json_makes_the_server_fail(web: httpx.Client, path: str, body: Any) -> None:
+    answer = web.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 400, 409, 413)
+    if answer.status_code != 200:
+        check(answer.json(), "Error")
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(path=st.sampled_from([path for path, _, _ in ASKED]), body=BYTES)
+def test_no_bytes_make_the_server_fail(web: httpx.Client, path: str, body: bytes) -> None:
+    answer = web.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    check(answer.json(), "Error")

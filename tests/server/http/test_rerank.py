@@ -1,0 +1,229 @@
+"""The contracts of rerank vendors, asked over HTTP as their documentation has it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import httpx
+import pytest
+from rest_fixtures import detail_of, field_of, reason_of
+
+from shortlist.server.http.rerank import read_tei
+from shortlist.v1 import router_pb2 as pb
+
+DOCUMENTS = ["Berlin", "Paris is the capital of France", "the capital"]
+QUESTION: dict[str, Any] = {"model": "jina-reranker-v2-base-multilingual", "query": "capital of France"}
+
+
+def rerank(web: httpx.Client, path: str = "/v1/rerank", **fields: Any) -> dict[str, Any]:
+    answer = web.post(path, json={**QUESTION, "documents": DOCUMENTS, **fields})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def warnings_of(answer: dict[str, Any]) -> list[str]:
+    return list(answer["meta"].get("warnings", []))
+
+
+def test_v1_ranks_all_documents_and_returns_them(web: httpx.Client) -> None:
+    answer = rerank(web)
+    assert answer["results"] == [
+        {"index": 1, "relevance_score": 1.0, "document": {"text": DOCUMENTS[1]}},
+        {"index": 2, "relevance_score": pytest.approx(1 / 3), "document": {"text": DOCUMENTS[2]}},
+        {"index": 0, "relevance_score": 0.0, "document": {"text": DOCUMENTS[0]}},
+    ]
+
+
+def test_v2_ranks_all_documents_and_does_not_return_them(web: httpx.Client) -> None:
+    answer = rerank(web, "/v2/rerank")
+    assert [sorted(result) for result in answer["results"]] == [["index", "relevance_score"]] * 3
+
+
+@pytest.mark.parametrize(("path", "version"), [("/v1/rerank", "1"), ("/v2/rerank", "2")])
+def test_an_answer_names_the_model_that_scored_and_what_it_took(web: httpx.Client, path: str, version: str) -> None:
+    answer = rerank(web, path)
+    assert (answer["object"], answer["model"], answer["usage"]["total_tokens"] > 0) == ("list", "fake", True)
+    assert answer["meta"] == {"api_version": {"version": version}, "billed_units": {"search_units": 1}}
+
+
+def test_the_id_of_an_answer_is_that_of_the_request(web: httpx.Client) -> None:
+    answer = web.post("/v2/rerank", json={**QUESTION, "documents": DOCUMENTS}, headers={"X-Request-Id": "mine"})
+    assert answer.json()["id"] == "mine"
+
+
+@pytest.mark.parametrize(("path", "returns"), [("/v1/rerank", False), ("/v2/rerank", True)])
+def test_a_request_says_whether_documents_are_returned(web: httpx.Client, path: str, returns: bool) -> None:
+    answer = rerank(web, path, return_documents=returns)
+    assert ["document" in result for result in answer["results"]] == [returns] * 3
+
+
+@pytest.mark.parametrize(("top_n", "count"), [(1, 1), (2.0, 2), (3, 3), (10**30, 3), (None, 3)])
+def test_top_n_bounds_the_answer(web: httpx.Client, top_n: float | None, count: int) -> None:
+    assert len(rerank(web, top_n=top_n)["results"]) == count
+
+
+def test_every_document_is_scored_however_many_there_are(web: httpx.Client) -> None:
+    answer = rerank(web, documents=["word"] * 250, query="word")
+    assert {result["relevance_score"] for result in answer["results"]} == {1.0}
+    assert (len(answer["results"]), answer["meta"]["billed_units"]["search_units"]) == (250, 3)
+
+
+def test_no_documents_give_an_empty_answer(web: httpx.Client) -> None:
+    assert rerank(web, documents=[])["results"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+def test_documents_may_be_objects_and_come_back_whole(web: httpx.Client, path: str) -> None:
+    documents = [{"text": "berlin", "id": 7}, "capital of France"]
+    answer = rerank(web, path, documents=documents, return_documents=True)
+    returned = [result["document"] for result in answer["results"]]
+    assert returned == [{"text": "capital of France"}, {"text": "berlin", "id": 7}]
+
+
+def test_rank_fields_say_what_of_an_object_is_read(web: httpx.Client) -> None:
+    documents = [{"title": "capital", "body": "of France"}, {"title": "x", "text": "capital of France"}]
+    answer = rerank(web, documents=documents, rank_fields=["title", "body"])
+    assert [(result["index"], result["relevance_score"]) for result in answer["results"]] == [(0, 1.0), (1, 0.0)]
+    assert answer["results"][0]["document"] == {"title": "capital", "body": "of France", "text": "capital\nof France"}
+
+
+def test_a_document_without_any_of_the_rank_fields_is_read_by_its_text(web: httpx.Client) -> None:
+    documents = [{"text": "capital of France"}, {"title": "capital"}]
+    answer = rerank(web, documents=documents, rank_fields=["title"])
+    assert [result["relevance_score"] for result in answer["results"]] == [1.0, pytest.approx(1 / 3)]
+
+
+def test_a_query_may_be_an_object(web: httpx.Client) -> None:
+    assert rerank(web, query={"text": "France"})["results"][0]["index"] == 1
+
+
+@pytest.mark.parametrize("limit", [4096, 10, None])
+def test_a_limit_that_cuts_nothing_is_not_mentioned(web: httpx.Client, limit: int | None) -> None:
+    assert warnings_of(rerank(web, documents=["Paris", "Berlin"], max_tokens_per_doc=limit)) == []
+
+
+@pytest.mark.parametrize("field", ["max_tokens_per_doc", "max_chunks_per_doc"])
+def test_a_limit_that_is_not_applied_is_told(web: httpx.Client, field: str) -> None:
+    [warning] = warnings_of(rerank(web, **{field: 5}))
+    assert warning.startswith(f"{field}: was not applied")
+
+
+def test_a_field_that_is_not_known_is_passed_over_with_a_warning(web: httpx.Client) -> None:
+    [warning] = warnings_of(rerank(web, topn=1))
+    assert warning == "topn: is not known here, and was passed over; did you mean top_n?"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param({"query": None}, "query", id="null query"),
+        pytest.param({"query": ""}, "query", id="empty query"),
+        pytest.param({"query": " \n"}, "query", id="blank query"),
+        pytest.param({"query": ["x"]}, "query", id="list as query"),
+        pytest.param({"query": {"image": "x"}}, "query", id="image as query"),
+        pytest.param({"documents": "x"}, "documents", id="one document"),
+        pytest.param({"documents": None}, "documents", id="null documents"),
+        pytest.param({"documents": ["a", 3]}, "documents[1]", id="a number"),
+        pytest.param({"documents": ["a", "b", None]}, "documents[2]", id="a null"),
+        pytest.param({"documents": [{"text": 3}]}, "documents[0]", id="a number as text"),
+        pytest.param({"documents": [{"image": "x"}]}, "documents[0]", id="an image"),
+        pytest.param({"documents": [{"a": "x"}], "rank_fields": ["b"]}, "documents[0]", id="no ranked field"),
+        pytest.param({"documents": [{"text": "x", "a": [[[{}] * 2]] * 2}], "top_n": 0}, "top_n", id="zero"),
+        pytest.param({"top_n": -1}, "top_n", id="negative"),
+        pytest.param({"top_n": "1"}, "top_n", id="number as text"),
+        pytest.param({"top_n": 1.5}, "top_n", id="fraction"),
+        pytest.param({"top_n": True}, "top_n", id="boolean as number"),
+        pytest.param({"return_documents": 1}, "return_documents", id="number as boolean"),
+        pytest.param({"max_tokens_per_doc": 0}, "max_tokens_per_doc", id="no tokens"),
+        pytest.param({"max_chunks_per_doc": "x"}, "max_chunks_per_doc", id="no number"),
+        pytest.param({"rank_fields": []}, "rank_fields", id="no fields"),
+        pytest.param({"rank_fields": ["a", 1]}, "rank_fields[1]", id="a number as field"),
+        pytest.param({"model": 3}, "model", id="a number as model"),
+    ],
+)
+def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
+    answer = web.post("/v1/rerank", json={**QUESTION, "documents": DOCUMENTS, **fields})
+    assert (answer.status_code, field_of(answer)) == (400, field)
+    assert answer.json()["message"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "field", "limit", "actual"),
+    [
+        pytest.param("/v1/rerank", {"documents": ["x"] * 20_002}, "documents", 20_000, 20_002, id="documents"),
+        pytest.param("/v2/rerank", {"documents": ["x"] * 20_002}, "documents", 20_000, 20_002, id="v2"),
+        pytest.param("/rerank", {"texts": ["x"] * 20_002}, "texts", 20_000, 20_002, id="texts"),
+        pytest.param("/rerank", {"texts": [], "query": "x" * 1_000_009}, "query", 1_000_000, 1_000_001, id="query"),
+    ],
+)
+def test_what_is_more_than_a_limit_is_told_with_the_limit(
+    web: httpx.Client, path: str, fields: dict[str, Any], field: str, limit: int, actual: int
+) -> None:
+    answer = web.post(path, json={**QUESTION, **fields})
+    assert (answer.status_code, field_of(answer), reason_of(answer)) == (413, field, "LIMIT_EXCEEDED")
+    metadata = detail_of(answer, "ErrorInfo")["metadata"]
+    assert (int(metadata["limit"]), int(metadata["actual"])) == (limit, actual)
+
+
+@pytest.mark.parametrize("field", ["query", "documents"])
+def test_a_missing_field_is_named(web: httpx.Client, field: str) -> None:
+    fields = {**QUESTION, "documents": DOCUMENTS}
+    del fields[field]
+    answer = web.post("/v2/rerank", json=fields)
+    assert answer.json()["message"] == f"{field}: is missing"
+
+
+def test_an_object_nested_beyond_use_is_refused(web: httpx.Client) -> None:
+    inner = "[" * 50 + "]" * 50
+    body = f'{{"query": "x", "documents": [{{"text": "a", "more": {inner}}}]}}'
+    answer = web.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, field_of(answer)) == (400, "documents[0]")
+
+
+def test_the_inference_servers_shape_is_a_bare_list_best_first(web: httpx.Client) -> None:
+    answer = web.post("/rerank", json={"query": "capital of France", "texts": DOCUMENTS, "truncate": True})
+    assert answer.json() == [
+        {"index": 1, "score": 1.0},
+        {"index": 2, "score": pytest.approx(1 / 3)},
+        {"index": 0, "score": 0.0},
+    ]
+
+
+def test_the_inference_servers_shape_returns_texts_on_demand(web: httpx.Client) -> None:
+    answer = web.post("/rerank", json={"query": "berlin", "texts": DOCUMENTS, "return_text": True})
+    assert [result["text"] for result in answer.json()] == DOCUMENTS
+
+
+@pytest.mark.parametrize("logit", [-30.0, -3.25, 0.0, 1.5, 12.0])
+def test_raw_scores_are_the_logits(logit: float) -> None:
+    asked = read_tei({"query": "x", "texts": ["a"], "raw_scores": True})
+    response = pb.RerankResponse(items=[pb.SelectedItem(score=1 / (1 + math.exp(-logit)))])
+    assert asked.write(response, None)[0]["score"] == pytest.approx(logit, abs=1e-6)
+
+
+@pytest.mark.parametrize(("score", "logit"), [(0.0, -36.0), (1.0, 36.0)])
+def test_raw_scores_are_finite_where_the_score_is_rounded_off(score: float, logit: float) -> None:
+    asked = read_tei({"query": "x", "texts": ["a"], "raw_scores": True})
+    assert asked.write(pb.RerankResponse(items=[pb.SelectedItem(score=score)]), None)[0]["score"] == logit
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param({"texts": ["a", 1]}, "texts[1]", id="a number"),
+        pytest.param({"texts": [{"text": "a"}]}, "texts[0]", id="an object"),
+        pytest.param({"query": ""}, "query", id="empty query"),
+        pytest.param({"query": "\t"}, "query", id="blank query"),
+        pytest.param({"raw_scores": "yes"}, "raw_scores", id="text as boolean"),
+        pytest.param({"truncation_direction": "up"}, "truncation_direction", id="no direction"),
+    ],
+)
+def test_a_wrong_field_has_the_inference_servers_name(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
+    answer = web.post("/rerank", json={"query": "x", "texts": ["a"], **fields})
+    assert (answer.status_code, field_of(answer), reason_of(answer)) == (400, field, "INVALID_FIELD")
+
+
+def test_the_inference_servers_facts_are_ours(web: httpx.Client) -> None:
+    facts = web.get("/info").json()
+    assert (facts["model_id"], facts["max_input_length"], list(facts["model_type"])) == ("fake", 512, ["reranker"])

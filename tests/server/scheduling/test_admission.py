@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from shortlist.router.engine.protocols import CancelToken
+from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
+from shortlist.server.call import Call, Caller
+from shortlist.server.scheduling.admission import Admission
+
+
+@dataclass
+class FakeBacklog:
+    """Jobs of so many tokens wait for an engine that reads 1,000 a second."""
+
+    jobs: tuple[int, ...] = ()
+    tokens_per_second: float = 1000.0
+
+    def tokens_before(self, num_tokens: int) -> int:
+        return sum(min(job, num_tokens) for job in self.jobs)
+
+
+@dataclass
+class FakeClock:
+    moment: float = 0.0
+
+    def __call__(self) -> float:
+        return self.moment
+
+
+def made(
+    jobs: tuple[int, ...] = (), *, max_admitted: int = 10, max_queue_seconds: float = 2.0, now: Callable[[], float]
+) -> Admission:
+    admission = Admission(max_concurrent=1, max_waiting=max_admitted - 1, max_queue_seconds=max_queue_seconds, now=now)
+    admission.backlog = FakeBacklog(jobs)
+    return admission
+
+
+def call(*, seconds: float | None = None, caller: Caller | None = None) -> Call:
+    return Call("Rerank", caller=caller or Caller("ada"), cancel=CancelToken(timeout_seconds=seconds))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_as_many_are_admitted_as_may_be_there(clock: FakeClock) -> None:
+    admission = made(max_admitted=2, now=clock)
+    first = call()
+    admission.enter(first, 10)
+    admission.enter(call(), 10)
+    with pytest.raises(ServerBusy, match="2 requests run or wait"):
+        admission.enter(call(), 10)
+    admission.leave(first)
+    admission.enter(call(), 10)
+    assert admission.num_admitted == 2
+
+
+def test_a_call_behind_too_much_work_is_refused_and_told_when_to_come_again(clock: FakeClock) -> None:
+    with pytest.raises(ServerBusy, match=r"takes 3\.0 s already") as caught:
+        made((3000,), now=clock).enter(call(), 5000)
+    assert caught.value.retry_seconds == pytest.approx(1.0)
+
+
+def test_a_small_call_does_not_wait_for_all_of_a_large_one(clock: FakeClock) -> None:
+    admission = made((1_000_000,), now=clock)
+    admission.enter(call(), 100)
+    assert admission.num_admitted == 1
+
+
+def test_calls_not_yet_handed_to_the_engine_count_by_what_they_are_thought_to_bring(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    first = call()
+    admission.enter(first, 3000)
+    with pytest.raises(ServerBusy):
+        admission.enter(call(), 3000)
+    admission.settle(first.cancel, 3000)
+    assert admission.expected_tokens == 0
+
+
+def test_a_call_whose_time_is_up_before_its_turn_is_refused_at_once(clock: FakeClock) -> None:
+    with pytest.raises(DeadlineTooShort, match=r"deadline leaves 0\.50"):
+        made((1000,), now=clock).enter(call(seconds=0.5), 1000)
+
+
+def test_a_call_that_takes_less_than_everything_is_not_refused_for_its_time(clock: FakeClock) -> None:
+    admission = made((1000,), now=clock)
+    admission.enter(call(seconds=0.5), 1000, needs_in_time=False)
+    assert admission.num_admitted == 1
+
+
+def test_tokens_once_counted_are_refused_if_they_cannot_be_computed_in_time(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    late = call(seconds=0.5)
+    admission.enter(late, 10)
+    with pytest.raises(DeadlineTooShort):
+        admission.settle(late.cancel, 1000)
+    admission.settle(late.cancel, 1000, needs_in_time=False)
+
+
+def test_without_a_rate_nothing_is_reckoned(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    admission.backlog = FakeBacklog((10**9,), tokens_per_second=0.0)
+    admission.enter(call(seconds=0.1), 10**9)
+    assert admission.num_admitted == 1
+
+
+def test_a_caller_may_send_so_many_a_second(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    ada = Caller("ada", rate=2.0, burst=2)
+    admission.enter(call(caller=ada), 1)
+    admission.enter(call(caller=ada), 1)
+    with pytest.raises(RateLimited, match="ada may send 2 requests a second") as caught:
+        admission.enter(call(caller=ada), 1)
+    assert caught.value.retry_seconds == pytest.approx(0.5)
+    admission.enter(call(caller=Caller("bob", rate=2.0, burst=2)), 1)
+    clock.moment = 0.5
+    admission.enter(call(caller=ada), 1)
+    assert admission.num_admitted == 4
+
+
+def test_a_caller_may_have_so_many_under_way(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    ada = Caller("ada", max_calls=1)
+    first = call(caller=ada)
+    admission.enter(first, 1)
+    with pytest.raises(RateLimited, match="may have 1"):
+        admission.enter(call(caller=ada), 1)
+    admission.leave(first)
+    admission.enter(call(caller=ada), 1)
+    assert admission.num_admitted == 1
+
+
+def test_a_clock_that_jumps_back_takes_nothing_away(clock: FakeClock) -> None:
+    clock.moment = 1000.0
+    admission = made(now=clock)
+    ada = Caller("ada", rate=1.0, burst=2)
+    admission.enter(call(caller=ada), 1)
+    clock.moment = 0.0
+    admission.enter(call(caller=ada), 1)
+    assert admission.num_admitted == 2
+
+
+def test_callers_long_silent_are_forgotten(clock: FakeClock) -> None:
+    admission = made(max_admitted=10_000, now=clock)
+    for number in range(5):
+        visit = call(caller=Caller(f"caller {number}", rate=1.0))
+        admission.enter(visit, 1)
+        admission.leave(visit)
+        clock.moment += 700
+    assert len(admission._buckets) == 1
+
+
+def test_guesses_are_corrected_by_what_was_counted(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(60):
+        visit = call()
+        admission.enter(visit, 1000)
+        admission.settle(visit.cancel, 250)
+        admission.leave(visit)
+    admission.enter(call(), 1000)
+    assert admission.expected_tokens == pytest.approx(250, rel=0.05)
+
+
+def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(60):
+        visit = call()
+        admission.enter(visit, 1500)
+        admission.settle(visit.cancel, 1500)
+        admission.leave(visit)
+    admission.backlog = FakeBacklog((1500,) * 4)
+    admission.enter(call(), 1500)
+    admission.backlog = FakeBacklog((1500,) * 6)
+    with pytest.raises(ServerBusy):
+        admission.enter(call(), 1500)
+
+
+def test_a_large_call_in_parts_neither_passes_for_usual_nor_hides_what_is_to_come(clock: FakeClock) -> None:
+    admission = made(now=clock)
+    for _ in range(20):
+        visit = call()
+        admission.enter(visit, 100)
+        admission.settle(visit.cancel, 100)
+        admission.leave(visit)
+    large = call()
+    admission.enter(large, 4_000_000)
+    for part in range(1, 31):
+        admission.settle(large.cancel, 131_072)
+        assert admission.expected_tokens == 4_000_000 - part * 131_072
+    admission.leave(large)
+    admission.backlog = FakeBacklog((2500,))
+    with pytest.raises(ServerBusy):
+        admission.enter(call(), 2500)
+
+
+def test_the_first_call_says_what_is_usual(clock: FakeClock) -> None:
+    admission = made(max_queue_seconds=0.1, now=clock)
+    first = call()
+    admission.enter(first, 1000)
+    admission.settle(first.cancel, 1000)
+    admission.leave(first)
+    admission.backlog = FakeBacklog((1000,) * 4)
+    admission.enter(call(), 1000)
+    assert admission.num_admitted == 1
