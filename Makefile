@@ -33,7 +33,7 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub,dev]'
 	@touch $@
 
-demo: setup ## start a real server on the embedded model, ask it four questions, stop it
+demo: setup ## start a real server on the built-in model, ask it four questions, stop it
 	@$(BIN)/python examples/demo.py
 
 test: setup ## run all tests
@@ -105,8 +105,8 @@ licences: setup ## write docs/licences.md, the licences of all that is used
 bench: peers ## time ours beside what users run today, then a server; goes on where it was stopped (ROUNDS=, TOOLS=, PLOTS=)
 	@PYTHON=$(BIN)/python ROUNDS="$(ROUNDS)" PLOTS="$(PLOTS)" benchmarks/run.sh "$(BENCHED)" "$(TOOLS)"
 
-bench-gpu: peers ## the first part of it on a CUDA card, for the embedded model and both XLM-R shapes (ROUNDS=)
-	@for shape in embedded base large; do \
+bench-gpu: peers ## the first part of it on a CUDA card, for the built-in model and both XLM-R shapes (ROUNDS=)
+	@for shape in built-in base large; do \
 		$(BIN)/python benchmarks/throughput.py --device cuda --shape $$shape --rounds $(ROUNDS) --save $(BENCHED)/cuda || exit 1; \
 	done
 
@@ -130,7 +130,7 @@ eval: setup ## print the quality table of the test sets under DATA= (LIMIT=, FUL
 		$(if $(FULL),--full,$(if $(LIMIT),--limit $(LIMIT))) $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(JSON),--json) $(if $(CARD),--card "$(CARD)") $(if $(PLOTS),--plots "$(PLOTS)")
 
-train: setup ## make the embedded model anew from the sets under DATA= (DEVICE=, SHARE=, SETS=, WORK=, MODEL=: training/run.sh)
+train: setup ## make the built-in model anew from the sets under DATA= (DEVICE=, SHARE=, SETS=, WORK=, MODEL=: training/run.sh)
 	@test -n "$(DATA)" || { echo "say where the sets are: make train DATA=path/to/data"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,train]'
 	@PYTHON=$(BIN)/python DEVICE="$(DEVICE)" SHARE="$(SHARE)" SETS="$(SETS)" WORK="$(WORK)" MODEL="$(MODEL)" training/run.sh "$(DATA)"

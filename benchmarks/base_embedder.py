@@ -1,4 +1,4 @@
-"""Makes a model folder of the untrained base embedder, the model that the embedded weights grew from."""
+"""Makes a model folder of the untrained base embedder, the model that the built-in weights grew from."""
 
 from __future__ import annotations
 

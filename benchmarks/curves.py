@@ -46,7 +46,7 @@ def main() -> None:
 def measure(catalog: Tools, num_rounds: int, notice: Callable[[str], None]) -> dict[str, Any]:
     """Takes every curve."""
     router = Router.load()
-    tokenizer = load_model("embedded").tokenizer
+    tokenizer = load_model("built-in").tokenizer
     longest = router.info.max_pair_tokens - 40
     by_number = {size: make_workload(tokenizer, size, max_tokens=longest) for size in DOCUMENTS}
     by_length = {median: make_workload(tokenizer, 48, median=median, max_tokens=longest) for median in MEDIANS}
@@ -84,7 +84,7 @@ def time_catalog(catalog: Tools, size: int) -> dict[str, float]:
     for _ in range(size // MAX_NEW_VECTORS):  # the rest of what is embedded so many at a time
         fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)
     again = [fresh.select_tools(query, tools, top_n=NUM_SELECTED) for query in QUERIES]
-    count = load_model("embedded").tokenizer.count
+    count = load_model("built-in").tokenizer.count
     return {
         "at": size,
         "first_ms": first.timings.total_ms,

@@ -51,7 +51,7 @@ def doubling(longest: int) -> list[int]:
 
 def send(tokens: int) -> dict[str, float]:
     """Times one document of so many tokens, and reads the server's highest memory above what it held idle."""
-    text = make_text(load_model("embedded").tokenizer, tokens)
+    text = make_text(load_model("built-in").tokenizer, tokens)
     with running_server() as (address, _, process), Client(address) as client:
         client.rerank(QUERY, ["a short one"])
         idle = resident_mib(process)

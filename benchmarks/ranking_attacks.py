@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="the folder of a set of tools whose queries have candidates")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--limit", type=int, default=80, help="queries, a sample that is always the same")
-    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--model", default="built-in")
     options = parser.parse_args(arguments)
     try:
         measure(options)

@@ -21,7 +21,7 @@ part() { # NAME SCRIPT ARGUMENTS…
     fi
 }
 
-for shape in embedded base large; do
+for shape in built-in base large; do
     part "$shape" throughput.py --shape "$shape" --rounds "$rounds" --save "$found"
 done
 part serving serving.py --curves --save "$found" "${tools[@]}"

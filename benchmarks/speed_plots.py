@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     drawings = {
-        "throughput-embedded": draw_peers, "curves": draw_curves, "serving": draw_serving, "long_document": draw_long,
+        "throughput-built-in": draw_peers, "curves": draw_curves, "serving": draw_serving, "long_document": draw_long,
     }  # fmt: skip
     with rc_context(SETTINGS):
         for name, draw in drawings.items():

@@ -1,6 +1,6 @@
 """Times the stages of a request on the example catalog and schema, in this process.
 
-python benchmarks/stages.py [--repeat 5] [--model embedded]
+python benchmarks/stages.py [--repeat 5] [--model built-in]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     """Loads, asks, prints medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--model", default="built-in")
     parser.add_argument("--attention", default="auto")
     options = parser.parse_args()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Loads what is measured: words alone, a model, or the embedder that the embedded model grew from."""
+"""Loads what is measured: words alone, a model, or the embedder that the built-in model grew from."""
 
 from __future__ import annotations
 

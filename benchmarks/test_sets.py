@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of tools/ and tables/")
     parser.add_argument("--sets", default="", help=f"only these, separated by commas: {names}")
     parser.add_argument("--methods", default="", help=f"only these: {', '.join(METHODS)}")
-    parser.add_argument("--model", default="embedded", help="embedded (default), fast, or a folder")
+    parser.add_argument("--model", default="built-in", help="built-in (default), fast, or a folder")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--limit", type=_positive, default=LIMIT, help=f"queries a set (default: {LIMIT})")
     amount.add_argument("--full", action="store_true", help="all queries")

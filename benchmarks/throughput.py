@@ -1,6 +1,6 @@
 """Times this program beside what users run today: the same weights, texts and threads, by turns in one process.
 
-    python benchmarks/throughput.py [--shape embedded|base|large] [--documents 64] [--rounds 5] [--quick] [--device D]
+    python benchmarks/throughput.py [--shape built-in|base|large] [--documents 64] [--rounds 5] [--quick] [--device D]
 
 Prints how many times as long each peer takes as this program in the same round (median, least, greatest), and what
 share of the machine's own bfloat16 peak this program reaches from texts to scores. With `--shape large` the peers run
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", default="embedded", choices=("embedded", *SHAPES))
+    parser.add_argument("--shape", default="built-in", choices=("built-in", *SHAPES))
     parser.add_argument("--device", default="cpu", help="cpu, or cuda, where only sentence-transformers is a peer")
     parser.add_argument("--documents", type=int, default=64, help="of log-normal length, median 110 tokens")
     parser.add_argument("--rounds", type=int, default=5)
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Makes the subjects, agrees on their scores, and times them by turns."""
     until = time.perf_counter() + (_QUICK_SECONDS if options.quick else math.inf)
     notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
-    loaded = load_model("embedded") if options.shape == "embedded" else random_model("base")
+    loaded = load_model("built-in") if options.shape == "built-in" else random_model("base")
     theirs = random_model("large") if options.shape == "large" else loaded
     exports, their_exports = (
         Exports(model, options.out / f"{model.name}-{model.version}-{weights_digest(model)}", device=options.device)
@@ -201,8 +201,8 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def random_model(shape: str) -> LoadedModel:
-    """Makes a model of a shape with random weights and the embedded model's tokenizer."""
-    embedded = load_model("embedded")
+    """Makes a model of a shape with random weights and the built-in model's tokenizer."""
+    built_in = load_model("built-in")
     torch.manual_seed(0)
     config = ModelConfig(
         **SHAPES[shape], vocabulary_size=250_037, max_pair_tokens=1_024, position_offset=2, num_token_types=1,
@@ -214,7 +214,7 @@ def random_model(shape: str) -> LoadedModel:
             parameter.normal_(0.0, 0.02)  # as XLM-R is initialised
     return LoadedModel(
         model=model,
-        tokenizer=embedded.tokenizer,
+        tokenizer=built_in.tokenizer,
         name=f"xlm-r-{shape}-random",
         version="0",
         license="none",

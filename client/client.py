@@ -234,7 +234,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
 
         Raises:
             ServerUnavailable: it was not within `timeout_seconds`.
-            PermissionDenied: the server describes itself to nobody (`closed = "info"`), so there is nothing to wait by.
+            PermissionDenied: the server has `GetInfo` disabled, so readiness cannot be asked for.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -329,7 +329,7 @@ class AsyncClient(
 
         Raises:
             ServerUnavailable: it was not within `timeout_seconds`.
-            PermissionDenied: the server describes itself to nobody (`closed = "info"`), so there is nothing to wait by.
+            PermissionDenied: the server has `GetInfo` disabled, so readiness cannot be asked for.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:

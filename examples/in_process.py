@@ -10,7 +10,7 @@ TOOLS = Path(__file__).resolve().parent / "tools"
 
 
 def main() -> None:
-    """Loads the embedded model, ranks every tool of examples/tools for one query and prints the best five."""
+    """Loads the built-in model, ranks every tool of examples/tools for one query and prints the best five."""
     paths = sorted(TOOLS.glob("*.json"))
     router = Router.load()
     selection = router.select_tools(

@@ -9,7 +9,7 @@ from typing import Any
 
 from shortlist.router.catalogs.caches import Caches
 from shortlist.router.catalogs.catalog import Catalog
-from shortlist.router.checkpoints.loading import EMBEDDED, load_model, make_engine
+from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engine
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.checks import check_options, check_range, check_share
 from shortlist.router.engine.engine import DirectScorer, Engine
@@ -20,7 +20,7 @@ from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
 from shortlist.router.query import query_text
 from shortlist.router.ranking.column_selection import name_columns
 from shortlist.router.ranking.degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from shortlist.router.ranking.score import ColumnWeights, Evidence, Rules, Scored, choose, final_score, with_neighbours
+from shortlist.router.ranking.score import ColumnWeights, Features, Rules, Scored, choose, final_score, with_neighbours
 from shortlist.router.ranking.windows import DocumentScores, chunk_budget, cut_query, score_documents
 from shortlist.router.reference import Reranker
 from shortlist.router.remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
@@ -67,7 +67,7 @@ class Router:
     @classmethod
     def load(
         cls,
-        model: str | Path = EMBEDDED,
+        model: str | Path = BUILT_IN,
         *,
         device: str = "auto",
         dtype: str = "auto",
@@ -77,7 +77,7 @@ class Router:
         max_batch_tokens: int | None = None,
         cache_mb: float | None = None,
     ) -> Router:
-        """Loads the embedded model, a folder, or a model of the hub (fetched only with `allow_download`).
+        """Loads the built-in model, a folder, or a model of the hub (fetched only with `allow_download`).
 
         It remembers some `cache_mb` MiB of catalogs and documents' vectors, 512 unless told otherwise.
 
@@ -219,13 +219,13 @@ class Router:
             encoded = self._loaded.tokenizer.encode([items.items[place].source for place in places])
         scores = self._score(run, query_ids, encoded, window, places)
         scored = [
-            Scored(place, final_score(Evidence(logit), None))
+            Scored(place, final_score(Features(logit), None))
             for place, logit in zip(places, scores.logits, strict=True)
         ]
         return scored, scores
 
     def _select(self, run: Run, catalog: Catalog, always_include: Sequence[str]) -> Selection:
-        """Selects among tools or tables with all the evidence there is."""
+        """Selects among tools or tables with all the features there is."""
         run.warnings += catalog.parsed.warnings
         items = catalog.items.items
         pinned = pinned_places(items, always_include, run.warnings)
@@ -241,28 +241,28 @@ class Router:
     ) -> tuple[list[Scored], DocumentScores]:
         """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`.
 
-        `kind` (tools or tables) chooses how the evidence weighs; `found` is what the first stage found, where it ran.
+        `kind` (tools or tables) chooses how the features weighs; `found` is what the first stage found, where it ran.
         """
-        places, evidence, scores = self.gather_evidence(run, items, pinned, found)
+        places, features, scores = self.gather_features(run, items, pinned, found)
         weights = self._loaded.score_weights.get(kind)
         if weights and weights.neighbour:
             at = {place: index for index, place in enumerate(places)}
             links = [[at[other] for other in items.links(place) if other in at] for place in places]
-            evidence = with_neighbours(evidence, links)
+            features = with_neighbours(features, links)
         scored = [
             Scored(place, final_score(one, weights), place in pinned)
-            for place, one in zip(places, evidence, strict=True)
+            for place, one in zip(places, features, strict=True)
         ]
         return scored, scores
 
     @property
     def column_weights(self) -> ColumnWeights:
-        """How the evidence on a column makes its score."""
+        """How the features on a column makes its score."""
         return self._loaded.column_weights
 
-    def gather_evidence(
+    def gather_features(
         self, run: Run, items: ItemSet, pinned: Set[int], found: FirstStage | None = None
-    ) -> tuple[list[int], list[Evidence], DocumentScores]:
+    ) -> tuple[list[int], list[Features], DocumentScores]:
         """Runs both stages, the first only where its findings are not given.
 
         Returns the places that were kept and what is known of each.
@@ -278,10 +278,10 @@ class Router:
             encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
         run.truncated += truncations(items.items, places, encoded)
         scores = self._score(run, query_ids, [document.ids for document in encoded], window, places)
-        evidence = [
-            replace(found.evidence(place), logit=logit) for place, logit in zip(places, scores.logits, strict=True)
+        features = [
+            replace(found.features(place), logit=logit) for place, logit in zip(places, scores.logits, strict=True)
         ]
-        return places, evidence, scores
+        return places, features, scores
 
     def _first_stage(self, run: Run, items: ItemSet) -> FirstStage:
         return items.first_stage(run.query, self.embedder, max_new_vectors=MAX_NEW_VECTORS, cancel=run.cancel)

@@ -1,6 +1,6 @@
 """Writes the document a cross-encoder reads for a tool or a table.
 
-The text is plain prose with the strongest evidence first: namespace, name, description, then parameters or columns.
+The text is plain prose with the strongest features first: namespace, name, description, then parameters or columns.
 When a budget in tokens is given, the least important parts go first: nested parameters, then details (defaults, enums,
 types, comments), then whole parameters or columns from the end, then words of the description, and last of all the
 title and the namespace.

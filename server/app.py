@@ -13,10 +13,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
-from shortlist.server.auth.authenticator import make_gate
+from shortlist.server.auth.authenticator import make_authenticator
 from shortlist.server.call import Call, Observer
-from shortlist.server.dispatcher import Desk
-from shortlist.server.grpc.interceptor import Guard
+from shortlist.server.dispatcher import Dispatcher
+from shortlist.server.grpc.interceptor import AuthInterceptor
 from shortlist.server.grpc.service import SERVICE_NAME, RouterService
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
@@ -61,22 +61,22 @@ class Application:
         )
         self.access_log = AccessLog(settings.slow_ms)
         self._workers = Workers(max_concurrent=settings.max_concurrent)
-        self._gate = make_gate(settings)
-        self.desk = Desk(
+        self._authenticator = make_authenticator(settings)
+        self.dispatcher = Dispatcher(
             self.admission,
             self._workers,
             max_message_bytes=settings.max_message_bytes,
-            is_info_open="info" not in settings.closed,
+            is_info_enabled="info" not in settings.disabled,
             observers=(self._trace, self._measure, self.access_log, *observers),
         )
-        self.metrics = Metrics(self.admission, self.desk)
+        self.metrics = Metrics(self.admission, self.dispatcher)
         self._tracing = _make_tracing(settings)
         self._metrics_endpoint: MetricsEndpoint | None = None
-        self._service = RouterService(self.desk)
+        self._service = RouterService(self.dispatcher)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
-        guard = Guard(self.desk, self._gate)
-        self._server = grpc.aio.server(options=_channel_options(settings), interceptors=(guard,))
+        interceptor = AuthInterceptor(self.dispatcher, self._authenticator)
+        self._server = grpc.aio.server(options=_channel_options(settings), interceptors=(interceptor,))
         self.port = settings.port
         self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
         self._rest = self._make_rest()
@@ -96,7 +96,7 @@ class Application:
 
     @property
     def http_url(self) -> str:
-        """http://HOST:PORT of the REST face; empty where there is none."""
+        """http://HOST:PORT of the REST API; empty where there is none."""
         return self._rest.url if self._rest else ""
 
     async def start(self) -> None:
@@ -107,7 +107,7 @@ class Application:
         """
         pb_grpc.add_RouterServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if "reflection" not in self.settings.closed:
+        if "reflection" not in self.settings.disabled:
             names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
@@ -129,14 +129,14 @@ class Application:
         loop = asyncio.get_running_loop()
 
         def on_state(is_working: bool) -> None:
-            asyncio.run_coroutine_threadsafe(self._set_health(is_serving=is_working and self.desk.is_open), loop)
+            asyncio.run_coroutine_threadsafe(self._set_health(is_serving=is_working and self.dispatcher.is_open), loop)
 
         router, scorer = await asyncio.to_thread(
             _load_warm, load_router, self.admission, on_state, self.metrics.note_batch
         )
         self._scorer = self.admission.backlog = scorer
         self.metrics.watch(router, scorer)
-        self.desk.open(router)
+        self.dispatcher.open(router)
         await self._set_health(is_serving=True)
 
     def reload(self, settings: Settings) -> list[str]:
@@ -149,7 +149,7 @@ class Application:
         """
         changed = settings.differing_from(self.settings)
         merged = self.settings.with_reloaded(settings)
-        self._gate.reload(merged)
+        self._authenticator.reload(merged)
         self.settings = merged
         self.access_log.slow_ms = merged.slow_ms
         if late := [name for name in changed if name not in RELOADED]:
@@ -158,12 +158,12 @@ class Application:
 
     async def stop(self) -> bool:
         """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
-        self.desk.close()
+        self.dispatcher.close()
         self.metrics.is_serving = False
         await self._health.enter_graceful_shutdown()
-        is_idle = await self.desk.wait_until_idle(self.settings.grace_seconds)
+        is_idle = await self.dispatcher.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self.desk.cancel_all(), self.settings.grace_seconds)
+            _log.warning("cut off %d requests after %g s", self.dispatcher.cancel_all(), self.settings.grace_seconds)
         if self._rest is not None:
             await self._rest.stop()
         await self._server.stop(_LINGER_SECONDS)
@@ -206,17 +206,17 @@ class Application:
         if self.settings.http_port is None:
             return None
         # Servers without it start faster.
-        from shortlist.server.http.routes import RestFace
+        from shortlist.server.http.routes import RestApi
         from shortlist.server.http.server import RestServer
 
-        face = RestFace(
-            self.desk,
-            self._gate,
+        rest = RestApi(
+            self.dispatcher,
+            self._authenticator,
             self.settings,
             is_serving=lambda: self._is_serving,
             render_metrics=self.metrics.render,
         )
-        return RestServer(face.app, self.settings, linger_seconds=_LINGER_SECONDS)
+        return RestServer(rest.app, self.settings, linger_seconds=_LINGER_SECONDS)
 
     def _bind(self) -> int:
         _probe(self.settings.host, self.settings.port)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shortlist.server.scheduling.admission import Admission
     from shortlist.server.scheduling.workers import Workers
 
-__all__ = ["Desk"]
+__all__ = ["Dispatcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _ANSWERS: dict[str, _Answer] = {
 }
 
 
-class Desk:
+class Dispatcher:
     """Answers calls from `open()` to `close()`; before and after it says that the server is unavailable."""
 
     def __init__(
@@ -57,12 +57,12 @@ class Desk:
         workers: Workers,
         *,
         max_message_bytes: int,
-        is_info_open: bool = True,
+        is_info_enabled: bool = True,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._admission, self._workers = admission, workers
         self._max_message_bytes = max_message_bytes
-        self._is_info_open = is_info_open
+        self._is_info_enabled = is_info_enabled
         self._observers = observers
         self._router: Router | None = None
         self._refusal = "the server is still loading its model; try again in a moment"
@@ -118,8 +118,8 @@ class Desk:
             ServerUnavailable: the model is not loaded.
             PermissionDenied: this server does not tell.
         """
-        if not self._is_info_open:
-            raise PermissionDenied("this server does not describe itself; whoever runs it has closed GetInfo")
+        if not self._is_info_enabled:
+            raise PermissionDenied("this server does not describe itself; whoever runs it has disabled GetInfo")
         return answer.get_info(self._ready_router(), max_message_bytes=self._max_message_bytes)
 
     async def answer(self, call: Call, request: Any) -> Any:

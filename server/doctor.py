@@ -69,12 +69,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _check_readers(settings: Settings) -> Iterator[Finding]:
     """Reads keys, certificates and where traces go as `serve` does."""
-    from shortlist.server.auth.authenticator import make_gate
+    from shortlist.server.auth.authenticator import make_authenticator
     from shortlist.server.telemetry.tracing import make_tracing
     from shortlist.server.tls import server_credentials
 
     readers: dict[str, tuple[bool, Callable[[Settings], object]]] = {
-        "callers": (settings.asks_who_calls, make_gate),
+        "callers": (settings.asks_who_calls, make_authenticator),
         "tls": (settings.tls_certificate is not None, server_credentials),
         "traces": (settings.otlp_endpoint is not None, make_tracing),
     }

@@ -22,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RELOADED = ("keys_file", "jwks_file", "rate", "burst", "max_calls", "slow_ms", "log_level")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Closable = Literal["info", "metrics", "reflection"]
+Feature = Literal["info", "metrics", "reflection"]
 
 
 class Settings(BaseSettings):
@@ -33,10 +33,10 @@ class Settings(BaseSettings):
     # Where it listens.
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: Port = Field(50051, description="the gRPC port; 0 picks a free one")
-    http_port: Port | None = Field(None, description="the port of the REST face; without it there is none")
+    http_port: Port | None = Field(None, description="the port of the REST API; without it there is none")
     metrics_port: Port | None = Field(None, description="a port for Prometheus metrics alone; without it there is none")
     insecure: bool = Field(False, description="listen beyond this machine without TLS")
-    closed: Annotated[tuple[Closable, ...], NoDecode] = Field(
+    disabled: Annotated[tuple[Feature, ...], NoDecode] = Field(
         (), description="what nobody may use, comma-separated: info, metrics (on the REST port), reflection"
     )
 
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     trace_ratio: float = Field(1.0, ge=0, le=1, description="the share of requests traced when the caller says nothing")
 
     # The model.
-    model: str = Field("embedded", description="`embedded`, its six-layer `fast`, a folder, or a hub name")
+    model: str = Field("built-in", description="`built-in`, its six-layer `fast`, a folder, or a hub name")
     revision: str | None = Field(None, description="the commit, tag or branch of a hub model")
     allow_download: bool = Field(False, description="permit to fetch the model from the hub")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -96,10 +96,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: object) -> object:
-        """Reads `closed` as environment and flags write it: with commas."""
-        if isinstance(values, dict) and isinstance(values.get("closed"), str):
-            names = [name.strip() for name in values["closed"].split(",")]
-            return {**values, "closed": tuple(filter(None, names))}
+        """Reads `disabled` as environment and flags write it: with commas."""
+        if isinstance(values, dict) and isinstance(values.get("disabled"), str):
+            names = [name.strip() for name in values["disabled"].split(",")]
+            return {**values, "disabled": tuple(filter(None, names))}
         return values
 
     @model_validator(mode="after")

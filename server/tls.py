@@ -124,7 +124,7 @@ class _Files:
         return context
 
     def _refuse_passphrase(self) -> NoReturn:
-        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and guard the file")
+        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and interceptor the file")
 
 
 def _check_certificates(path: Path) -> None:

@@ -32,7 +32,7 @@ DESCRIPTION = {
     "defaults": {"default_query_tokens": 24, "default_pair_tokens": 80, "document_tokens": 40},
 }
 TOKEN_WIDTH = 8
-RETRIEVAL = {"document_tokens": 32, "lexical_weight": 0.5, "token_width": TOKEN_WIDTH, "coverage_weight": 0.5}
+RETRIEVAL = {"document_tokens": 32, "lexical_weight": 0.5, "token_width": TOKEN_WIDTH, "maxsim_weight": 0.5}
 FAST = {"name": "tiny-fast", "num_layers": 1, "score_weights": {"tools": {"bias": 0.25, "logit": 1.5}}}
 
 

@@ -22,7 +22,7 @@ def web(rest_server: ServerThread) -> Iterator[httpx.Client]:
 
 
 def ask(server: ServerThread) -> httpx.Client:
-    """Makes a client of a server that has a REST face; proxies of the environment do not reach it."""
+    """Makes a client of a server that has a REST API; proxies of the environment do not reach it."""
     return httpx.Client(base_url=server.app.http_url, trust_env=False, timeout=60)
 
 

@@ -121,7 +121,7 @@ class Router:
         self._scorer = scorer or DirectScorer(self.engine)
 
     @classmethod
-    def load(cls, model: str = "embedded", **_: Any) -> Router:
+    def load(cls, model: str = "built-in", **_: Any) -> Router:
         if model == "missing":
             raise ShortlistError("no such model")
         if model == "slow":

@@ -82,8 +82,8 @@ def logits(router: Router, query: str, documents: Sequence[Item]) -> list[float]
     """Scores documents by the cross-encoder."""
     items = ItemSet(documents)
     run = Run(query, Rules(), 0, Clock())
-    _, evidence, _ = router.gather_evidence(run, items, frozenset(), items.first_stage(query, None))
-    return [one.logit for one in evidence]
+    _, features, _ = router.gather_features(run, items, frozenset(), items.first_stage(query, None))
+    return [one.logit for one in features]
 
 
 def cosines(router: Router, query: str, documents: Sequence[Item]) -> list[float]:

@@ -1,11 +1,11 @@
-"""Compares two models on the same held-out queries: the evidence of both, as `gather.py` or `mine.py` keeps it.
+"""Compares two models on the same held-out queries: the features of both, as `gather.py` or `mine.py` keeps it.
 
 `gather.py`'s either over one first stage, which tells cross-encoders apart, or each over its own, which tells whole
 models apart: what a first stage missed counts as not found. Each set is scored by weights fitted on the other sets.
 `mine.py`'s tells first stages apart, each by the weights that fit it best. Differences come with the interval that
 holds 95 % of 2,000 resamplings of the queries, set by set.
 
-    python training/compare.py build/train/evidence-old.pt build/train/evidence-new.pt
+    python training/compare.py build/train/features-old.pt build/train/features-new.pt
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fit_first_stage import DEPTHS, Evidence, Rows, fit
+from fit_first_stage import DEPTHS, Features, Rows, fit
 from fit_first_stage import mean_over_sets as mean
 from fit_score import Pool, abstain, calibrate, fit_direction, make_pools
 
@@ -40,7 +40,7 @@ def main() -> None:
         compare_first_stages(old, new)
 
 
-def compare_first_stages(old: Evidence, new: Evidence) -> None:
+def compare_first_stages(old: Features, new: Features) -> None:
     """Prints recalls of what the first stage puts first."""
     if [asked(old, name) for name in old] != [asked(new, name) for name in new]:
         raise SystemExit("the two are of other queries; mine both with the same --data, --seed and --max-corpus")
@@ -54,9 +54,9 @@ def compare_first_stages(old: Evidence, new: Evidence) -> None:
             report(kind, before, after, [f"recall@{depth}" for depth in DEPTHS])
 
 
-def asked(evidence: Evidence, name: str) -> tuple[str, list[str]]:
+def asked(features: Features, name: str) -> tuple[str, list[str]]:
     """Returns what a set was asked."""
-    return name, [query["query"] for query in evidence[name]["queries"]]
+    return name, [query["query"] for query in features[name]["queries"]]
 
 
 def report(kind: str, before: Rows, after: Rows, measures: Sequence[str]) -> None:
@@ -76,18 +76,18 @@ def compare_models(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]])
     if [query["query"] for query in old] != [query["query"] for query in new]:
         raise SystemExit("the two are of other queries; give both the same --first-stage and --queries")
     for kind in ("tools", "tables"):
-        (before, bests_before), (after, bests_after) = (measure(evidence, kind) for evidence in (old, new))
+        (before, bests_before), (after, bests_after) = (measure(features, kind) for features in (old, new))
         report(kind, before, after, MEASURES)
         low, high = abstention_interval(bests_before, bests_after)
         was, now = map(abstention, (bests_before, bests_after))
         print(f"  nothing fits, below the threshold {was:.2f} -> {now:.2f}  [{low:+.2f}, {high:+.2f}]")
 
 
-def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]:
+def measure(features: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]:
     """Measures every set by weights of the others, and how well the best of each catalog scores."""
     pools = {
         number: [pool for pool in make_pools(query) if len(pool.labels) > 1]
-        for number, query in enumerate(evidence)
+        for number, query in enumerate(features)
         if query["set"].startswith(kind)
     }
     rows: Rows = {}
@@ -97,7 +97,7 @@ def measure(evidence: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]
         weights = torch.tensor(calibrate(others, fit_direction(others)))
         mine = {number: own for number, own in pools.items() if own[0].set == name}
         rows[name] = torch.tensor([
-            values(own[0], weights, evidence[number]["num_relevant"]) for number, own in mine.items()
+            values(own[0], weights, features[number]["num_relevant"]) for number, own in mine.items()
         ])  # fmt: skip
         bests[name] = [
             [

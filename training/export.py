@@ -4,7 +4,7 @@ python training/export.py --base build/train/base --cross-encoder build/train/cr
     --fast build/train/fast --out router/models/shortlist-small
 
 Of several runs that were trained from one another, their mean is taken. What is not given stays as it is in the
-folder, if it is there; scores and weights of evidence are `fit_score.py`'s.
+folder, if it is there; scores and weights of features are `fit_score.py`'s.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DESCRIPTION: dict[str, Any] = {
     "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
 }
 # Until they are fitted; 0.4.0's, so that what is mined does not hang on the model that ships today.
-RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.3, "coverage_weight": 2.0, "join_weight": 0.2}
+RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.3, "maxsim_weight": 2.0, "join_weight": 0.2}
 TOKEN_WIDTH = 64
 FAST_LAYERS = 6
 

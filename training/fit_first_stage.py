@@ -2,7 +2,7 @@
 
 Takes the weights with the best mean over sets of recall@50 and recall@10, and prints what every pair gives.
 
-    python training/fit_first_stage.py --evidence build/train/first_stage.pt --model router/models/shortlist-small
+    python training/fit_first_stage.py --features build/train/first_stage.pt --model router/models/shortlist-small
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ WEIGHTS = [
     (lexical, coverage) for coverage in COVERAGE for lexical in (LEXICAL if coverage < 2 else (*LEXICAL[1:], 0.6, 1.0))
 ]
 DEPTHS = (1, 5, 10, 50)
-Evidence = dict[str, dict[str, Any]]  # as mine.py keeps it
+Features = dict[str, dict[str, Any]]  # as mine.py keeps it
 Rows = dict[str, torch.Tensor]  # set → (queries, measures)
 
 
 def main() -> None:
     """Fits, reports, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--evidence", type=Path, nargs="+", required=True)
+    parser.add_argument("--features", type=Path, nargs="+", required=True)
     parser.add_argument("--model", type=Path)
     options = parser.parse_args()
-    evidence: Evidence = {}
-    for path in options.evidence:
-        evidence |= torch.load(path, weights_only=True)
-    best, found = fit(evidence)
+    features: Features = {}
+    for path in options.features:
+        features |= torch.load(path, weights_only=True)
+    best, found = fit(features)
     means = {weights: mean_over_sets(rows).tolist() for weights, rows in found.items()}
     print(f"{'words, coverage':<28}recall@" + "/".join(map(str, DEPTHS)))
     for (lexical, coverage), values in means.items():
         print(f"{f'{lexical:g}, {coverage:g}':<28}" + "/".join(f"{value:.3f}"[1:] for value in values))
     print("best:", best)
-    for name in evidence:
+    for name in features:
         cells = (
             "/".join(f"{value:.2f}"[-4:] for value in found[weights][name].mean(0).tolist())
             for weights in ((0.1, 0.0), best)
@@ -50,13 +50,13 @@ def main() -> None:
         print(f"{name:<32}" + "".join(f"{cell:>22}" for cell in cells))
     if options.model:
         described = read_description(options.model)
-        described["retrieval"]["lexical_weight"], described["retrieval"]["coverage_weight"] = best
+        described["retrieval"]["lexical_weight"], described["retrieval"]["maxsim_weight"] = best
         write_description(options.model, described)
 
 
-def fit(evidence: Evidence) -> tuple[tuple[float, float], dict[tuple[float, float], Rows]]:
+def fit(features: Features) -> tuple[tuple[float, float], dict[tuple[float, float], Rows]]:
     """Returns the best weights, and what all give."""
-    found = {weights: recalls(evidence, *weights) for weights in WEIGHTS}
+    found = {weights: recalls(features, *weights) for weights in WEIGHTS}
     return max(WEIGHTS, key=lambda weights: float(mean_over_sets(found[weights])[2:].sum())), found
 
 
@@ -65,11 +65,11 @@ def mean_over_sets(rows: Rows) -> torch.Tensor:
     return torch.stack([one.mean(0) for one in rows.values()]).mean(0)
 
 
-def recalls(evidence: Evidence, lexical: float, coverage: float) -> Rows:
+def recalls(features: Features, lexical: float, coverage: float) -> Rows:
     """Returns each query's recall at each depth, by set."""
     gathered: dict[str, list[list[float]]] = {}
-    for name, query in ((name, query) for name, kept in evidence.items() for query in kept["queries"]):
-        known = query["evidence"].float()
+    for name, query in ((name, query) for name, kept in features.items() for query in kept["queries"]):
+        known = query["features"].float()
         relevant = torch.tensor(query["relevant"])
         order = torch.argsort(-narrowing_scores(known, RetrievalSettings(0, lexical, 0, coverage)), stable=True)[
             : DEPTHS[-1]

@@ -1,11 +1,11 @@
-"""Fits how the evidence makes one score that reads as a probability, on queries held out of training.
+"""Fits how the features makes one score that reads as a probability, on queries held out of training.
 
 Two steps for tools and for tables: the direction, by listwise likelihood over each query's candidates, every set
 weighing the same; then scale and bias, so that the score of the best candidate is the share of times that it is right,
 over whole catalogs and small ones. What it is worth is told by fitting on all sets but one and measuring on that one.
 The abstention threshold is the highest that 95 % of answerable queries pass.
 
-    python training/fit_score.py --evidence build/train/evidence.pt --model router/models/shortlist-small
+    python training/fit_score.py --features build/train/features.pt --model router/models/shortlist-small
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
 from shortlist.router.checkpoints.native import read_description, write_description
 
 FEATURES = (
-    "logit", "cosine", "lexical_share", "lexical_match", "query_coverage", "document_coverage", "neighbour",
+    "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "neighbour",
 )  # fmt: skip
 # In these units all features spread alike, or a penalty would weigh on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0])
@@ -54,20 +54,20 @@ class Pool:
 def main() -> None:
     """Fits, reports, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--evidence", type=Path, required=True)
+    parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--variant", help="whose weights these are, instead of the model's own")
     options = parser.parse_args()
-    evidence = torch.load(options.evidence, weights_only=True)
+    features = torch.load(options.features, weights_only=True)
     described = read_description(options.model)
     target = described["variants"][options.variant] if options.variant else described
     target["score_weights"] = {}
     for kind in ("tools", "tables"):
-        queries = [query for query in evidence["candidates"] if query["set"].startswith(kind)]
+        queries = [query for query in features["candidates"] if query["set"].startswith(kind)]
         pools = [pool for query in queries for pool in make_pools(query)]
         target["score_weights"][kind] = dict(zip(("bias", *FEATURES), fit(pools), strict=True))
         report(kind, pools)
-    target["column_weights"] = fit_columns(evidence["columns"])
+    target["column_weights"] = fit_columns(features["columns"])
     write_description(options.model, described)
     print(json.dumps({"score_weights": target["score_weights"], "column_weights": target["column_weights"]}, indent=1))
 
@@ -190,10 +190,10 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
         return fit_direction([replace(pool, features=pool.features * kept) for pool in pools]) * kept
 
     views = {
-        "cosine, words": without("logit", "query_coverage", "document_coverage", "neighbour"),
+        "cosine, words": without("logit", "query_maxsim", "document_maxsim", "neighbour"),
         "first stage": without("logit", "neighbour"),
         "logit": without(*FEATURES[1:]),
-        "no coverage": without("query_coverage", "document_coverage"),
+        "no coverage": without("query_maxsim", "document_maxsim"),
         "no joins": without("neighbour"),
         "all": without(),
     }

@@ -4,7 +4,7 @@ A query's candidates are the first stage's best, with and without what answers i
 random, from which small catalogs can be made up. Columns are scored for held-out databases.
 
     python training/gather.py --data DATA --first-stage build/train/first_stage.pt --groups build/train/fused.jsonl \
-        --model router/models/shortlist-small --out build/train/evidence.pt
+        --model router/models/shortlist-small --out build/train/features.pt
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from shortlist.router.checkpoints.native import LoadedModel, read_folder
 from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.first_stage.candidates import ItemSet
 from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.ranking.columns import column_evidence
+from shortlist.router.ranking.columns import column_features
 from shortlist.router.ranking.score import Rules
 from shortlist.router.run import Clock, Run
 from shortlist.schemas.document import Table, Tool
@@ -61,7 +61,7 @@ def main() -> None:
         queries = random.Random(name).sample(kept["queries"], len(kept["queries"]))[: options.queries]
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         if [document.id for document in data.documents] != kept["ids"]:
-            raise SystemExit(f"{name}: the first stage's evidence is of other documents")
+            raise SystemExit(f"{name}: the first stage's features is of other documents")
         whole = ItemSet([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
         gathered += [score_query(router, data, name, query, whole) for query in queries]
         print(f"{name}: {len(queries)} queries in {time.monotonic() - started:.0f} s", flush=True)
@@ -78,15 +78,15 @@ def router_of(loaded: LoadedModel) -> Router:
 def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: ItemSet) -> dict[str, Any]:
     """Returns features `(candidates, 6)` as in fit_score.py; labels; which read like an answer; the order."""
     assert router.embedder is not None
-    known = query["evidence"].float()
+    known = query["features"].float()
     chosen = choose_candidates(query, whole, router.embedder.settings)
     items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
-    by_words = items.first_stage(query["query"], None)  # what more there is, the kept evidence knows
+    by_words = items.first_stage(query["query"], None)  # what more there is, the kept features knows
     run = Run(query["query"], Rules(), 0, Clock())
-    _, evidence, _ = router.gather_evidence(run, items, frozenset(), by_words)
+    _, features, _ = router.gather_features(run, items, frozenset(), by_words)
     relevant = set(query["relevant"])
     answers = [data.documents[place].item for place in relevant]
-    logits = torch.tensor([one.logit for one in evidence])
+    logits = torch.tensor([one.logit for one in features])
     cosines, shares, *covered = known[:, torch.tensor(chosen)]
     return {
         "set": name, "query": query["query"], "lang": query["lang"],
@@ -100,7 +100,7 @@ def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any],
 
 def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: RetrievalSettings) -> list[int]:
     """Returns the places of the first stage's best, and after them of some others."""
-    scores = narrowing_scores(query["evidence"].float(), settings)
+    scores = narrowing_scores(query["features"].float(), settings)
     joined = whole.best_joined(scores.numpy())
     if joined is not None:
         scores += settings.join_weight * torch.from_numpy(joined)
@@ -119,7 +119,7 @@ def links_of(whole: ItemSet, chosen: Sequence[int]) -> torch.Tensor:
 def narrowing_scores(known: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
     """Returns what a request narrows by, joins aside, of mine.py's `(4, documents)`."""
     cosines, shares, of_query, of_document = known
-    return cosines + settings.lexical_weight * shares + settings.coverage_weight * (of_query + of_document)
+    return cosines + settings.lexical_weight * shares + settings.maxsim_weight * (of_query + of_document)
 
 
 def reads_alike(one: Tool | Table, other: Tool | Table) -> bool:
@@ -137,7 +137,7 @@ def _words(item: Tool | Table) -> set[str]:
 
 
 def score_columns(router: Router, options: argparse.Namespace, name: str) -> list[dict[str, Any]]:
-    """Scores the columns of the held-out databases for their questions; features `(columns, 3)` as ColumnEvidence."""
+    """Scores the columns of the held-out databases for their questions; features `(columns, 3)` as ColumnFeatures."""
     held_out = {
         (group["query"], group["group"])
         for group in map(json.loads, options.groups.open(encoding="utf-8"))
@@ -154,9 +154,9 @@ def score_columns(router: Router, options: argparse.Namespace, name: str) -> lis
 
 
 def _score_question(router: Router, query: DatasetQuery, tables: Sequence[Table]) -> dict[str, Any]:
-    evidence, gold = column_evidence(router, query.text, tables), gold_columns(query)
+    features, gold = column_features(router, query.text, tables), gold_columns(query)
     names = [f"{table.name}.{column.name}".lower() for table in tables for column in table.columns]
-    features = [[one.logit, one.lexical_match, one.join_need] for one in evidence]
+    features = [[one.logit, one.lexical_match, one.join_need] for one in features]
     labels = [float(column in gold) for column in names]
     return {"group": query.group, "features": torch.tensor(features), "labels": torch.tensor(labels)}
 

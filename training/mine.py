@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", type=Path, help="a model folder whose encoder takes part")
     parser.add_argument("--scale", type=float, default=1.0, help="of the quotas above 1,000")
-    parser.add_argument("--evidence", type=Path, help="keep here what the first stage knows of the held-out queries")
+    parser.add_argument("--features", type=Path, help="keep here what the first stage knows of the held-out queries")
     parser.add_argument("--max-corpus", type=int, default=14_000, help="a larger corpus is read in part")
     parser.add_argument("--held-out-only", action="store_true", help="no groups for training")
     parser.add_argument("--seed", type=int, default=1)
@@ -74,8 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     parts = Parts(options)
     if parts.is_done:
-        if options.evidence and not options.evidence.exists():
-            raise SystemExit(f"{options.evidence} is gone: remove {options.out} as well to make both anew")
+        if options.features and not options.features.exists():
+            raise SystemExit(f"{options.features} is gone: remove {options.out} as well to make both anew")
         return
     forbidden = test_queries(options.data)
     splits = {name: split(options.data / name, name, forbidden, options.seed) for name in QUOTAS}
@@ -90,8 +90,8 @@ def main() -> None:
         lines = (json.dumps(group, ensure_ascii=False) + "\n" for group in groups)
         parts.put(name, lines, HELD_OUT_EVIDENCE.get(name))
         print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
-    if options.evidence:
-        parts.save_kept(names, options.evidence)
+    if options.features:
+        parts.save_kept(names, options.features)
     parts.join(names)
 
 
@@ -225,10 +225,10 @@ class Miner:
             self._name, {"ids": [document.id for document in self._data.documents], "queries": []}
         )
         nothing = np.zeros_like(found.shares)
-        known = (found.cosines, found.shares, found.query_coverage, found.document_coverage)
+        known = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim)
         kept["queries"].append({
             "query": query.text, "lang": query.lang, "relevant": positives,
-            "evidence": torch.from_numpy(np.stack([nothing if k is None else k for k in known]).astype(np.float16)),
+            "features": torch.from_numpy(np.stack([nothing if k is None else k for k in known]).astype(np.float16)),
             "best_match": float(found.matches.max()),
         })  # fmt: skip
 

@@ -14,7 +14,7 @@ from made_of import hold_to
 __all__ = ["Parts"]
 
 # Options that leave each set's part what it is.
-FREE = frozenset({"out", "evidence"})
+FREE = frozenset({"out", "features"})
 
 
 class Parts:

@@ -40,10 +40,10 @@ def main() -> None:
     load_encoder_runs(encoder, *options.encoder)
     whole = replace(rounded, model=load_cross_encoder(options.base, *options.cross_encoder), encoder=encoder)
     routers = [router_of(rounded), router_of(whole)]
-    evidence: dict[str, Any] = torch.load(options.first_stage, weights_only=True)
+    features: dict[str, Any] = torch.load(options.first_stage, weights_only=True)
     gaps = []
     print(f"{'set':<28}{'8 bits: hit@1, recall@5':>26}{'float':>16}")
-    for name, kept in evidence.items():
+    for name, kept in features.items():
         queries = random.Random(name).sample(kept["queries"], min(options.queries, len(kept["queries"])))
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         kind = name.partition("/")[0]
@@ -55,9 +55,9 @@ def main() -> None:
 
 
 def measure(router: Router, data: Dataset, kind: str, query: dict[str, Any]) -> list[float]:
-    """Ranks the shipped first stage's best by all the evidence of one router; returns hit@1 and recall@5."""
+    """Ranks the shipped first stage's best by all the features of one router; returns hit@1 and recall@5."""
     assert router.embedder is not None
-    order = torch.argsort(-narrowing_scores(query["evidence"].float(), router.embedder.settings), stable=True)
+    order = torch.argsort(-narrowing_scores(query["features"].float(), router.embedder.settings), stable=True)
     chosen = order[:CANDIDATES].tolist()
     items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
     scored, _ = router.score_items(Run(query["query"], Rules(), 0, Clock()), items, frozenset(), kind)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the embedded model from the sets in a folder: 341 million tokens are trained on. The long rounds, 280 million of
+# Makes the built-in model from the sets in a folder: 341 million tokens are trained on. The long rounds, 280 million of
 # them, take some 6 minutes on a large CUDA card with 16 cores beside it, and more than a day on two cores; the rest is
 # hours of two cores, and so are mining and fitting, which run on the CPU wherever the training does.
 # Each step leaves its result in its folder; after a break the same command goes on: a training run at its last

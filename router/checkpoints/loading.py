@@ -18,19 +18,19 @@ from shortlist.router.model.linear import can_pack, pack_linears
 from shortlist.schemas.errors import ModelError, ModelNotFound
 from shortlist.schemas.results import ModelInfo
 
-__all__ = ["EMBEDDED", "FAST", "load_model", "make_engine"]
+__all__ = ["BUILT_IN", "FAST", "load_model", "make_engine"]
 
-EMBEDDED = "embedded"
+BUILT_IN = "built-in"
 FAST = "fast"
-_EMBEDDED_FOLDER = "shortlist-small"
-_EMBEDDED_PACKAGE = "shortlist_model_small"
+_BUILT_IN_FOLDER = "shortlist-small"
+_BUILT_IN_PACKAGE = "shortlist_model_small"
 _M = TypeVar("_M", CrossEncoder, TextEncoder)
 # A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
 _FOREIGN_DOCUMENT_TOKENS = 384
 
 
 def load_model(name: str | Path, *, allow_download: bool = False, revision: str | None = None) -> LoadedModel:
-    """Loads ``embedded``, its six-layer variant ``fast``, a folder, or a model of the hub (downloaded if allowed).
+    """Loads ``built-in``, its six-layer variant ``fast``, a folder, or a model of the hub (downloaded if allowed).
 
     Raises:
         ModelNotFound: there is no such folder, or it would have to be downloaded.
@@ -43,8 +43,8 @@ def load_model(name: str | Path, *, allow_download: bool = False, revision: str 
 
 
 def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> LoadedModel:
-    if name in (EMBEDDED, FAST):
-        return read_folder(_embedded_folder(), variant=FAST if name == FAST else None)
+    if name in (BUILT_IN, FAST):
+        return read_folder(_built_in_folder(), variant=FAST if name == FAST else None)
     folder = Path(name)
     if not folder.is_dir():
         from shortlist.router.checkpoints.hub import download  # only those who ask for the hub pay for its client
@@ -134,14 +134,14 @@ def _check_finite(loaded: LoadedModel, name: str | Path) -> None:
                 raise ModelError(f"the weights {what} of {name} are not all finite numbers; fetch the model again")
 
 
-def _embedded_folder() -> Path:
+def _built_in_folder() -> Path:
     """Finds the weights beside the code, as in a checkout, or in the distribution that carries them."""
-    folder = Path(__file__).parents[1] / "models" / _EMBEDDED_FOLDER
-    if not is_own_folder(folder) and find_spec(_EMBEDDED_PACKAGE):
-        folder = Path(str(resources.files(_EMBEDDED_PACKAGE))) / _EMBEDDED_FOLDER
+    folder = Path(__file__).parents[1] / "models" / _BUILT_IN_FOLDER
+    if not is_own_folder(folder) and find_spec(_BUILT_IN_PACKAGE):
+        folder = Path(str(resources.files(_BUILT_IN_PACKAGE))) / _BUILT_IN_FOLDER
     if not is_own_folder(folder):
         raise ModelNotFound(
-            "the embedded model is not installed; install the distribution shortlist-model-small "
+            "the built-in model is not installed; install the distribution shortlist-model-small "
             "(in a checkout: pip install ./router/models), or name a model folder"
         )
     return folder

@@ -41,7 +41,7 @@ __all__ = [
     "write_layers",
 ]
 
-FORMAT = 1
+FORMAT = 2
 _DESCRIPTION = "shortlist.json"
 SCALE = ".scale"
 _MOST_SEPARATORS = 8

@@ -14,8 +14,8 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.first_stage.late_interaction import coverage
-from shortlist.router.ranking.score import Evidence
+from shortlist.router.first_stage.late_interaction import maxsim
+from shortlist.router.ranking.score import Features
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import CountTokens, lexical_text, table_document, tool_document
 
@@ -27,7 +27,7 @@ __all__ = ["Encoded", "FirstStage", "Item", "ItemSet", "item_of_table", "item_of
 Values = npt.NDArray[np.float32]
 
 # Comparing the tokens of a document takes hundreds of times the products of comparing its vector.
-_MAX_COVERED = 512
+_MAX_TOKEN_COMPARED = 512
 # A set keeps its encoded documents for so many budgets.
 _MAX_BUDGETS = 4
 
@@ -87,7 +87,7 @@ class FirstStage:
 
     `shares` are BM25's, as shares of the best item's; `matches` as shares of what a full match would score. `cosines`
     are None without an encoder; `num_unseen` items had no vector yet and were given the lowest cosine. Of the best by
-    these, `query_coverage` says how much of the query's tokens the item meets and `document_coverage` the reverse;
+    these, `query_maxsim` says how much of the query's tokens the item meets and `document_maxsim` the reverse;
     the rest have the lowest of these. `scores` is what the items are narrowed by.
     """
 
@@ -95,23 +95,23 @@ class FirstStage:
     matches: Values
     scores: Values
     cosines: Values | None = None
-    query_coverage: Values | None = None
-    document_coverage: Values | None = None
+    query_maxsim: Values | None = None
+    document_maxsim: Values | None = None
     num_unseen: int = 0
 
-    def evidence(self, place: int) -> Evidence:
+    def features(self, place: int) -> Features:
         """Gathers what is known of one item; what is not known is 0, the logit among it."""
 
         def at(values: Values | None) -> float:
             return 0.0 if values is None else float(values[place])
 
-        return Evidence(
+        return Features(
             logit=0.0,
             cosine=at(self.cosines),
             lexical_share=at(self.shares),
             lexical_match=at(self.matches),
-            query_coverage=at(self.query_coverage),
-            document_coverage=at(self.document_coverage),
+            query_maxsim=at(self.query_maxsim),
+            document_maxsim=at(self.document_maxsim),
         )
 
 
@@ -168,19 +168,19 @@ class ItemSet:
         scores = cosines + np.float32(settings.lexical_weight) * by_words.shares
         found = replace(by_words, cosines=cosines, scores=scores, num_unseen=len(embedded) - len(seen))
         if asked.tokens is not None:
-            found = self._cover(found, asked.tokens, embedded, settings.coverage_weight)
+            found = self._compare_tokens(found, asked.tokens, embedded, settings.maxsim_weight)
         joined = self.best_joined(found.scores) if settings.join_weight else None
         return found if joined is None else replace(found, scores=found.scores + settings.join_weight * joined)
 
-    def _cover(
+    def _compare_tokens(
         self, found: FirstStage, asked: TokenVectors, embedded: Sequence[Embedded | None], weight: float
     ) -> FirstStage:
         """Compares tokens with the best so far."""
-        near = [place for place in ranked(found.scores) if embedded[place] is not None][:_MAX_COVERED]
+        near = [place for place in ranked(found.scores) if embedded[place] is not None][:_MAX_TOKEN_COMPARED]
         documents = [one.tokens for place in near if (one := embedded[place]) is not None and one.tokens is not None]
-        of_query, of_document = (_spread(part, near, len(embedded)) for part in coverage(asked, documents))
+        of_query, of_document = (_spread(part, near, len(embedded)) for part in maxsim(asked, documents))
         scores = found.scores + np.float32(weight) * (of_query + of_document)
-        return replace(found, scores=scores, query_coverage=of_query, document_coverage=of_document)
+        return replace(found, scores=scores, query_maxsim=of_query, document_maxsim=of_document)
 
     def best_joined(self, scores: Values) -> Values | None:
         """Returns the best score of the tables that each one joins with, `(items,)`; None where none refers to any.

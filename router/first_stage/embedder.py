@@ -31,14 +31,14 @@ class RetrievalSettings:
     """How the first stage reads and weighs: the encoder's budget for a document, and what else adds to a cosine.
 
     The first stage ranks by cosine + `lexical_weight` × BM25's share of the best; where the encoder has vectors of
-    tokens (`token_width` > 0), the best by that once more, with `coverage_weight` × the sum of both coverages. A table
+    tokens (`token_width` > 0), the best by that once more, with `maxsim_weight` × the sum of both coverages. A table
     that joins with others then gains `join_weight` × the best of theirs: questions need whole joins.
     """
 
     document_tokens: int
     lexical_weight: float
     token_width: int = 0
-    coverage_weight: float = 0.0
+    maxsim_weight: float = 0.0
     join_weight: float = 0.0
 
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from shortlist.router.engine.protocols import TokenVectors
 
-__all__ = ["coverage"]
+__all__ = ["maxsim"]
 
 Values = npt.NDArray[np.float32]
 
 
-def coverage(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
+def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
     """Returns how much of the query each document covers, and how much of each document the query covers.
 
     Both are `(documents,)`, -1..1. Each text is `(tokens, width + 1)`: a unit vector, then the token's weight.

@@ -1,1 +1,1 @@
-"""Carries the weights of the embedded model; nothing to import."""
+"""Carries the weights of the built-in model; nothing to import."""

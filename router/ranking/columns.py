@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.router.first_stage.candidates import Item, ItemSet
 from shortlist.router.ranking.joins import join_needs
-from shortlist.router.ranking.score import ColumnEvidence, Rules
+from shortlist.router.ranking.score import ColumnFeatures, Rules
 from shortlist.router.ranking.windows import DocumentScores
 from shortlist.router.run import Clock, Run
 from shortlist.schemas.document import Column, Table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ScoredColumn",
-    "column_evidence",
+    "column_features",
     "column_items",
     "gather_columns",
     "keep_columns",
@@ -50,11 +50,11 @@ def gather_columns(router: Router, run: Run, tables: Sequence[Table]) -> tuple[l
     Raises:
         RequestCancelled: the request's time is up.
     """
-    evidence, scores = _gather_evidence(router, run, tables)
+    features, scores = _gather_features(router, run, tables)
     places = [(place, at, column) for place, table in enumerate(tables) for at, column in enumerate(table.columns)]
     scored = [
         ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", router.column_weights.score(one))
-        for (place, at, column), one in zip(places, evidence, strict=True)
+        for (place, at, column), one in zip(places, features, strict=True)
     ]
     return scored, scores
 
@@ -71,19 +71,19 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
     return order[: math.ceil(keep_rate * len(scored))]
 
 
-def column_evidence(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnEvidence]:
+def column_features(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnFeatures]:
     """Gathers what is known of every column of the tables, in order."""
-    return _gather_evidence(router, _alone(question), tables)[0]
+    return _gather_features(router, _alone(question), tables)[0]
 
 
-def _gather_evidence(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ColumnEvidence], DocumentScores]:
+def _gather_features(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ColumnFeatures], DocumentScores]:
     items = ItemSet(column_items(tables))
     with run.clock.stage("retrieve"):
         by_words = items.first_stage(run.query, None)
-    _, found, scores = router.gather_evidence(run, items, frozenset(), by_words)
+    _, found, scores = router.gather_features(run, items, frozenset(), by_words)
     needs = join_needs(tables, [one.logit for one in found])
-    evidence = [ColumnEvidence(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
-    return evidence, scores
+    features = [ColumnFeatures(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
+    return features, scores
 
 
 def _alone(question: str) -> Run:

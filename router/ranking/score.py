@@ -1,4 +1,4 @@
-"""Turns the evidence about each candidate into one score, and applies the caller's rules to the scored candidates."""
+"""Turns the features about each candidate into one score, and applies the caller's rules to the scored candidates."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 __all__ = [
-    "ColumnEvidence",
+    "ColumnFeatures",
     "ColumnWeights",
-    "Evidence",
+    "Features",
     "Rules",
     "ScoreWeights",
     "Scored",
@@ -21,11 +21,11 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Features:
     """What is known of one candidate: the cross-encoder's logit, the encoder's cosine, and two measures of its words.
 
     `lexical_share` is BM25's score as a share (0..1) of the best candidate's, `lexical_match` as one of a full match;
-    `query_coverage` is how much of the query's tokens the candidate meets, `document_coverage` the reverse (-1..1);
+    `query_maxsim` is how much of the query's tokens the candidate meets, `document_maxsim` the reverse (-1..1);
     `neighbour` is how far the best logit of the candidates that it joins with lies above the mean of all candidates' (0
     where it joins with none).
     """
@@ -34,27 +34,27 @@ class Evidence:
     cosine: float = 0.0
     lexical_share: float = 0.0
     lexical_match: float = 0.0
-    query_coverage: float = 0.0
-    document_coverage: float = 0.0
+    query_maxsim: float = 0.0
+    document_maxsim: float = 0.0
     neighbour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreWeights:
-    """A logistic combination of evidence, fitted on queries held out of training."""
+    """A logistic combination of features, fitted on queries held out of training."""
 
     bias: float
     logit: float
     cosine: float = 0.0
     lexical_share: float = 0.0
     lexical_match: float = 0.0
-    query_coverage: float = 0.0
-    document_coverage: float = 0.0
+    query_maxsim: float = 0.0
+    document_maxsim: float = 0.0
     neighbour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnEvidence:
+class ColumnFeatures:
     """What is known of one column: its logit, its words' match (0..1), and how much a join that it is in is asked for.
 
     The latter is `join_needs`' for the logits of all columns: 0 where it is in none.
@@ -67,20 +67,20 @@ class ColumnEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ColumnWeights:
-    """A logistic combination of the evidence, fitted on questions over databases held out of training."""
+    """A logistic combination of the features, fitted on questions over databases held out of training."""
 
     bias: float = 0.0
     logit: float = 1.0
     lexical_match: float = 0.0
     join_need: float = 0.0
 
-    def score(self, evidence: ColumnEvidence) -> float:
+    def score(self, features: ColumnFeatures) -> float:
         """Returns a score in 0..1."""
         return sigmoid(
             self.bias
-            + self.logit * evidence.logit
-            + self.lexical_match * evidence.lexical_match
-            + self.join_need * evidence.join_need
+            + self.logit * features.logit
+            + self.lexical_match * features.lexical_match
+            + self.join_need * features.join_need
         )
 
 
@@ -101,28 +101,28 @@ class Scored:
     is_pinned: bool = False
 
 
-def final_score(evidence: Evidence, weights: ScoreWeights | None) -> float:
+def final_score(features: Features, weights: ScoreWeights | None) -> float:
     """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
     if weights is None:
-        return sigmoid(evidence.logit)
+        return sigmoid(features.logit)
     return sigmoid(
         weights.bias
-        + weights.logit * evidence.logit
-        + weights.cosine * evidence.cosine
-        + weights.lexical_share * evidence.lexical_share
-        + weights.lexical_match * evidence.lexical_match
-        + weights.query_coverage * evidence.query_coverage
-        + weights.document_coverage * evidence.document_coverage
-        + weights.neighbour * evidence.neighbour
+        + weights.logit * features.logit
+        + weights.cosine * features.cosine
+        + weights.lexical_share * features.lexical_share
+        + weights.lexical_match * features.lexical_match
+        + weights.query_maxsim * features.query_maxsim
+        + weights.document_maxsim * features.document_maxsim
+        + weights.neighbour * features.neighbour
     )
 
 
-def with_neighbours(evidence: Sequence[Evidence], links: Sequence[Iterable[int]]) -> list[Evidence]:
-    """Adds to each candidate what those are worth that it joins with; `links` are indices into `evidence`."""
-    mean = sum(one.logit for one in evidence) / max(len(evidence), 1)
+def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]) -> list[Features]:
+    """Adds to each candidate what those are worth that it joins with; `links` are indices into `features`."""
+    mean = sum(one.logit for one in features) / max(len(features), 1)
     return [
-        replace(one, neighbour=max((evidence[other].logit - mean for other in linked), default=0.0))
-        for one, linked in zip(evidence, links, strict=True)
+        replace(one, neighbour=max((features[other].logit - mean for other in linked), default=0.0))
+        for one, linked in zip(features, links, strict=True)
     ]
 
 

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from shortlist.server.auth.keys import ApiKeys, KeyEntry
     from shortlist.server.auth.tokens import Tokens
 
-__all__ = ["TOKEN_NAME_PREFIX", "Gate", "KeyGate", "OpenGate", "headers_of", "make_gate"]
+__all__ = [
+    "TOKEN_NAME_PREFIX",
+    "AnonymousAuthenticator",
+    "Authenticator",
+    "KeyAuthenticator",
+    "headers_of",
+    "make_authenticator",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +33,10 @@ _MAX_CHARS = 8192
 _NEEDS_RESTART = "whether callers need a key changes only with a restart"
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Tells callers apart; safe to use from one event loop."""
 
-    async def identify(self, metadata: Mapping[str, str]) -> Caller:
+    async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         """Says who calls, by headers or gRPC metadata as `headers_of` gives them.
 
         Raises:
@@ -47,13 +54,13 @@ class Gate(Protocol):
         ...
 
 
-class OpenGate:
+class AnonymousAuthenticator:
     """Lets anyone in, as one anonymous caller with the limits of the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self.reload(settings)
 
-    async def identify(self, metadata: Mapping[str, str]) -> Caller:
+    async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         """Takes everybody for the same caller."""
         return self._caller
 
@@ -64,7 +71,7 @@ class OpenGate:
         self._caller = Caller(ANONYMOUS.name, settings.rate, settings.burst, settings.max_calls)
 
 
-class KeyGate:
+class KeyAuthenticator:
     """Lets in who brings an API key or a token, as `authorization: Bearer …`, or a key as `x-api-key: …`."""
 
     def __init__(self, settings: Settings) -> None:
@@ -73,7 +80,7 @@ class KeyGate:
         self._settings: Settings | None = None
         self.reload(settings)
 
-    async def identify(self, metadata: Mapping[str, str]) -> Caller:
+    async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         """Finds the caller by key or token."""
         secret, is_bearer = self._secret_in(metadata)
         if self._keys is not None and not (is_bearer and self._is_for_tokens(secret)):
@@ -133,13 +140,13 @@ class KeyGate:
         )
 
 
-def make_gate(settings: Settings) -> Gate:
-    """Makes the gate that the settings ask for.
+def make_authenticator(settings: Settings) -> Authenticator:
+    """Makes the authenticator that the settings ask for.
 
     Raises:
         InvalidConfiguration: a file of keys cannot be read.
     """
-    return KeyGate(settings) if settings.asks_who_calls else OpenGate(settings)
+    return KeyAuthenticator(settings) if settings.asks_who_calls else AnonymousAuthenticator(settings)
 
 
 def headers_of(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:

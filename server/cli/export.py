@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="hf (default): what transformers and sentence-transformers read; onnx, openvino: a graph (extra [export])",
     )
     parser.add_argument(
-        "--model", default="embedded", help="`embedded` (the default), its six-layer variant `fast`, or a folder"
+        "--model", default="built-in", help="`built-in` (the default), its six-layer variant `fast`, or a folder"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(run=run)

@@ -36,8 +36,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
-        default="embedded",
-        help="`embedded` (the default), its six-layer variant `fast`, a folder, or a hub name with --allow-download",
+        default="built-in",
+        help="`built-in` (the default), its six-layer variant `fast`, a folder, or a hub name with --allow-download",
     )
     group.add_argument("--revision", help="the commit, tag or branch of a hub model")
     group.add_argument("--allow-download", action="store_true", help="permit to fetch the model from the hub")

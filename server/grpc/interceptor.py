@@ -13,29 +13,31 @@ from shortlist.server.call import ANONYMOUS, METHODS
 from shortlist.server.grpc.service import SERVICE_NAME, abort_call, begin_call, current_caller
 
 if TYPE_CHECKING:
-    from shortlist.server.auth.authenticator import Gate
-    from shortlist.server.dispatcher import Desk
+    from shortlist.server.auth.authenticator import Authenticator
+    from shortlist.server.dispatcher import Dispatcher
 
-__all__ = ["Guard"]
+__all__ = ["AuthInterceptor"]
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Asks the gate as soon as a call begins, and lets the service know who calls (`current_caller`)."""
+class AuthInterceptor(grpc.aio.ServerInterceptor):
+    """Asks the authenticator as soon as a call begins, and lets the service know who calls (`current_caller`)."""
 
-    def __init__(self, desk: Desk, gate: Gate) -> None:
-        self._desk, self._gate = desk, gate
+    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator) -> None:
+        self._dispatcher, self._authenticator = dispatcher, authenticator
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Lets a call go on, or answers it with the gate's refusal."""
+        """Lets a call go on, or answers it with the authenticator's refusal."""
         service, _, method = handler_call_details.method.strip("/").rpartition("/")
         # Another method is gRPC's to refuse: its name is the stranger's text, and belongs in no metric and no log.
         if service == SERVICE_NAME and method in (*METHODS, "GetInfo"):
             try:
-                caller = await self._gate.identify(headers_of(handler_call_details.invocation_metadata or ()))
+                caller = await self._authenticator.authenticate(
+                    headers_of(handler_call_details.invocation_metadata or ())
+                )
             except Exception as error:  # the RPC boundary
                 return self._refusing(method, error)
             current_caller.set(caller)  # the handler runs in the same task
@@ -44,7 +46,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _refusing(self, method: str, error: Exception) -> grpc.RpcMethodHandler[Any, Any]:
         async def refuse(_: Any, context: Any) -> None:
             call = begin_call(method, context, ANONYMOUS)
-            self._desk.fail(call, error)
+            self._dispatcher.fail(call, error)
             await abort_call(context, call, error)
 
         # A method that takes a stream is called before the first message is read; this one never asks for it.

@@ -14,7 +14,7 @@ from shortlist.v1 import router_pb2_grpc as pb_grpc
 if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
-    from shortlist.server.dispatcher import Desk
+    from shortlist.server.dispatcher import Dispatcher
 
     _Context = ServicerContext[Any, Any]
 
@@ -22,15 +22,15 @@ __all__ = ["SERVICE_NAME", "RouterService", "abort_call", "begin_call", "current
 
 SERVICE_NAME: str = pb.DESCRIPTOR.services_by_name["RouterService"].full_name
 _REQUEST_ID = "x-request-id"
-# Who the gate has let in. Without a default: a call that did not pass the gate is a defect, and is not answered.
+# The authenticated caller. It has no default: a call that was not authenticated is a defect, and is not answered.
 current_caller: ContextVar[Caller] = ContextVar("current_caller")
 
 
 class RouterService(pb_grpc.RouterServiceServicer):
-    """The service; who may call is said before (`guard.py`), how a call is answered is the Desk's to say."""
+    """Implements RouterService. The interceptor has authenticated the caller; the dispatcher handles the request."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
     async def SelectTools(  # noqa: N802 - the generated name
         self, request: pb.SelectToolsRequest, context: _Context
@@ -59,19 +59,19 @@ class RouterService(pb_grpc.RouterServiceServicer):
         """Describes the model and the limits."""
         call = begin_call("GetInfo", context, current_caller.get())
         try:
-            response = self._desk.info()
+            response = self._dispatcher.info()
         except Exception as error:  # the RPC boundary
-            self._desk.fail(call, error)
+            self._dispatcher.fail(call, error)
             await abort_call(context, call, error)
-        self._desk.end(call, response)
+        self._dispatcher.end(call, response)
         return response
 
     async def _answer(self, method: str, request: Any, context: _Context) -> Any:
         call = begin_call(method, context, current_caller.get())
         try:
-            response = await self._desk.answer(call, request)
+            response = await self._dispatcher.answer(call, request)
         except Exception as error:  # the RPC boundary
-            self._desk.fail(call, error)
+            self._dispatcher.fail(call, error)
             await abort_call(context, call, error)
         context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
         return response

@@ -1,4 +1,4 @@
-"""Describes the REST face as an OpenAPI 3.1 document: routes, schemas, errors, and who may call.
+"""Describes the REST API as an OpenAPI 3.1 document: routes, schemas, errors, and who may call.
 
 The schemas are those of `openapi_schemas.py`.
 """

@@ -1,4 +1,4 @@
-"""Holds one question and its answer for each route of the REST face that ranks; the documentation shows them."""
+"""Holds one question and its answer for each route of the REST API that ranks; the documentation shows them."""
 
 from __future__ import annotations
 

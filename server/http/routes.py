@@ -35,11 +35,11 @@ from shortlist.v1 import router_pb2 as pb
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from shortlist.server.auth.authenticator import Gate
-    from shortlist.server.dispatcher import Desk
+    from shortlist.server.auth.authenticator import Authenticator
+    from shortlist.server.dispatcher import Dispatcher
     from shortlist.server.settings import Settings
 
-__all__ = ["RestFace"]
+__all__ = ["RestApi"]
 
 # Renders metrics in the format that an Accept header asks for, with the content type of it.
 Render = Callable[[str], tuple[bytes, str]]
@@ -54,22 +54,22 @@ _SLACK_SECONDS = 0.1
 _LARGE_BYTES = 64 * 1024
 
 
-class RestFace:
-    """The routes, as the ASGI application `app`. `is_serving` says whether the engine works, besides the Desk."""
+class RestApi:
+    """The routes, as the ASGI application `app`. `is_serving` says whether the engine works, besides the Dispatcher."""
 
     def __init__(
         self,
-        desk: Desk,
-        gate: Gate,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
         settings: Settings,
         *,
         is_serving: Callable[[], bool],
         render_metrics: Render | None = None,
     ) -> None:
-        self._desk, self._gate = desk, gate
+        self._dispatcher, self._authenticator = dispatcher, authenticator
         self._max_bytes = settings.max_message_bytes
         self._is_serving = is_serving
-        self._render_metrics = None if "metrics" in settings.closed else render_metrics
+        self._render_metrics = None if "metrics" in settings.disabled else render_metrics
         document = openapi.describe(needs_key=settings.asks_who_calls)
         self._openapi = _json(document)
         self._docs = docs.render(document)
@@ -109,9 +109,9 @@ class RestFace:
         try:
             call.timeout_seconds = body.read_timeout(request.headers)
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
-            call.caller = await self._gate.identify(headers_of(request.headers.items()))
-            if self._desk.refusal:  # before a large body is taken in
-                raise ServerUnavailable(self._desk.refusal)
+            call.caller = await self._authenticator.authenticate(headers_of(request.headers.items()))
+            if self._dispatcher.refusal:  # before a large body is taken in
+                raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
             asked = await _in_turn(len(content), lambda: read(body.read_json(content)))
             answer = await self._answer(call, asked.request, request)
@@ -130,9 +130,9 @@ class RestFace:
 
         Raises:
             RequestCancelled: the caller left, or its time was up, first.
-            ShortlistError: as `Desk.answer`.
+            ShortlistError: as `Dispatcher.answer`.
         """
-        working = asyncio.ensure_future(self._desk.answer(call, message))
+        working = asyncio.ensure_future(self._dispatcher.answer(call, message))
         leaving = asyncio.ensure_future(_left(request))
         seconds = (call.timeout_seconds or 0.0) + _SLACK_SECONDS
         try:
@@ -148,18 +148,18 @@ class RestFace:
     async def _tell_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
         call = _begin("GetInfo", request)
         try:
-            call.caller = await self._gate.identify(headers_of(request.headers.items()))
-            response = self._desk.info()
+            call.caller = await self._authenticator.authenticate(headers_of(request.headers.items()))
+            response = self._dispatcher.info()
         except Exception as error:  # the boundary of the request
             return self._failed(call, error)
-        self._desk.end(call, response)
+        self._dispatcher.end(call, response)
         return _answer_json(write(response))
 
     async def _tell_life(self, request: Request) -> Response:
         return _answer_json({"status": "alive"})
 
     async def _tell_readiness(self, request: Request) -> Response:
-        refusal = self._desk.refusal or ("" if self._is_serving() else "the engine does not work")
+        refusal = self._dispatcher.refusal or ("" if self._is_serving() else "the engine does not work")
         if refusal:
             return _answer_status(status_of(ServerUnavailable(refusal), request_id=_request_id(request)))
         return _answer_json({"status": "serving"})
@@ -168,7 +168,7 @@ class RestFace:
         if self._render_metrics is None:
             raise HTTPException(404)
         try:
-            await self._gate.identify(headers_of(request.headers.items()))
+            await self._authenticator.authenticate(headers_of(request.headers.items()))
             content, kind = self._render_metrics(request.headers.get("accept", ""))
         except Exception as error:  # the boundary of the request
             return _answer_status(status_of(error, request_id=_request_id(request)))
@@ -181,7 +181,7 @@ class RestFace:
         return Response(self._docs, media_type="text/html", headers=docs.HEADERS)
 
     def _failed(self, call: Call, error: Exception) -> Response:
-        self._desk.fail(call, error)
+        self._dispatcher.fail(call, error)
         if call.status is None or isinstance(error, InvalidInput):  # its field may be called otherwise here
             return _answer_status(status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id))
         return _answer_status(call.status)

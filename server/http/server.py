@@ -1,4 +1,4 @@
-"""Runs the REST face on a port, with uvicorn, inside the loop that runs the gRPC server."""
+"""Runs the REST API on a port, with uvicorn, inside the loop that runs the gRPC server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RestServer:
                 http=_GuardedProtocol,
                 ws="none",
                 lifespan="off",
-                # Its logging is off but for what goes wrong: who calls is told by the observers of the Desk.
+                # Its logging is off but for what goes wrong: who calls is told by the observers of the Dispatcher.
                 log_config=None,
                 log_level=logging.ERROR,
                 access_log=False,

@@ -17,7 +17,7 @@ from typing import Protocol
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.call import Call, Caller
-from shortlist.server.scheduling.retry_slots import MOST_SECONDS, WaitingLine
+from shortlist.server.scheduling.retry_slots import MOST_SECONDS, RetrySlots
 
 __all__ = ["Admission", "Backlog"]
 
@@ -70,7 +70,7 @@ class Admission:
 
     At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more work than takes
     `max_queue_seconds`, or than five calls of late bring, whichever is more: where a call takes a second, a queue of
-    one second would refuse the second caller. Who is refused gets a place in a line (`WaitingLine`): while anybody has
+    one second would refuse the second caller. Who is refused gets a place in a line (`RetrySlots`): while anybody has
     one, newcomers fill half of the queue at most, and who comes again in time finds room.
     """
 
@@ -92,7 +92,7 @@ class Admission:
         self._log_typical: float | None = None  # the logarithm of the tokens that a call brings, of late
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
-        self._line = WaitingLine(now)
+        self._retry_slots = RetrySlots(now)
         self.backlog: Backlog | None = None
 
     @property
@@ -111,7 +111,7 @@ class Admission:
     def num_put_off(self) -> int:
         """How many refused calls have been told when to come again, and may still come."""
         with self._lock:
-            return len(self._line)
+            return len(self._retry_slots)
 
     def enter(self, call: Call, num_tokens: int, key: bytes = b"", *, needs_in_time: bool = True) -> None:
         """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
@@ -125,12 +125,12 @@ class Admission:
         """
         with self._lock:
             num_tokens = round(num_tokens * self._per_guess)
-            has_turn = self._line.has_turn(key)
+            has_turn = self._retry_slots.has_turn(key)
             self._check_count(key, num_tokens, has_turn=has_turn)
             self._check_queue(call.cancel, key, num_tokens, has_turn=has_turn, needs_in_time=needs_in_time)
             if self._take(call.caller):
                 self._counted.add(call.cancel)
-            self._line.take(key)
+            self._retry_slots.take(key)
             self._num_admitted += 1
             self._tallies[call.cancel] = _Tally(num_tokens, num_tokens)
 
@@ -183,7 +183,7 @@ class Admission:
         waiting = self._seconds_before(num_tokens)
         usual = 0 if self._log_typical is None else round(math.exp(self._log_typical))
         most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(usual))
-        if waiting > most * (_OF_RETURNING if has_turn else _OF_NEWCOMERS if len(self._line) else 1.0):
+        if waiting > most * (_OF_RETURNING if has_turn else _OF_NEWCOMERS if len(self._retry_slots) else 1.0):
             raise ServerBusy(
                 f"the work that waits takes {waiting:.1f} s already; try again in a moment",
                 retry_seconds=self._put_off(key, waiting - most, num_tokens, has_turn=has_turn),
@@ -196,7 +196,7 @@ class Admission:
         room_seconds = max(0.0, room_seconds)
         if has_turn:
             return self._retry(min(room_seconds, MOST_SECONDS))
-        return self._retry(self._line.put_off(key, room_seconds, self._seconds(num_tokens)))
+        return self._retry(self._retry_slots.put_off(key, room_seconds, self._seconds(num_tokens)))
 
     def _check_time(self, cancel: CancelToken, needed: float) -> None:
         left = cancel.remaining_seconds

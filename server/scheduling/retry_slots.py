@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["MOST_SECONDS", "WaitingLine"]
+__all__ = ["MOST_SECONDS", "RetrySlots"]
 
 # No quote is longer, so that our client, whose patience is thirty seconds, comes again at least once.
 MOST_SECONDS = 25.0
@@ -34,7 +34,7 @@ class _Place:
     is_open: bool = True
 
 
-class WaitingLine:
+class RetrySlots:
     """The places of those asked to come again, by time; for one thread at a time."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
     from shortlist.server.call import Call
-    from shortlist.server.dispatcher import Desk
+    from shortlist.server.dispatcher import Dispatcher
     from shortlist.server.scheduling.admission import Admission
     from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
     from shortlist.v1 import router_pb2 as pb
@@ -46,10 +46,10 @@ class Metrics:
     What is counted as it happens comes through `observe` and `note_batch`; the rest is read when it is asked for.
     """
 
-    def __init__(self, admission: Admission, desk: Desk) -> None:
+    def __init__(self, admission: Admission, dispatcher: Dispatcher) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._callers: set[str] = set()
-        self._live = _Live(admission, desk)
+        self._live = _Live(admission, dispatcher)
         self._requests = _Requests(self.registry)
         self._batches = _Batches(self.registry)
         self.registry.register(self._live)
@@ -199,8 +199,8 @@ class _Batches:
 class _Live(Collector):
     """What is read at the moment of asking."""
 
-    def __init__(self, admission: Admission, desk: Desk) -> None:
-        self._admission, self._desk = admission, desk
+    def __init__(self, admission: Admission, dispatcher: Dispatcher) -> None:
+        self._admission, self._dispatcher = admission, dispatcher
         self._version = importlib.metadata.version("shortlist")
         self.is_serving = False
         self.router: Router | None = None
@@ -208,7 +208,9 @@ class _Live(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield self._gauge("serving", "Whether health says SERVING: 1 or 0.", self.is_serving)
-        yield self._gauge("requests_in_flight", "Calls that have come and have not ended.", self._desk.num_in_flight)
+        yield self._gauge(
+            "requests_in_flight", "Calls that have come and have not ended.", self._dispatcher.num_in_flight
+        )
         yield self._gauge("requests_admitted", "Calls worked on or waiting for it.", self._admission.num_admitted)
         yield self._gauge(
             "requests_put_off", "Calls told when to come again that may come.", self._admission.num_put_off

@@ -18,7 +18,7 @@ from shortlist.schemas.tools.parse import parse_tools
 
 BENCHMARKS = ROOT / "benchmarks"
 FOUND = {
-    "throughput-embedded": {"pairs_per_second": {"shortlist": 90.0, "a peer": 12.0}, "threads": 2, "documents": 64},
+    "throughput-built-in": {"pairs_per_second": {"shortlist": 90.0, "a peer": 12.0}, "threads": 2, "documents": 64},
     "curves": {
         "documents": [{"at": at, "pairs_per_second": 90.0, "tokens_per_second": 9_000.0} for at in (1, 8, 64)],
         "lengths": [{"at": at, "pairs_per_second": 90.0, "tokens_per_second": 9_000.0} for at in (30, 300)],
@@ -82,7 +82,7 @@ def test_a_request_always_brings_the_same_tools(module: Any) -> None:
 
 
 def test_a_text_has_about_the_tokens_asked_for(module: Any) -> None:
-    tokenizer = load_model("embedded").tokenizer
+    tokenizer = load_model("built-in").tokenizer
 
     assert tokenizer.count(module("workload").make_text(tokenizer, 3_000)) == pytest.approx(3_000, rel=0.01)
 

@@ -61,13 +61,13 @@ def test_ratios_are_taken_within_each_round(module: Any) -> None:
 
 
 def test_documents_have_the_lengths_asked_for(module: Any) -> None:
-    made = module("workload").make_workload(load_model("embedded").tokenizer, 200)
+    made = module("workload").make_workload(load_model("built-in").tokenizer, 200)
 
     lengths = sorted(tokens - 20 for tokens in made.pair_tokens)
     assert lengths[0] >= 22
     assert lengths[-1] <= 602
     assert 95 <= lengths[100] <= 125
-    assert made == module("workload").make_workload(load_model("embedded").tokenizer, 200)
+    assert made == module("workload").make_workload(load_model("built-in").tokenizer, 200)
 
 
 def test_operations_are_two_for_each_weight_and_token_and_attention_over_pairs(module: Any) -> None:

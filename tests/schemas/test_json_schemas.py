@@ -105,7 +105,7 @@ def test_they_are_installed_with_the_package() -> None:
         ("select_tables_response", ["tables", "refund"], "create table a (b int);\ncreate table oops (;"),
         ("rerank_response", ["rerank", "refund"], "refund\nother\n"),
         ("get_info_response", ["info"], ""),
-        ("config", ["config", "--port", "0", "--closed", "info,metrics"], ""),
+        ("config", ["config", "--port", "0", "--disabled", "info,metrics"], ""),
     ],
 )
 def test_what_a_command_prints_is_as_described(
@@ -151,7 +151,7 @@ def test_what_is_wrong_is_refused(name: str, value: Any, told: str) -> None:
     assert any(told in problem for problem in problems(name, value))
 
 
-def test_the_embedded_model_is_as_described() -> None:
+def test_the_built_in_model_is_as_described() -> None:
     described = json.loads((ROOT / "router/models/shortlist-small/shortlist.json").read_text(encoding="utf-8"))
     assert problems("model", described) == []
 

@@ -11,16 +11,16 @@ from shortlist.server.settings import Settings
 
 def test_flags_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "shortlist.toml"
-    file.write_text('port = 1\nmax_waiting = 2\nrate = 3.5\nclosed = ["info"]\n')
+    file.write_text('port = 1\nmax_waiting = 2\nrate = 3.5\ndisabled = ["info"]\n')
     environment = {"SHORTLIST_MAX_WAITING": "20", "SHORTLIST_PORT": "10"}
     effective = load_settings({"port": "100"}, file=file, environment=environment)
     settings = effective.settings
-    assert (settings.port, settings.max_waiting, settings.rate, settings.closed) == (100, 20, 3.5, ("info",))
+    assert (settings.port, settings.max_waiting, settings.rate, settings.disabled) == (100, 20, 3.5, ("info",))
     assert effective.sources == {
         "port": "--port",
         "max_waiting": "SHORTLIST_MAX_WAITING",
         "rate": str(file),
-        "closed": str(file),
+        "disabled": str(file),
     }
 
 
@@ -45,7 +45,7 @@ def test_other_programs_variables_are_not_looked_at() -> None:
         pytest.param("colour = 1", "there is no setting 'colour'", id="nothing near"),
         pytest.param("port = ", "is no TOML", id="no TOML"),
         pytest.param("port = 70000", "is 70000: input should be less than", id="out of range"),
-        pytest.param('closed = ["doors"]', "is 'doors': input should be", id="no such thing to close"),
+        pytest.param('disabled = ["doors"]', "is 'doors': input should be", id="no such thing to close"),
         pytest.param("rate = nan", "is nan: input should be", id="no number"),
     ],
 )

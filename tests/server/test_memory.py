@@ -35,7 +35,7 @@ def resident_mib(process: subprocess.Popen[str]) -> float:
 
 
 @on_linux
-def test_an_idle_server_with_the_embedded_model_stays_small(idle_server: subprocess.Popen[str]) -> None:
+def test_an_idle_server_with_the_built_in_model_stays_small(idle_server: subprocess.Popen[str]) -> None:
     assert 200 < resident_mib(idle_server) <= MAX_IDLE_MIB
 
 

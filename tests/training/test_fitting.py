@@ -14,7 +14,7 @@ from paths import ROOT
 
 from shortlist.router.first_stage.candidates import ItemSet, item_of_tool
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.ranking.score import Evidence, ScoreWeights, with_neighbours
+from shortlist.router.ranking.score import Features, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
 sys.path.append(str(ROOT / "training"))
@@ -44,7 +44,7 @@ def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
 
 
 def test_the_fit_has_a_weight_for_everything_that_a_request_knows() -> None:
-    known = set(Evidence.__dataclass_fields__)
+    known = set(Features.__dataclass_fields__)
 
     assert set(fit_score.FEATURES) == known
     assert {"bias", *fit_score.FEATURES} == set(ScoreWeights.__dataclass_fields__)
@@ -52,7 +52,7 @@ def test_the_fit_has_a_weight_for_everything_that_a_request_knows() -> None:
 
 def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
     scorer = Meanings(VECTORS, has_tokens=True)
-    settings = RetrievalSettings(64, 0.3, token_width=3, coverage_weight=0.7)
+    settings = RetrievalSettings(64, 0.3, token_width=3, maxsim_weight=0.7)
     embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
     documents = ["send email", "orders", "send orders"]
     items = ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
@@ -60,9 +60,9 @@ def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
     found = items.first_stage("email orders", embedder)
 
     assert found.cosines is not None
-    assert found.query_coverage is not None
-    assert found.document_coverage is not None
-    parts = (found.cosines, found.shares, found.query_coverage, found.document_coverage)
+    assert found.query_maxsim is not None
+    assert found.document_maxsim is not None
+    parts = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim)
     kept = torch.stack([torch.from_numpy(part) for part in parts])
     assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
 
@@ -73,12 +73,12 @@ def test_a_neighbour_is_worth_in_the_fit_what_it_is_in_a_request() -> None:
     for place, others in enumerate(links):
         joins[place, others] = 1
 
-    known = with_neighbours([Evidence(float(logit)) for logit in logits], links)
+    known = with_neighbours([Features(float(logit)) for logit in logits], links)
 
     assert fit_score.neighbours(logits, joins).tolist() == [one.neighbour for one in known]
 
 
-@pytest.mark.parametrize("feature", ["logit", "cosine", "document_coverage", "neighbour"])
+@pytest.mark.parametrize("feature", ["logit", "cosine", "document_maxsim", "neighbour"])
 def test_the_direction_is_along_what_tells_right_from_wrong(feature: str) -> None:
     torch.manual_seed(2)
     weights = fit_score.fit_direction(pools_told_by(feature)) / fit_score.UNITS
@@ -133,7 +133,7 @@ def test_columns_are_fitted_by_what_finds_them() -> None:
     assert weights["join_need"] > 3 * max(abs(weights[name]) for name in ("logit", "lexical_match"))
 
 
-def evidence(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
+def features(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
     """Draws what `gather.py` keeps of two sets, whose logits tell what is right the better the greater `skill` is."""
     generator = torch.Generator().manual_seed(2)
     kept = []
@@ -151,7 +151,7 @@ def evidence(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
 
 
 def test_a_model_that_tells_better_is_found_to() -> None:
-    (before, unsure), (after, sure) = (compare.measure(evidence(skill), "tools") for skill in (0.5, 4.0))
+    (before, unsure), (after, sure) = (compare.measure(features(skill), "tools") for skill in (0.5, 4.0))
 
     low, high = compare.interval({name: after[name] - before[name] for name in before})
 
@@ -162,14 +162,14 @@ def test_a_model_that_tells_better_is_found_to() -> None:
 
 
 def test_a_model_is_no_better_than_itself() -> None:
-    (rows, empty), (same, as_empty) = (compare.measure(evidence(2.0), "tools") for _ in range(2))
+    (rows, empty), (same, as_empty) = (compare.measure(features(2.0), "tools") for _ in range(2))
 
     assert compare.interval({name: same[name] - rows[name] for name in rows}) == ([0.0] * 3, [0.0] * 3)
     assert compare.abstention_interval(empty, as_empty) == (0.0, 0.0)
 
 
 def test_what_a_first_stage_missed_counts_as_not_found() -> None:
-    kept, missed = evidence(4.0), evidence(4.0)
+    kept, missed = features(4.0), features(4.0)
     for query in missed[::4]:
         query["labels"][:], query["alike"][:] = 0, False
 
@@ -180,16 +180,16 @@ def test_what_a_first_stage_missed_counts_as_not_found() -> None:
     assert float(compare.mean(rows)[2]) > 0.98
 
 
-def first_stage(skill: float) -> fit_first_stage.Evidence:
+def first_stage(skill: float) -> fit_first_stage.Features:
     """Draws what a first stage knows of 100 documents for 40 queries of two sets; the cosine tells with some skill."""
     generator = torch.Generator().manual_seed(2)
-    found: fit_first_stage.Evidence = {}
+    found: fit_first_stage.Features = {}
     for name in ("tools/a", "tools/b"):
         queries = []
         for number in range(40):
             known = torch.randn(4, 100, generator=generator) / 10
             known[0, number] += skill / 10
-            queries.append({"query": f"q{number}", "relevant": [number], "evidence": known})
+            queries.append({"query": f"q{number}", "relevant": [number], "features": known})
         found[name] = {"ids": [str(place) for place in range(100)], "queries": queries}
     return found
 

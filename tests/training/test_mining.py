@@ -190,7 +190,7 @@ def test_mining_twice_gives_the_same(data: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, evidence = data.parent / "groups.jsonl", data.parent / "evidence.pt"
+    out, features = data.parent / "groups.jsonl", data.parent / "features.pt"
     sets, asked = [OTHER_SET, SET], []
 
     def mine_set(folder: Path, name: str, *_: Any) -> Iterator[dict[str, object]]:
@@ -202,7 +202,7 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
 
     monkeypatch.setattr(mine, "mine", mine_set)
     monkeypatch.setattr(mine, "HELD_OUT_EVIDENCE", {})
-    command = ["mine.py", "--data", str(data), "--out", str(out), "--evidence", str(evidence), "--only", *sets]
+    command = ["mine.py", "--data", str(data), "--out", str(out), "--features", str(features), "--only", *sets]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(KeyboardInterrupt):
         mine.main()
@@ -213,9 +213,9 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
     first, second = (name for name in mine.QUOTAS if name in sets)
     assert asked == [first, second, second]
     assert [json.loads(line)["set"] for line in out.read_text(encoding="utf-8").splitlines()] == [first, second]
-    assert torch.load(evidence, weights_only=True) == {first: {"ids": [first]}, second: {"ids": [second]}}
+    assert torch.load(features, weights_only=True) == {first: {"ids": [first]}, second: {"ids": [second]}}
     assert sorted(path.name for path in data.parent.iterdir()) == [
-        "data", "evidence.pt", "groups.jsonl", "groups.jsonl.made_of",
+        "data", "features.pt", "groups.jsonl", "groups.jsonl.made_of",
     ]  # fmt: skip
 
 
@@ -236,8 +236,8 @@ def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monke
 def test_what_is_there_is_not_made_again_unless_it_would_be_another(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, evidence = data.parent / "groups.jsonl", data.parent / "evidence.pt"
-    command = ["mine.py", "--data", str(data), "--out", str(out), "--evidence", str(evidence), "--only", SET]
+    out, features = data.parent / "groups.jsonl", data.parent / "features.pt"
+    command = ["mine.py", "--data", str(data), "--out", str(out), "--features", str(features), "--only", SET]
     monkeypatch.setattr(sys, "argv", command)
     mine.main()
     made = out.stat()
@@ -247,7 +247,7 @@ def test_what_is_there_is_not_made_again_unless_it_would_be_another(
     monkeypatch.setattr(sys, "argv", [*command, OTHER_SET])
     with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --only tools/toole: go on so, or remove it"):
         mine.main()
-    evidence.unlink()
+    features.unlink()
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit, match="is gone: remove"):
         mine.main()

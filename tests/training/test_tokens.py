@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from paths import ROOT
 
 from shortlist.router.engine.packing import round_up
-from shortlist.router.first_stage.late_interaction import coverage
+from shortlist.router.first_stage.late_interaction import maxsim
 
 sys.path.append(str(ROOT / "training"))
 
@@ -45,7 +45,7 @@ def test_texts_are_matched_in_training_as_in_a_request() -> None:
     matched = train_encoder.match_tokens(queries, documents)
 
     kept = [document.half().numpy() for document in documents]
-    expected = np.stack([np.sum(coverage(query.half().numpy(), kept), axis=0) for query in queries])
+    expected = np.stack([np.sum(maxsim(query.half().numpy(), kept), axis=0) for query in queries])
     np.testing.assert_allclose(matched.numpy(), expected, atol=3e-3)  # float16
 
 

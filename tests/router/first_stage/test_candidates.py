@@ -147,28 +147,28 @@ def test_later_requests_see_more_until_all_is_seen(scorer: Meanings) -> None:
 
 def test_a_query_of_two_wishes_meets_both_documents_by_their_tokens() -> None:
     scorer = Meanings(VECTORS, has_tokens=True)
-    settings = RetrievalSettings(64, 0.0, token_width=3, coverage_weight=1.0)
+    settings = RetrievalSettings(64, 0.0, token_width=3, maxsim_weight=1.0)
     embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
 
     found = items_of(["send", "orders", "email"]).first_stage("send orders", embedder)
 
-    assert found.query_coverage is not None
-    assert found.document_coverage is not None
+    assert found.query_maxsim is not None
+    assert found.document_maxsim is not None
     assert found.cosines is not None
-    assert found.query_coverage.tolist() == pytest.approx([0.5, 0.5, 0.4], abs=2e-3)
-    assert found.document_coverage.tolist() == pytest.approx([1, 1, 0.8], abs=2e-3)
-    expected = found.cosines + found.query_coverage + found.document_coverage
+    assert found.query_maxsim.tolist() == pytest.approx([0.5, 0.5, 0.4], abs=2e-3)
+    assert found.document_maxsim.tolist() == pytest.approx([1, 1, 0.8], abs=2e-3)
+    expected = found.cosines + found.query_maxsim + found.document_maxsim
     assert found.scores.tolist() == pytest.approx(expected.tolist())
 
 
 def test_only_the_nearest_are_compared_by_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortlist.router.first_stage.candidates._MAX_COVERED", 2)
+    monkeypatch.setattr("shortlist.router.first_stage.candidates._MAX_TOKEN_COMPARED", 2)
     scorer = Meanings(VECTORS, has_tokens=True)
 
     found = items_of(["send", "email", "invoice email"]).first_stage("email", embedder_of(scorer))
 
-    assert found.document_coverage is not None
-    assert found.document_coverage.tolist() == pytest.approx([0.8, 1, 0.8], abs=2e-3)
+    assert found.document_maxsim is not None
+    assert found.document_maxsim.tolist() == pytest.approx([0.8, 1, 0.8], abs=2e-3)
 
 
 def test_a_table_is_drawn_up_by_the_best_it_joins_with(scorer: Meanings) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shortlist.router.first_stage.candidates import ItemSet, item_of_table
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.ranking.score import Evidence, ScoreWeights, final_score, with_neighbours
+from shortlist.router.ranking.score import Features, ScoreWeights, final_score, with_neighbours
 from shortlist.schemas.sql.parse import parse_tables
 
 WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=0.5)
@@ -74,18 +74,18 @@ def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
 
 
 def test_a_neighbour_is_worth_how_far_the_best_that_a_table_joins_with_lies_above_the_mean() -> None:
-    evidence = [Evidence(3.0), Evidence(0.0), Evidence(1.0), Evidence(-2.0)]
-    known = with_neighbours(evidence, [[1], [0, 2], [1], []])
+    features = [Features(3.0), Features(0.0), Features(1.0), Features(-2.0)]
+    known = with_neighbours(features, [[1], [0, 2], [1], []])
     assert [one.neighbour for one in known] == [-0.5, 2.5, -0.5, 0.0]
 
 
 def test_without_joins_nothing_changes() -> None:
-    evidence = [Evidence(3.0), Evidence(0.0)]
-    assert with_neighbours(evidence, [[], []]) == evidence
+    features = [Features(3.0), Features(0.0)]
+    assert with_neighbours(features, [[], []]) == features
     assert with_neighbours([], []) == []
 
 
 def test_a_table_that_joins_with_a_good_one_rises_above_an_equal_one_that_does_not() -> None:
-    evidence = [Evidence(3.0), Evidence(0.0), Evidence(0.0)]
-    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(evidence, [[1], [0], []]))
+    features = [Features(3.0), Features(0.0), Features(0.0)]
+    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(features, [[1], [0], []]))
     assert good > joined > alone

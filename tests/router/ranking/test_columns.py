@@ -12,7 +12,7 @@ from shortlist.evaluation.columns import KEEP_RATES, evaluate_columns
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.router import Router
 from shortlist.router.ranking.columns import ScoredColumn, keep_columns, score_columns
-from shortlist.router.ranking.score import ColumnEvidence, ColumnWeights, sigmoid
+from shortlist.router.ranking.score import ColumnFeatures, ColumnWeights, sigmoid
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.server.cli.main import main
@@ -65,7 +65,7 @@ def test_tables_without_columns_give_nothing(router: Router) -> None:
 
 def test_the_score_weighs_all_evidence() -> None:
     weights = ColumnWeights(bias=-1.0, logit=0.5, lexical_match=2.0, join_need=0.25)
-    assert weights.score(ColumnEvidence(2.0, 0.5, 4.0)) == pytest.approx(sigmoid(2.0))
+    assert weights.score(ColumnFeatures(2.0, 0.5, 4.0)) == pytest.approx(sigmoid(2.0))
 
 
 def test_the_best_share_of_the_columns_is_kept_rounded_up_ties_in_order() -> None:

@@ -18,7 +18,7 @@ from server_fixtures import ServerThread, wait_until
 
 from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, RateLimited, Unauthenticated
-from shortlist.server.auth.authenticator import headers_of, make_gate
+from shortlist.server.auth.authenticator import headers_of, make_authenticator
 from shortlist.server.auth.keys import KeysFile, new_key, read_keys, write_keys
 from shortlist.server.call import Call
 from shortlist.server.settings import Settings
@@ -175,18 +175,18 @@ def test_a_stranger_is_refused_before_a_byte_of_the_message_is_sent(guarded: Ser
     assert {"x-request-id", "grpc-status-details-bin"} <= set(trailing)
 
 
-def test_the_gate_is_asked_once_for_each_call(
+def test_the_authenticator_is_asked_once_for_each_call(
     guarded: ServerThread, path: Path, add_key: AddKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    identify = guarded.app._gate.identify
+    authenticate = guarded.app._authenticator.authenticate
 
     async def count(metadata: Any) -> Any:
-        caller = await identify(metadata)
+        caller = await authenticate(metadata)
         asked.append(caller.name)
         return caller
 
-    monkeypatch.setattr(guarded.app._gate, "identify", count)
+    monkeypatch.setattr(guarded.app._authenticator, "authenticate", count)
     ada, bob = add_key("ada"), add_key("bob")
     reload(guarded)
     for key in (ada, bob, ada):
@@ -222,7 +222,7 @@ def test_health_needs_no_key(guarded: ServerThread) -> None:
 def test_reflection_needs_no_key_and_can_be_closed(guarded: ServerThread, start_server: StartServer) -> None:
     with grpc.insecure_channel(guarded.app.address) as channel:
         assert "shortlist.v1.RouterService" in ProtoReflectionDescriptorDatabase(channel).get_services()
-    closed = start_server(closed=("reflection",))
+    closed = start_server(disabled=("reflection",))
     with grpc.insecure_channel(closed.app.address) as channel, pytest.raises(grpc.RpcError) as caught:
         ProtoReflectionDescriptorDatabase(channel).get_services()
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -279,7 +279,7 @@ def test_a_key_without_limits_has_those_of_the_settings(start_server: StartServe
 def test_a_token_tells_the_caller(start_server: StartServer, token_settings: dict[str, Any]) -> None:
     server = start_server(**token_settings)
     seen: list[Call] = []
-    server.app.desk._observers = (seen.append,)
+    server.app.dispatcher._observers = (seen.append,)
     ask(server, RSA.token(sub="alice"))
     assert seen[0].caller.name == "jwt:alice"
 
@@ -371,6 +371,6 @@ def test_a_reload_does_not_mix_what_excludes_each_other(
 
 def test_what_is_longer_than_any_key_is_refused_unread(path: Path, add_key: AddKey) -> None:
     add_key()
-    gate = make_gate(Settings(keys_file=path))
+    authenticator = make_authenticator(Settings(keys_file=path))
     with pytest.raises(Unauthenticated, match="more than 8192 characters"):
-        asyncio.run(gate.identify({"authorization": "Bearer " + "a" * 9000}))
+        asyncio.run(authenticator.authenticate({"authorization": "Bearer " + "a" * 9000}))

@@ -1,4 +1,4 @@
-"""The bodies that the REST face takes: how they are declared, how large they may be, and how strictly they are read."""
+"""The bodies that the REST API takes: how they are declared, how large they may be, and how strictly they are read."""
 
 from __future__ import annotations
 

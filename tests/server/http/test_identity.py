@@ -1,4 +1,4 @@
-"""The REST face with real keys, certificates, metrics and log together, as a process that is run for others."""
+"""The REST API with real keys, certificates, metrics and log together, as a process that is run for others."""
 
 from __future__ import annotations
 

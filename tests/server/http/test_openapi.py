@@ -1,4 +1,4 @@
-"""What the server says of its REST face, held against what it does."""
+"""What the server says of its REST API, held against what it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST face as a transport: who calls, limits, errors, deadlines, disconnects and stops, on real sockets."""
+"""The REST API as a transport: who calls, limits, errors, deadlines, disconnects and stops, on real sockets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUESTION = {"query": "word", "documents": ["word"]}
 def told(rest_server: ServerThread) -> list[Call]:
     """The calls that observers were told of."""
     calls: list[Call] = []
-    rest_server.app.desk._observers = (calls.append,)
+    rest_server.app.dispatcher._observers = (calls.append,)
     return calls
 
 
@@ -138,7 +138,7 @@ def test_a_defect_outside_of_a_call_is_told_so_too(
 
 
 def test_info_that_is_closed_is_refused(start_server: StartServer) -> None:
-    with ask(start_server(http_port=0, closed="info")) as web:
+    with ask(start_server(http_port=0, disabled="info")) as web:
         answers = [web.get("/v1/info"), web.get("/info")]
     assert [(answer.status_code, reason_of(answer)) for answer in answers] == [(403, "PERMISSION_DENIED")] * 2
 
@@ -146,7 +146,7 @@ def test_info_that_is_closed_is_refused(start_server: StartServer) -> None:
 class Doorman:
     """A gate that lets in who brings the one key."""
 
-    async def identify(self, metadata: Mapping[str, str]) -> Caller:
+    async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         if metadata.get("authorization") != "Bearer right":
             raise Unauthenticated("there is no key; send one as `authorization: Bearer KEY`")
         return Caller("alice")
@@ -157,7 +157,7 @@ class Doorman:
 
 @pytest.fixture
 def guarded(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    monkeypatch.setattr("shortlist.server.app.make_gate", lambda _: Doorman())
+    monkeypatch.setattr("shortlist.server.app.make_authenticator", lambda _: Doorman())
     with ask(start_server(http_port=0)) as web:
         yield web
 
@@ -195,7 +195,7 @@ class Meter:
         return f"accept {accept}\n".encode(), "text/plain; version=0.0.4"
 
 
-@pytest.mark.parametrize(("options", "status"), [({}, 200), ({"closed": "metrics"}, 404)], ids=["open", "closed"])
+@pytest.mark.parametrize(("options", "status"), [({}, 200), ({"disabled": "metrics"}, 404)], ids=["open", "closed"])
 def test_metrics_are_told_unless_they_are_closed(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], status: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""What a stranger can make the REST face gather: no more than a head, a body, and then nothing."""
+"""What a stranger can make the REST API gather: no more than a head, a body, and then nothing."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from shortlist.schemas.errors import ServerBusy
 from shortlist.server.call import Call
 from shortlist.server.scheduling.admission import Admission
-from shortlist.server.scheduling.retry_slots import WaitingLine
+from shortlist.server.scheduling.retry_slots import RetrySlots
 
 
 @dataclass
@@ -26,19 +26,19 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def line(clock: FakeClock) -> WaitingLine:
-    return WaitingLine(clock)
+def line(clock: FakeClock) -> RetrySlots:
+    return RetrySlots(clock)
 
 
-def test_each_is_told_a_time_after_the_work_of_those_before(line: WaitingLine) -> None:
+def test_each_is_told_a_time_after_the_work_of_those_before(line: RetrySlots) -> None:
     assert [line.put_off(key, 1.0, 0.5) for key in (b"a", b"b", b"c")] == pytest.approx([1.0, 1.5, 2.0])
 
 
-def test_nobody_is_told_more_than_a_client_is_patient_for(line: WaitingLine) -> None:
+def test_nobody_is_told_more_than_a_client_is_patient_for(line: RetrySlots) -> None:
     assert max(line.put_off(b"%d" % number, 1.0, 2.0) for number in range(20)) == pytest.approx(25.0)
 
 
-def test_a_turn_begins_when_it_was_said_to_and_lapses_some_time_later(line: WaitingLine, clock: FakeClock) -> None:
+def test_a_turn_begins_when_it_was_said_to_and_lapses_some_time_later(line: RetrySlots, clock: FakeClock) -> None:
     line.put_off(b"a", 2.0, 1.0)
     turns = []
     for clock.moment in (0.0, 1.9, 2.0, 3.9, 4.1):
@@ -46,20 +46,20 @@ def test_a_turn_begins_when_it_was_said_to_and_lapses_some_time_later(line: Wait
     assert (turns, len(line)) == ([False, False, True, True, False], 0)
 
 
-def test_others_have_no_turn_by_that(line: WaitingLine, clock: FakeClock) -> None:
+def test_others_have_no_turn_by_that(line: RetrySlots, clock: FakeClock) -> None:
     line.put_off(b"a", 0.0, 1.0)
     clock.moment = 0.5
     assert (line.has_turn(b"a"), line.has_turn(b"b")) == (True, False)
 
 
-def test_a_place_is_taken_once(line: WaitingLine, clock: FakeClock) -> None:
+def test_a_place_is_taken_once(line: RetrySlots, clock: FakeClock) -> None:
     line.put_off(b"a", 0.0, 1.0)
     line.take(b"a")
     line.take(b"a")
     assert (line.has_turn(b"a"), len(line)) == (False, 0)
 
 
-def test_two_alike_have_two_places(line: WaitingLine, clock: FakeClock) -> None:
+def test_two_alike_have_two_places(line: RetrySlots, clock: FakeClock) -> None:
     first, second = line.put_off(b"a", 0.0, 1.0), line.put_off(b"a", 0.0, 1.0)
     line.take(b"a")
     assert (first, second, line.has_turn(b"a")) == (0.0, 1.0, False)
@@ -67,7 +67,7 @@ def test_two_alike_have_two_places(line: WaitingLine, clock: FakeClock) -> None:
     assert line.has_turn(b"a")
 
 
-def test_where_nobody_comes_again_newcomers_are_not_told_to_wait_for_them(line: WaitingLine, clock: FakeClock) -> None:
+def test_where_nobody_comes_again_newcomers_are_not_told_to_wait_for_them(line: RetrySlots, clock: FakeClock) -> None:
     for number in range(200):
         line.put_off(b"%d" % number, 0.2, 0.2)
         clock.moment += 0.5
@@ -76,18 +76,18 @@ def test_where_nobody_comes_again_newcomers_are_not_told_to_wait_for_them(line: 
     assert [line.put_off(key, 0.2, 5.0) for key in (b"a", b"b")] == pytest.approx([0.2, 0.2], abs=0.1)
 
 
-def test_a_call_that_no_time_would_do_for_keeps_nobody_out(line: WaitingLine) -> None:
+def test_a_call_that_no_time_would_do_for_keeps_nobody_out(line: RetrySlots) -> None:
     assert line.put_off(b"huge", 873.0, 800.0) == 25.0
     assert len(line) == 0
     assert line.put_off(b"small", 0.2, 0.2) == pytest.approx(0.2)
 
 
-def test_a_large_call_holds_a_small_one_up_for_no_longer_than_that_one_takes(line: WaitingLine) -> None:
+def test_a_large_call_holds_a_small_one_up_for_no_longer_than_that_one_takes(line: RetrySlots) -> None:
     told = [line.put_off(key, 1.0, work) for key, work in ((b"large", 400.0), (b"small", 0.5), (b"next", 0.5))]
     assert told == pytest.approx([1.0, 1.5, 2.0])
 
 
-def test_a_place_lapses_in_its_time_whatever_is_before_it(line: WaitingLine, clock: FakeClock) -> None:
+def test_a_place_lapses_in_its_time_whatever_is_before_it(line: RetrySlots, clock: FakeClock) -> None:
     line.put_off(b"long ago", 24.0, 0.0)
     clock.moment = 23.0
     line.put_off(b"just now", 1.0, 0.0)
@@ -96,7 +96,7 @@ def test_a_place_lapses_in_its_time_whatever_is_before_it(line: WaitingLine, clo
     assert line.has_turn(b"long ago")
 
 
-def test_as_many_places_are_kept_as_memory_is_meant_for(line: WaitingLine) -> None:
+def test_as_many_places_are_kept_as_memory_is_meant_for(line: RetrySlots) -> None:
     for number in range(10_500):
         line.put_off(b"%d" % number, 1.0, 0.0)
     assert len(line) == 10_000

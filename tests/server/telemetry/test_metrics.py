@@ -19,7 +19,7 @@ from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until,
 from shortlist import Client
 from shortlist.schemas.errors import InvalidInput, ServerBusy
 from shortlist.server.call import Call, Caller
-from shortlist.server.dispatcher import Desk
+from shortlist.server.dispatcher import Dispatcher
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.scheduling.workers import Workers
 from shortlist.server.telemetry.metrics import Metrics
@@ -38,7 +38,7 @@ def sample(server: ServerThread, name: str, **labels: str) -> float | None:
 
 def made() -> Metrics:
     admission = Admission(max_concurrent=1, max_waiting=1, max_queue_seconds=1)
-    return Metrics(admission, Desk(admission, Workers(max_concurrent=1), max_message_bytes=1))
+    return Metrics(admission, Dispatcher(admission, Workers(max_concurrent=1), max_message_bytes=1))
 
 
 def ended(caller: str = "anonymous", **fields: str) -> Call:
