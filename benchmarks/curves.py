@@ -21,9 +21,9 @@ from saving import add_saving, save
 from serving import QUERIES, Tools, read_tools, single_tools
 from workload import Workload, make_workload
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.loading import load_model
-from shortlist.router.remarks import MAX_NEW_VECTORS
+from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS
 
 DOCUMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MEDIANS = (30, 60, 110, 200, 350)

@@ -13,7 +13,7 @@ from subjects import Subject
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_queries
 from shortlist.evaluation.metrics import measure
 from shortlist.evaluation.ranking import Pools, choose_queries, rank
-from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.schemas.errors import InvalidInput
 
 SPLIT = "test"
@@ -53,7 +53,7 @@ def measure_case(
     }
 
 
-def _measure_query(data: Dataset, items: ItemSet, query: DatasetQuery, subject: Subject) -> dict[str, Any]:
+def _measure_query(data: Dataset, items: Candidates, query: DatasetQuery, subject: Subject) -> dict[str, Any]:
     found = rank(items, query.text, subject.router, subject.method, CANDIDATES, data.kind)
     ids = [data.documents[items.items[place].index].id for place in found.places]
     top: dict[str, Any] = {}

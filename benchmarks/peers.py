@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.export import export
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.tokenizer import Tokenizer

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shortlist import Router
 from shortlist.evaluation.dataset import DatasetQuery, load_queries
-from shortlist.router import Router
 from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScorer, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 from saving import add_saving, save
 
-from shortlist import Client
-from shortlist.router import Router
+from shortlist import Client, Router
 from shortlist.schemas.tools.parse import parse_tools
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"

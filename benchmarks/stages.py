@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shortlist.router import Router, Selection
+from shortlist import Router
+from shortlist.schemas.results import Selection
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STAGES = ("parse_ms", "retrieve_ms", "tokenize_ms", "infer_ms", "total_ms")

@@ -11,13 +11,12 @@ from typing import Any
 
 from cases import CANDIDATES
 
+from shortlist import Router
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
-from shortlist.router.first_stage.candidates import ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
@@ -92,8 +91,7 @@ def _with_probe(router: Router) -> tuple[Router, tuple[float, ...]]:
     return router, tuple(round(value, 6) for value in (*tools, *tables, *vector))
 
 
-def _scores(router: Router, items: Sequence[Tool | Table], kind: str) -> list[float]:
-    found = ItemSet([dataset_item(item, place) for place, item in enumerate(items)])
-    run = Run(_PROBE_QUERY, Rules(), CANDIDATES, Clock())
-    scored, scores = router.score_items(run, found, frozenset(), kind)
+def _scores(router: Router, items: Sequence[Tool | Table], kind: Kind) -> list[float]:
+    found = Candidates([dataset_item(item, place) for place, item in enumerate(items)])
+    scored, scores = router.score_items(_PROBE_QUERY, found, kind, max_candidates=CANDIDATES)
     return [*(one.score for one in scored), *scores.logits]

@@ -22,6 +22,8 @@ ShortlistError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = [
     "DeadlineTooShort",
     "InvalidConfiguration",
@@ -41,6 +43,7 @@ __all__ = [
     "UnknownDialect",
     "UnsupportedContent",
     "UnsupportedModel",
+    "nearest",
 ]
 
 
@@ -145,3 +148,12 @@ class PermissionDenied(ShortlistError):
 
 class InvalidConfiguration(ShortlistError):
     """A setting, a file of keys or a certificate is missing, unknown or out of range."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean …?` with the known name that is most alike, to end an error; empty where none is."""
+    from difflib import get_close_matches  # errors are imported by everything, and few have a name to suggest
+
+    # The comparison takes time that grows with the square of the length, and no name of ours is this long.
+    near = get_close_matches(name[:100], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

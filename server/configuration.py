@@ -13,9 +13,8 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from shortlist.schemas.errors import InvalidConfiguration
+from shortlist.schemas.errors import InvalidConfiguration, nearest
 from shortlist.server.settings import Settings
-from shortlist.server.suggest import nearest
 
 __all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
 

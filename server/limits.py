@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.server.convert import DEFAULT_MAX_CANDIDATES, DEFAULT_TOP_N
+from shortlist.schemas.options import DEFAULTS
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [
@@ -66,7 +66,7 @@ def check(request: Any) -> None:
 
 def expected_tokens(request: Any) -> int:
     """Guesses how many tokens the engine will read for a request, before anything of it is parsed."""
-    most = request.max_candidates if request.HasField("max_candidates") else DEFAULT_MAX_CANDIDATES
+    most = request.max_candidates if request.HasField("max_candidates") else DEFAULTS.max_candidates
     match request:
         case pb.RerankRequest():
             chars, num_items = sum(map(len, request.documents)), len(request.documents)
@@ -79,7 +79,7 @@ def expected_tokens(request: Any) -> int:
     tokens = chars // _CHARS_PER_TOKEN
     of_items = min(tokens, most * _ITEM_TOKENS) if most else tokens
     if isinstance(request, pb.SelectTablesRequest) and request.keep_columns:
-        top_n = request.top_n if request.HasField("top_n") else DEFAULT_TOP_N
+        top_n = request.top_n if request.HasField("top_n") else DEFAULTS.top_n
         of_items += _TOKENS_PER_COLUMN_TOKEN * (min(of_items, top_n * _ITEM_TOKENS) if top_n else of_items)
     return of_items
 

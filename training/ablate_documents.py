@@ -23,12 +23,11 @@ from export import load_cross_encoder
 from forms import FORMS, Form
 from gather import router_of
 
+from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
-from shortlist.router import Router
-from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.first_stage.candidates import Item, ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.checkpoints.native import LoadedModel, read_folder
+from shortlist.router.first_stage.candidates import Candidates
+from shortlist.router.items import Item, item_of_document
 from shortlist.schemas.document import Table, Tool
 
 SETS = (
@@ -61,17 +60,24 @@ def main() -> None:
             wanted = {one for group in chosen for one in (*group.positives, *group.lookalikes)}
             items = {d.id: d.item for d in load_dataset(options.data / name, only=wanted).documents}
             for title, form in forms.items():
-                measured = [measure(router, group, items, form, by_encoder=not options.run) for group in chosen]
+                measured = [measure(router, loaded, group, items, form, by_encoder=not options.run) for group in chosen]
                 found[title].append(np.array(measured))
         report(kind, found)
 
 
 def measure(
-    router: Router, group: Group, items: dict[str, Tool | Table], form: Form, *, by_encoder: bool
+    router: Router,
+    loaded: LoadedModel,
+    group: Group,
+    items: dict[str, Tool | Table],
+    form: Form,
+    *,
+    by_encoder: bool,
 ) -> tuple[float, float]:
     """Returns hit@1 and recall@5 of one query."""
     ids = sorted({*group.positives, *group.lookalikes[:40]})
-    documents = [Item(one, place, "", "", "", form(items[one])) for place, one in enumerate(ids)]
+    count, budget = loaded.tokenizer.count, loaded.document_tokens
+    documents = [item_of_document(form(items[one])(count, budget), place) for place, one in enumerate(ids)]
     scores = (cosines if by_encoder else logits)(router, group.query, documents)
     order = [ids[place] for place in np.argsort(-np.array(scores), kind="stable")]
     positives = set(group.positives)
@@ -80,9 +86,8 @@ def measure(
 
 def logits(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
     """Scores documents by the cross-encoder."""
-    items = ItemSet(documents)
-    run = Run(query, Rules(), 0, Clock())
-    _, features, _ = router.gather_features(run, items, frozenset(), items.first_stage(query, None))
+    items = Candidates(documents)
+    features = router.features(query, items, items.first_stage(query, None))
     return [one.logit for one in features]
 
 

@@ -20,18 +20,15 @@ from typing import Any
 
 import torch
 
+from shortlist import Router
 from shortlist.evaluation.columns import gold_columns, tables_of_groups
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.checkpoints.loading import make_engine
 from shortlist.router.checkpoints.native import LoadedModel, read_folder
 from shortlist.router.engine.engine import DirectScorer
-from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.ranking.columns import column_features
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import split_name
 
@@ -62,7 +59,7 @@ def main() -> None:
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         if [document.id for document in data.documents] != kept["ids"]:
             raise SystemExit(f"{name}: the first stage's features is of other documents")
-        whole = ItemSet([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
+        whole = Candidates([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
         gathered += [score_query(router, data, name, query, whole) for query in queries]
         print(f"{name}: {len(queries)} queries in {time.monotonic() - started:.0f} s", flush=True)
     columns = [one for name in COLUMN_SETS for one in score_columns(router, options, name)]
@@ -75,15 +72,14 @@ def router_of(loaded: LoadedModel) -> Router:
     return Router(loaded, engine, DirectScorer(engine), info)
 
 
-def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: ItemSet) -> dict[str, Any]:
+def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: Candidates) -> dict[str, Any]:
     """Returns features `(candidates, 6)` as in fit_score.py; labels; which read like an answer; the order."""
     assert router.embedder is not None
     known = query["features"].float()
     chosen = choose_candidates(query, whole, router.embedder.settings)
-    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
+    items = Candidates([dataset_item(data.documents[place].item, place) for place in chosen])
     by_words = items.first_stage(query["query"], None)  # what more there is, the kept features knows
-    run = Run(query["query"], Rules(), 0, Clock())
-    _, features, _ = router.gather_features(run, items, frozenset(), by_words)
+    features = router.features(query["query"], items, by_words)
     relevant = set(query["relevant"])
     answers = [data.documents[place].item for place in relevant]
     logits = torch.tensor([one.logit for one in features])
@@ -98,7 +94,7 @@ def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any],
     }  # fmt: skip
 
 
-def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: RetrievalSettings) -> list[int]:
+def choose_candidates(query: dict[str, Any], whole: Candidates, settings: RetrievalSettings) -> list[int]:
     """Returns the places of the first stage's best, and after them of some others."""
     scores = narrowing_scores(query["features"].float(), settings)
     joined = whole.best_joined(scores.numpy())
@@ -109,7 +105,7 @@ def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: Retrieval
     return order[: CANDIDATES + SPARE] + random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
 
 
-def links_of(whole: ItemSet, chosen: Sequence[int]) -> torch.Tensor:
+def links_of(whole: Candidates, chosen: Sequence[int]) -> torch.Tensor:
     """Returns which of the candidates join, `(links, 2)`; in the whole corpus, since the nearest of a name is meant."""
     at = {place: index for index, place in enumerate(chosen)}
     found = [(at[place], at[other]) for place in chosen for other in whole.links(place) if other in at]
@@ -154,7 +150,7 @@ def score_columns(router: Router, options: argparse.Namespace, name: str) -> lis
 
 
 def _score_question(router: Router, query: DatasetQuery, tables: Sequence[Table]) -> dict[str, Any]:
-    features, gold = column_features(router, query.text, tables), gold_columns(query)
+    features, gold = router.column_features(query.text, tables), gold_columns(query)
     names = [f"{table.name}.{column.name}".lower() for table in tables for column in table.columns]
     features = [[one.logit, one.lexical_match, one.join_need] for one in features]
     labels = [float(column in gold) for column in names]

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from parts import Parts
 
+from shortlist import Router
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.first_stage.bm25 import Bm25
-from shortlist.router.first_stage.candidates import FirstStage, ItemSet
+from shortlist.router.first_stage.candidates import Candidates, FirstStage
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import lexical_text, split_name
 
@@ -255,7 +255,7 @@ class DenseSide:
             raise SystemExit(f"{model} has no encoder")
         self._embedder, self.lexical_weight = embedder, embedder.settings.lexical_weight
         items = [dataset_item(document.item, place) for place, document in enumerate(data.documents)]
-        self._items = ItemSet(items)
+        self._items = Candidates(items)
         self._documents = np.stack([one.vector for one in embedder.embed_documents(items) if one is not None])
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:

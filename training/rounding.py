@@ -17,13 +17,11 @@ from base import load_base_encoder
 from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_runs
 from gather import CANDIDATES, narrowing_scores, router_of
 
+from shortlist import Router
 from shortlist.evaluation.dataset import Dataset, load_dataset
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.first_stage.candidates import ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.first_stage.candidates import Candidates
 
 
 def main() -> None:
@@ -59,8 +57,8 @@ def measure(router: Router, data: Dataset, kind: str, query: dict[str, Any]) -> 
     assert router.embedder is not None
     order = torch.argsort(-narrowing_scores(query["features"].float(), router.embedder.settings), stable=True)
     chosen = order[:CANDIDATES].tolist()
-    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
-    scored, _ = router.score_items(Run(query["query"], Rules(), 0, Clock()), items, frozenset(), kind)
+    items = Candidates([dataset_item(data.documents[place].item, place) for place in chosen])
+    scored, _ = router.score_items(query["query"], items, kind)
     best = [chosen[one.place] for one in sorted(scored, key=lambda one: (-one.score, one.place))[:5]]
     relevant = set(query["relevant"])
     return [float(best[0] in relevant), len(relevant & set(best)) / len(relevant)]

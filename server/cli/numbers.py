@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["count", "number", "positive"]
+__all__ = ["count", "number", "positive", "whole"]
 
 
 def number(text: str) -> float:
@@ -17,7 +17,7 @@ def number(text: str) -> float:
 
 def count(text: str) -> int:
     """Reads a whole number of 0 or more."""
-    found = _whole(text)
+    found = whole(text)
     if found < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
     return found
@@ -25,13 +25,14 @@ def count(text: str) -> int:
 
 def positive(text: str) -> int:
     """Reads a whole number of 1 or more."""
-    found = _whole(text)
+    found = whole(text)
     if found < 1:
         raise argparse.ArgumentTypeError(f"{text} is too small; give 1 or more")
     return found
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Reads a whole number."""
     try:
         return int(text)
     except ValueError:

@@ -27,10 +27,9 @@ from pydantic import (
 from pydantic import WithJsonSchema as Schema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from shortlist.schemas.errors import InvalidInput, LimitExceeded
+from shortlist.schemas.errors import InvalidInput, LimitExceeded, nearest
 from shortlist.server.call import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
-from shortlist.server.suggest import nearest
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]

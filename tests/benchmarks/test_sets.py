@@ -17,9 +17,9 @@ import pytest
 from own_folders import write_base, write_whole
 from paths import ROOT
 
+from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.evaluation.ranking import evaluate
-from shortlist.router import Router
 from shortlist.router.checkpoints.native import read_description, write_description
 from shortlist.schemas.errors import InvalidInput
 

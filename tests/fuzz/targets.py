@@ -21,9 +21,9 @@ from google.protobuf.message import DecodeError
 
 from shortlist.router.engine.protocols import CancelToken, PairScores
 from shortlist.router.query import query_text
-from shortlist.router.ranking.chunking import chunk_spans
+from shortlist.router.ranking.windows import chunk_spans
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
-from shortlist.schemas.results import Message
+from shortlist.schemas.query import Message
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 from shortlist.schemas.tools.parse import parse_tools

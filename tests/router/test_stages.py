@@ -9,8 +9,7 @@ import pytest
 from shortlist.router.engine.protocols import Embedded
 from shortlist.router.first_stage.embedder import VectorCache
 from shortlist.router.pipeline import Router
-from shortlist.router.run import Clock
-from shortlist.router.stages import Stage, note_stage, recording, within_stage
+from shortlist.router.stages import Clock, Stage, note_stage, recording, within_stage
 from shortlist.server.cli.serve import load_lean
 from shortlist.server.settings import Settings
 

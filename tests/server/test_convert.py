@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from shortlist.schemas.document import Unparsed
-from shortlist.schemas.results import Message, Selected, SelectedColumn, Selection, Timings, Truncation
+from shortlist.schemas.query import Message
+from shortlist.schemas.results import Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb
 

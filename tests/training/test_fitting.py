@@ -12,8 +12,9 @@ import torch
 from meanings import Meanings
 from paths import ROOT
 
-from shortlist.router.first_stage.candidates import ItemSet, item_of_tool
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
+from shortlist.router.items import item_of_tool
 from shortlist.router.ranking.score import Features, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
@@ -55,7 +56,7 @@ def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
     settings = RetrievalSettings(64, 0.3, token_width=3, maxsim_weight=0.7)
     embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
     documents = ["send email", "orders", "send orders"]
-    items = ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
+    items = Candidates([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
 
     found = items.first_stage("email orders", embedder)
 

@@ -15,7 +15,7 @@ from checkpoints import write_bert, write_xlm_roberta
 from own_folders import write_whole
 from safetensors.torch import load_file, save_file
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.native import read_folder
 from shortlist.router.checkpoints.pretrained_tokenizer import load_tokenizer
 from shortlist.schemas.errors import ModelError
