@@ -51,7 +51,7 @@ class Call:
     `http`. `parent` is the W3C traceparent that came with the call. `arrived` is read from `time.perf_counter`,
     `arrived_ns` from `time.time_ns`. `stages` are in the order in which they ended. `code` is the name of a gRPC code
     and `reason` the stable reason of an error; both are empty until the call ends. `trace_id` is empty if the call is
-    not traced.
+    not traced. `is_retriable` turns false when a handler with side effects starts.
     """
 
     method: str
@@ -70,6 +70,7 @@ class Call:
     duration_ms: float = 0.0
     report: Any = None  # pb.SelectionReport of the response; its texts are content and must not be logged
     status: Status | None = None  # of a failed call
+    is_retriable: bool = True
     cancel: CancelToken = field(default_factory=CancelToken)
     stages: list[Stage] = field(default_factory=list)
     trace_id: str = ""

@@ -125,7 +125,12 @@ class Dispatcher:
         if call.code:
             return
         with working_for(call):
-            call.status = status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id)
+            call.status = status_of(
+                error,
+                is_expired=call.cancel.is_expired,
+                is_retriable=call.is_retriable,
+                request_id=call.request_id,
+            )
         self._tell(call, call.status.code.name, call.status.kind.reason)
 
     def _tell(self, call: Call, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
@@ -159,6 +164,7 @@ class Dispatcher:
         return await self._workers.run(run, on_end=lambda: self._admission.leave(call))
 
     def _handle(self, method: Method, call: Call, request: Any, router: Router) -> ProtoMessage:
+        call.is_retriable = method.only_reads
         response = method.handle(router, request, call.cancel, call.age_ms())
         self._check_size(method, response)
         return response

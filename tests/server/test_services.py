@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from server_fixtures import ServerThread, wait_until
 from toy_service import APPEND, DESCRIPTOR, ECHO, EchoRequest, EchoResponse, Toy
 from trace_collector import Collector, attributes
 
+from shortlist.schemas.errors import ServerBusy, ServerUnavailable
 from shortlist.server.auth.authenticator import AnonymousAuthenticator
 from shortlist.server.auth.keys import KeysFile, new_key, write_keys
 from shortlist.server.call import Call
@@ -30,6 +32,14 @@ from shortlist.server.services import Service, make_services, methods_by_path
 from shortlist.server.settings import Settings
 
 Code = grpc.StatusCode
+# A stock client's retries; its own pauses are too short to be taken for the server's.
+RETRIES = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.01s",
+    "maxBackoff": "0.01s",
+    "backoffMultiplier": 1,
+    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+}
 
 
 @dataclass
@@ -46,8 +56,9 @@ class Deployed:
     def append(self, text: str = "hello") -> Any:
         return self.call(APPEND.name, text)
 
-    def call(self, method: str, text: str, *, key: str = "", timeout: float = 60) -> Any:
-        with grpc.insecure_channel(self.server.app.address) as channel:
+    def call(self, method: str, text: str, *, key: str = "", timeout: float = 60, retries: bool = False) -> Any:
+        config = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIES}]} if retries else {})
+        with grpc.insecure_channel(self.server.app.address, [("grpc.service_config", config)]) as channel:
             send = channel.unary_unary(
                 f"/toy.v1.ToyService/{method}", EchoRequest.SerializeToString, EchoResponse.FromString
             )
@@ -290,3 +301,52 @@ def test_a_service_needs_a_method_for_each_rpc() -> None:
 def test_two_methods_may_not_share_a_name() -> None:
     with pytest.raises(AssertionError, match="share a name"):
         methods_by_path([Toy().service, Toy().service])
+
+
+def test_a_stock_client_retries_when_the_server_asks_it_to(deploy: Callable[..., Deployed]) -> None:
+    deployed = deploy(is_loaded=False)
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(deployed.call, "Echo", "hello", retries=True)
+        wait_until(lambda: len(deployed.calls) == 1)
+        deployed.server.load()
+
+        assert answer.result(60).text == "hello"
+    first, *_, last = deployed.calls
+    assert (first.code, last.code) == ("UNAVAILABLE", "OK")
+    assert last.arrived - first.arrived >= 0.95  # the server asked for 1 s; the client's own pauses come to 0.05 s
+
+
+@pytest.mark.parametrize(
+    ("method", "failure"),
+    [
+        pytest.param("Echo", ServerBusy("not enough memory for this request"), id="of no use"),
+        pytest.param("Append", ServerUnavailable("the engine restarts"), id="may have changed something"),
+    ],
+)
+def test_a_stock_client_does_not_retry_where_the_server_says_so(
+    deploy: Callable[..., Deployed], method: str, failure: Exception
+) -> None:
+    deployed = deploy(Toy(failure=failure))
+
+    with pytest.raises(grpc.RpcError) as caught:
+        deployed.call(method, "hello", retries=True)
+
+    assert (trailing(caught)["grpc-retry-pushback-ms"], len(deployed.calls)) == ("-1", 1)
+
+
+def test_a_method_with_side_effects_may_be_retried_only_if_its_handler_did_not_start(
+    deploy: Callable[..., Deployed],
+) -> None:
+    deployed = deploy(Toy(failure=ServerUnavailable("the engine restarts")), is_loaded=False)
+
+    with pytest.raises(grpc.RpcError) as before:
+        deployed.append()
+    deployed.server.load()
+    with pytest.raises(grpc.RpcError) as after:
+        deployed.append()
+    with pytest.raises(grpc.RpcError) as read:
+        deployed.echo()
+
+    retries = [detail_of(error, error_details_pb2.RetryInfo) is not None for error in (before, after, read)]
+    assert (retries, deployed.toy.kept) == ([True, False, True], ["hello"])

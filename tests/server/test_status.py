@@ -92,6 +92,27 @@ def test_programs_are_told_in_details(error: Exception, expected: dict[str, obje
     assert (sent.code, sent.message) == (status.code.value[0], str(error))
 
 
+@pytest.mark.parametrize(
+    ("error", "pushback"),
+    [
+        pytest.param(errors.ServerBusy("full", retry_seconds=1.25), "1250", id="overload"),
+        pytest.param(errors.RateLimited("slow down", retry_seconds=2), "2000", id="rate"),
+        pytest.param(errors.ServerUnavailable("loading"), "1000", id="starting"),
+        pytest.param(errors.ServerBusy("too large for the memory"), "-1", id="of no use"),
+        pytest.param(errors.DeadlineTooShort("late", retry_seconds=1), "-1", id="deadline too short"),
+        pytest.param(errors.InvalidInput("is odd", field="top_n"), None, id="not a matter of time"),
+    ],
+)
+def test_clients_with_a_retry_policy_of_grpcs_own_learn_when_to_retry(error: Exception, pushback: str | None) -> None:
+    assert dict(status_of(error).metadata).get("grpc-retry-pushback-ms") == pushback
+
+
+def test_a_caller_is_not_asked_to_repeat_what_may_have_changed_something() -> None:
+    status = status_of(errors.ServerUnavailable("stopping"), is_retriable=False)
+    kinds = [detail["@type"].rsplit(".", 1)[1] for detail in status.as_json()["error"]["details"]]
+    assert (status.retry_seconds, status.pushback_ms, kinds) == (None, -1, ["ErrorInfo"])
+
+
 def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
     body = status_of(errors.RateLimited("slow down", retry_seconds=2)).as_json()
     assert body["message"] == body["error"]["message"] == "slow down"
