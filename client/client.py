@@ -32,7 +32,7 @@ from shortlist.client.convert import (
     texts_of,
 )
 from shortlist.client.errors import error_of
-from shortlist.client.retries import Attempts, RetryPolicy
+from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
@@ -49,6 +49,7 @@ __all__ = [
     "Tools",
 ]
 
+_RPCS = pb.DESCRIPTOR.services_by_name["RouterService"].methods_by_name
 _READY_POLL_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 
@@ -260,7 +261,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
 
     def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
                 return self._attempt(method, request, attempts.left_seconds)
@@ -354,7 +355,7 @@ class AsyncClient(
 
     async def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
                 return await self._attempt(method, request, attempts.left_seconds)
