@@ -34,12 +34,12 @@ class RetryPolicy:
     first_seconds: float = 0.1
     longest_seconds: float = 2.0
 
-    def pause(self, doubled: float, told: float | None) -> float:
-        """Draws a pause in seconds, from the time that the server told or from the doubled one."""
-        if told is None:
-            return min(doubled, self.longest_seconds) * random.uniform(1.0, 1.5)
+    def pause(self, doubled_seconds: float, server_seconds: float | None) -> float:
+        """Draws a pause in seconds, from the time that the server gave or, without one, from the doubled time."""
+        if server_seconds is None:
+            return min(doubled_seconds, self.longest_seconds) * random.uniform(1.0, 1.5)
         # The server gives each caller a time of its own and keeps its place only for a while, so add little.
-        return max(told, self.first_seconds) + random.uniform(0.0, 0.5) * min(told, 1.0)
+        return max(server_seconds, self.first_seconds) + random.uniform(0.0, 0.5) * min(server_seconds, 1.0)
 
 
 @dataclass(slots=True)
@@ -83,8 +83,8 @@ class Attempts:
         if isinstance(error, ServerBusy) and error.retry_seconds is None:
             return None
         pause = self.policy.pause(doubled, error.retry_seconds)
-        is_told = self.was_answered or error.retry_seconds is not None
-        patience = self.policy.patience_seconds if is_told else self.policy.first_contact_seconds
+        is_known = self.was_answered or error.retry_seconds is not None
+        patience = self.policy.patience_seconds if is_known else self.policy.first_contact_seconds
         if self.timeout_seconds is not None:
             patience = min(patience, self.timeout_seconds)
         return pause if self.now() - self.began + pause < patience else None

@@ -258,7 +258,7 @@ def _load_warm(
     router = router.with_scorer(scorer)
     if router.embedder is not None:
         router.embedder.embed_queries(["warm up"])
-    router.rerank("warm up", ["The first request pays for what the device prepares once; this one is it."])
+    router.rerank("warm up", ["The device prepares itself on the first request, so that is this one."])
     return router, scorer
 
 

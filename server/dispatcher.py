@@ -110,14 +110,14 @@ class Dispatcher:
             call.cancel.cancel()
             # When a deadline passes, the transport learns it first and cancels the task.
             code = "DEADLINE_EXCEEDED" if call.is_late else "CANCELLED"
-            self._tell(call, code, code)
+            self._end(call, code, code)
             raise
         except Exception as error:
             self.fail(call, explained := self._explained(error))
             raise explained from error
         finally:
             self._leave(call.cancel)
-        self._tell(call, "OK", response=response)
+        self._end(call, "OK", response=response)
         return response
 
     def fail(self, call: Call, error: Exception) -> None:
@@ -131,9 +131,9 @@ class Dispatcher:
                 is_retriable=call.is_retriable,
                 request_id=call.request_id,
             )
-        self._tell(call, call.status.code.name, call.status.kind.reason)
+        self._end(call, call.status.code.name, call.status.kind.reason)
 
-    def _tell(self, call: Call, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
+    def _end(self, call: Call, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
         call.end(code, reason, response)
         for observer in self._observers:
             try:

@@ -137,13 +137,13 @@ def test_a_full_server_is_asked_again_until_it_has_room(start_server: StartServe
 
 @dataclass(frozen=True)
 class Remembering(RetryPolicy):
-    """Keeps what a server told."""
+    """Keeps the retry times of a server."""
 
-    told: list[float | None] = field(default_factory=list)
+    given: list[float | None] = field(default_factory=list)
 
-    def pause(self, doubled: float, told: float | None) -> float:
-        self.told.append(told)
-        return super().pause(doubled, told)
+    def pause(self, doubled_seconds: float, server_seconds: float | None) -> float:
+        self.given.append(server_seconds)
+        return super().pause(doubled_seconds, server_seconds)
 
 
 def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartServer) -> None:
@@ -161,7 +161,7 @@ def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartSer
         client.rerank("what is usual", ["word " * 90])
         for asking in [pool.submit(ask_thrice, number) for number in range(16)]:
             asking.result(60)
-    assert (len(seconds), bool(policy.told)) == (48, True)
+    assert (len(seconds), bool(policy.given)) == (48, True)
     assert max(seconds) < 10.0  # 1.6 where all take turns and nothing else is done
 
 

@@ -277,9 +277,8 @@ def test_a_key_without_limits_has_those_of_the_settings(start_server: StartServe
 
 
 def test_a_token_tells_the_caller(start_server: StartServer, token_settings: dict[str, Any]) -> None:
-    server = start_server(**token_settings)
     seen: list[Call] = []
-    server.app.dispatcher._observers = (seen.append,)
+    server = start_server(observers=[seen.append], **token_settings)
     ask(server, RSA.token(sub="alice"))
     assert seen[0].caller.name == "jwt:alice"
 

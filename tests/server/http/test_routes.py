@@ -32,11 +32,14 @@ QUESTION = {"query": "word", "documents": ["word"]}
 
 
 @pytest.fixture
-def told(rest_server: ServerThread) -> list[Call]:
-    """The calls that observers were told of."""
-    calls: list[Call] = []
-    rest_server.app.dispatcher._observers = (calls.append,)
-    return calls
+def observed() -> list[Call]:
+    """The calls that observers of `rest_server` received."""
+    return []
+
+
+@pytest.fixture
+def rest_server(start_server: StartServer, observed: list[Call]) -> ServerThread:
+    return start_server(http_port=0, observers=[observed.append])
 
 
 def raw(server: ServerThread, data: bytes) -> bytes:
@@ -51,10 +54,10 @@ def test_without_its_port_there_is_no_rest_face(server: ServerThread) -> None:
     assert server.app.http_url == ""
 
 
-def test_a_call_is_told_as_one_over_http(web: httpx.Client, told: list[Call]) -> None:
+def test_a_call_is_told_as_one_over_http(web: httpx.Client, observed: list[Call]) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     web.post("/v2/rerank", json=QUESTION, headers={"X-Request-Id": "mine", "traceparent": parent})
-    [call] = told
+    [call] = observed
     assert (call.method, call.transport, call.code) == ("Rerank", "http", "OK")
     assert (call.request_id, call.parent, call.timeout_seconds is not None) == ("mine", parent, True)
 
@@ -243,7 +246,9 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up(rest_server: ServerThre
     assert answer.startswith(b"HTTP/1.1 504")
 
 
-def test_a_caller_that_leaves_frees_the_queue(rest_server: ServerThread, web: httpx.Client, told: list[Call]) -> None:
+def test_a_caller_that_leaves_frees_the_queue(
+    rest_server: ServerThread, web: httpx.Client, observed: list[Call]
+) -> None:
     async def leave_while_waiting() -> None:
         async with httpx.AsyncClient(base_url=rest_server.app.http_url, trust_env=False, timeout=60) as client:
             body = {"query": "unwanted", "documents": ["a"] * 40}
@@ -260,7 +265,7 @@ def test_a_caller_that_leaves_frees_the_queue(rest_server: ServerThread, web: ht
         rest_server.engine.gate.set()
         running.result(60)
     assert rest_server.engine.queries == [{"running"}]
-    assert [call.code for call in told] == ["CANCELLED", "OK"]
+    assert [call.code for call in observed] == ["CANCELLED", "OK"]
 
 
 def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(rest_server: ServerThread, web: httpx.Client) -> None:
@@ -292,7 +297,7 @@ def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServe
 
 
 def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
-    rest_server: ServerThread, told: list[Call], caplog: pytest.LogCaptureFixture
+    rest_server: ServerThread, observed: list[Call], caplog: pytest.LogCaptureFixture
 ) -> None:
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     with ThreadPoolExecutor() as pool:
@@ -300,7 +305,7 @@ def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
         wait_until(lambda: bool(rest_server.app._rest and rest_server.app._rest._server.server_state.tasks))
         assert rest_server.begin_stop().result(60) is True
         assert uploading.result(60).startswith(b"HTTP/1.1 503 ")
-    assert ([call.reason for call in told], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
+    assert ([call.reason for call in observed], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
 
 
 def test_a_port_in_use_is_refused_in_one_line(rest_server: ServerThread, start_server: StartServer) -> None:
