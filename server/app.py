@@ -155,7 +155,7 @@ class Application:
         self.settings = merged
         self.access_log.slow_ms = merged.slow_ms
         if late := [name for name in changed if name not in RELOADED]:
-            _log.warning("changed, and needs a restart to hold: %s", ", ".join(late))
+            _log.warning("settings that changed but need a restart to take effect: %s", ", ".join(late))
         return [name for name in changed if name in RELOADED]
 
     async def stop(self) -> bool:
@@ -165,7 +165,11 @@ class Application:
         await self._health.enter_graceful_shutdown()
         is_idle = await self.dispatcher.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self.dispatcher.cancel_all(), self.settings.grace_seconds)
+            _log.warning(
+                "cancelled %d requests that still ran after %g s",
+                self.dispatcher.cancel_all(),
+                self.settings.grace_seconds,
+            )
         if self._rest is not None:
             await self._rest.stop()
         await self._server.stop(_LINGER_SECONDS)
@@ -233,9 +237,9 @@ class Application:
             else:
                 port = self._server.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
-            raise _cannot_listen(self.address, "the address was refused") from error
+            raise _cannot_listen(self.address, "gRPC could not bind the address") from error
         if port == 0:
-            raise _cannot_listen(self.address, "the address was refused")
+            raise _cannot_listen(self.address, "gRPC could not bind the address")
         return port
 
 

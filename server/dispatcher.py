@@ -60,7 +60,7 @@ class Dispatcher:
     def close(self) -> None:
         """Rejects new calls; those in flight go on."""
         self._router = None
-        self._refusal = "the server is stopping; try another one, or again later"
+        self._refusal = "the server is stopping; try another server, or try again later"
 
     @property
     def is_open(self) -> bool:
@@ -139,7 +139,7 @@ class Dispatcher:
             try:
                 observer(call)
             except Exception:  # an observer must not break the call
-                _log.exception("an observer failed")
+                _log.exception("an observer of calls failed")
 
     async def _run(self, method: Method, call: Call, request: Any) -> ProtoMessage:
         if method.disabled:
@@ -171,7 +171,7 @@ class Dispatcher:
 
     def _explained(self, error: Exception) -> Exception:
         if isinstance(error, RequestCancelled) and self._router is None:
-            text = "the server stopped before the answer was ready; try another one, or again later"
+            text = "the server stopped before the response was ready; try another server, or try again later"
             return ServerUnavailable(text)
         return error
 
@@ -184,7 +184,7 @@ class Dispatcher:
         size = response.ByteSize()
         if size > self._max_message_bytes:
             message = (
-                f"the answer has {size} bytes, the server sends at most {self._max_message_bytes}; "
+                f"the response has {size} bytes, but the server sends at most {self._max_message_bytes}; "
                 "ask for fewer items, or start the server with a larger --max-message-mb"
             )
             raise LimitExceeded(message, limit=self._max_message_bytes, actual=size, field=method.size_field)

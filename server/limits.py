@@ -53,7 +53,7 @@ def check_tools(request: pb.SelectToolsRequest) -> None:
         LimitExceeded: a part of it is above its limit; the error names the field.
     """
     _check_common(request)
-    _hold("tools", len(request.tools), MAX_TOOL_TEXTS, "texts; put several tools into one")
+    _hold("tools", len(request.tools), MAX_TOOL_TEXTS, "texts; put several tools into one text")
     for place, tool in enumerate(request.tools):
         _hold(f"tools[{place}].namespace", len(tool.namespace), MAX_NAME_CHARS, "characters")
     _check_names(request.always_include)
@@ -129,5 +129,5 @@ def _hold(field: str, actual: int, limit: int, unit: str) -> None:
         noun, _, remedy = unit.partition("; ")
         advice = f"; {remedy}" if remedy else ""
         raise LimitExceeded(
-            f"has {actual} {noun}, and may have {limit}{advice}", limit=limit, actual=actual, field=field
+            f"has {actual} {noun}, but at most {limit} are allowed{advice}", limit=limit, actual=actual, field=field
         )

@@ -162,7 +162,7 @@ def _selection(
 
 def _info(descriptor: MethodDescriptor, settings: Settings) -> Method:
     max_bytes = settings.max_message_bytes
-    refusal = "this server does not describe itself; whoever runs it has disabled GetInfo"
+    refusal = "GetInfo is disabled on this server"
     return Method(
         descriptor=descriptor,
         handle=lambda router, request, cancel, waited_ms: answer.get_info(router, max_message_bytes=max_bytes),

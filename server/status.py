@@ -196,7 +196,7 @@ def _incident(error: Exception, request_id: str) -> Status:
     incident = uuid.uuid4().hex[:12]
     _log.error("incident %s: %s", incident, _trace(error))
     _log.debug("incident %s", incident, exc_info=error)
-    text = f"the server failed on this request; its log tells why under {incident}"
+    text = f"the server failed on this request; its log explains why under incident {incident}"
     return Status(INTERNAL, text, (_info(INTERNAL, {"incident": incident}), *_request_info(request_id)))
 
 

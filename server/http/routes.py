@@ -124,9 +124,9 @@ class RestApi:
             answer = await self._answer(method, call, asked.request, request)
             written = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
         except ClientDisconnect:
-            return self._failed(call, RequestCancelled("the caller left before the request was there"))
+            return self._failed(call, RequestCancelled("the caller left before its request had arrived"))
         except asyncio.CancelledError:  # the server stops and its grace period is over; the task ends here
-            return self._failed(call, ServerUnavailable("the server stopped before the request was there"))
+            return self._failed(call, ServerUnavailable("the server stopped before the request had arrived"))
         except Exception as error:  # the boundary of the request
             _rename_field(error, asked.names if asked else {})
             return self._failed(call, error)
@@ -150,7 +150,7 @@ class RestApi:
             leaving.cancel()
             working.cancel()
         await asyncio.wait({working})
-        raise RequestCancelled("the caller left, or its deadline passed, before the answer was ready")
+        raise RequestCancelled("the caller left, or its deadline passed, before the response was ready")
 
     async def _get_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
         method = self._methods["GetInfo"]
@@ -166,7 +166,7 @@ class RestApi:
         return _answer_json({"status": "alive"})
 
     async def _get_readiness(self, request: Request) -> Response:
-        refusal = self._dispatcher.refusal or ("" if self._is_serving() else "the engine does not work")
+        refusal = self._dispatcher.refusal or ("" if self._is_serving() else "the engine is not working")
         if refusal:
             return _answer_status(status_of(ServerUnavailable(refusal), request_id=_request_id(request)))
         return _answer_json({"status": "serving"})
@@ -273,9 +273,9 @@ def _rename_field(error: Exception, names: Mapping[str, str]) -> None:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:100]
-    text = f"there is no {path} here; /docs lists what there is"
+    text = f"there is no route {path}; /docs lists the routes"
     if error.status_code == 405:
-        text = f"{path} is not for {request.method}; /docs lists what there is"
+        text = f"{path} does not accept {request.method}; /docs lists the routes"
     kind = _ROUTE_KINDS[error.status_code]
     details = (
         error_details_pb2.ErrorInfo(reason=kind.reason, domain=DOMAIN),

@@ -354,7 +354,7 @@ def test_a_reload_neither_opens_a_server_nor_closes_it(
 
 def test_a_reload_names_what_needs_a_restart(server: ServerThread, caplog: pytest.LogCaptureFixture) -> None:
     assert reload(server, slow_ms=1.0, grace_seconds=1.0, max_waiting=3) == ["slow_ms"]
-    assert "needs a restart to hold: max_waiting, grace_seconds" in caplog.text
+    assert "need a restart to take effect: max_waiting, grace_seconds" in caplog.text
     assert (server.app.settings.slow_ms, server.app.settings.grace_seconds) == (1.0, 10.0)
 
 
