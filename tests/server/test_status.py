@@ -32,13 +32,13 @@ def test_each_error_has_its_code(error: Exception, code: grpc.StatusCode) -> Non
     assert status_of(error).code is code
 
 
-def test_every_error_class_but_the_base_has_a_foreseen_code() -> None:
+def test_every_error_class_but_the_base_has_a_code() -> None:
     classes = [getattr(errors, name) for name in errors.__all__ if name != "ShortlistError"]
     foreseen = [any(base in KINDS for base in kind.__mro__) for kind in classes]
     assert foreseen == [True] * len(classes)
 
 
-def test_a_request_cancelled_past_its_deadline_is_told_so() -> None:
+def test_a_request_cancelled_past_its_deadline_has_its_own_code() -> None:
     assert status_of(errors.RequestCancelled("x"), is_expired=True).code is Code.DEADLINE_EXCEEDED
 
 
@@ -82,7 +82,7 @@ def test_the_field_travels_as_metadata() -> None:
         ),
     ],
 )
-def test_programs_are_told_in_details(error: Exception, expected: dict[str, object]) -> None:
+def test_the_details_hold_the_error_for_programs(error: Exception, expected: dict[str, object]) -> None:
     status = status_of(error, request_id="r-1")
     sent = status_pb2.Status.FromString(bytes(dict(status.metadata)["grpc-status-details-bin"]))  # type: ignore[arg-type]
     details = {detail["@type"].rsplit(".", 1)[1]: detail for detail in map(json_format.MessageToDict, sent.details)}
