@@ -29,7 +29,7 @@ from shortlist.client.convert import (
     read_selection,
 )
 from shortlist.client.errors import error_of
-from shortlist.client.retries import Attempts, RetryPolicy
+from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
 from shortlist.schemas.query import Query
@@ -40,6 +40,7 @@ from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 __all__ = ["DEFAULT_ADDRESS", "AsyncClient", "Calls", "Client"]
 
+_RPCS = pb.DESCRIPTOR.services_by_name["RouterService"].methods_by_name
 _READY_POLL_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 
@@ -196,7 +197,7 @@ class Client(Calls[Selection, ServerInfo]):
         self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
     ) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
                 return read(self._attempt(method, request, attempts.left_seconds))
@@ -284,7 +285,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Selection], Coroutine[Any, Any, Serv
         self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
     ) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
                 return read(await self._attempt(method, request, attempts.left_seconds))

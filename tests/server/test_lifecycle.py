@@ -182,14 +182,14 @@ def test_the_process_ends_with_the_grace_period_even_if_the_engine_does_not(stal
     served = stalled("--grace-seconds", "0.2")
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
-    assert (served.process.returncode, "cut off 1 requests" in log) == (1, True)
+    assert (served.process.returncode, "cancelled 1 requests" in log) == (1, True)
 
 
 def test_a_server_with_nothing_under_way_stops_well_without_a_grace_period(start_process: StartProcess) -> None:
     served = start_process("--grace-seconds", "0", "--http-port", "0")
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
-    assert (served.process.returncode, "cut off" in log) == (0, False)
+    assert (served.process.returncode, "cancelled" in log) == (0, False)
 
 
 def test_a_server_whose_starter_has_gone_serves_on() -> None:

@@ -87,7 +87,7 @@ def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
     wait_until(lambda: code_of(served, None) is RateLimited)
     log = stopped_log(served)
     assert "of the settings changed: rate, burst, log_level" in log
-    assert "changed, and needs a restart to hold: max_waiting" in log
+    assert "settings that changed but need a restart to take effect: max_waiting" in log
 
 
 @pytest.mark.parametrize(

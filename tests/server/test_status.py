@@ -32,13 +32,13 @@ def test_each_error_has_its_code(error: Exception, code: grpc.StatusCode) -> Non
     assert status_of(error).code is code
 
 
-def test_every_error_class_but_the_base_has_a_foreseen_code() -> None:
+def test_every_error_class_but_the_base_has_a_code() -> None:
     classes = [getattr(errors, name) for name in errors.__all__ if name != "ShortlistError"]
     foreseen = [any(base in KINDS for base in kind.__mro__) for kind in classes]
     assert foreseen == [True] * len(classes)
 
 
-def test_a_request_cancelled_past_its_deadline_is_told_so() -> None:
+def test_a_request_cancelled_past_its_deadline_has_its_own_code() -> None:
     assert status_of(errors.RequestCancelled("x"), is_expired=True).code is Code.DEADLINE_EXCEEDED
 
 
@@ -82,7 +82,7 @@ def test_the_field_travels_as_metadata() -> None:
         ),
     ],
 )
-def test_programs_are_told_in_details(error: Exception, expected: dict[str, object]) -> None:
+def test_the_details_hold_the_error_for_programs(error: Exception, expected: dict[str, object]) -> None:
     status = status_of(error, request_id="r-1")
     sent = status_pb2.Status.FromString(bytes(dict(status.metadata)["grpc-status-details-bin"]))  # type: ignore[arg-type]
     details = {detail["@type"].rsplit(".", 1)[1]: detail for detail in map(json_format.MessageToDict, sent.details)}
@@ -90,6 +90,27 @@ def test_programs_are_told_in_details(error: Exception, expected: dict[str, obje
         del detail["@type"]
     assert details == expected | {"RequestInfo": {"requestId": "r-1"}}
     assert (sent.code, sent.message) == (status.code.value[0], str(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback"),
+    [
+        pytest.param(errors.ServerBusy("full", retry_seconds=1.25), "1250", id="overload"),
+        pytest.param(errors.RateLimited("slow down", retry_seconds=2), "2000", id="rate"),
+        pytest.param(errors.ServerUnavailable("loading"), "1000", id="starting"),
+        pytest.param(errors.ServerBusy("too large for the memory"), "-1", id="of no use"),
+        pytest.param(errors.DeadlineTooShort("late", retry_seconds=1), "-1", id="deadline too short"),
+        pytest.param(errors.InvalidInput("is odd", field="top_n"), None, id="not a matter of time"),
+    ],
+)
+def test_clients_with_a_retry_policy_of_grpcs_own_learn_when_to_retry(error: Exception, pushback: str | None) -> None:
+    assert dict(status_of(error).metadata).get("grpc-retry-pushback-ms") == pushback
+
+
+def test_a_caller_is_not_asked_to_repeat_what_may_have_changed_something() -> None:
+    status = status_of(errors.ServerUnavailable("stopping"), is_retriable=False)
+    kinds = [detail["@type"].rsplit(".", 1)[1] for detail in status.as_json()["error"]["details"]]
+    assert (status.retry_seconds, status.pushback_ms, kinds) == (None, -1, ["ErrorInfo"])
 
 
 def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
