@@ -19,7 +19,9 @@ MAX_LEVELS = 8
 _GEMINI_KEYS = frozenset({"functionDeclarations", "function_declarations"})
 _LIST_KEYS = frozenset({"tools", "functions"}) | _GEMINI_KEYS
 _ENVELOPE_KEYS = frozenset({"result"})
-_SCHEMA_KEYS = frozenset({"parameters", "input_schema", "inputSchema", "properties"})
+_SCHEMA_KEYS = frozenset(
+    {"parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema", "properties"}
+)
 _BYTE_ORDER_MARK = "\ufeff"
 
 

@@ -101,6 +101,13 @@ def test_an_empty_container_is_a_warning_and_takes_no_index() -> None:
     assert parsed.warnings == ("tools[0]: holds a list without tools",)
 
 
+@pytest.mark.parametrize("key", ["parameters", "inputSchema", "input_schema", "parametersJsonSchema", "properties"])
+def test_a_tool_with_parameters_is_a_tool_even_if_it_has_a_list_of_its_own(key: str) -> None:
+    parsed = parse_tools([f'{{"name": "search", "{key}": {{}}, "tools": [{{"name": "inner"}}]}}'])
+
+    assert [tool.name for tool in parsed.tools] == ["search"]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
