@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.errors import LimitExceeded, UnknownDialect
 from shortlist.schemas.sql import parse as table
-from shortlist.schemas.sql import reading
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 
 FRAGMENTS = [
@@ -227,7 +226,7 @@ def test_a_deeply_nested_statement_is_reported_and_the_others_go_on() -> None:
 
 
 def test_a_parser_out_of_stack_is_reported() -> None:
-    with patch.object(reading.sqlglot, "parse_one", side_effect=RecursionError):
+    with patch.object(table.sqlglot, "parse_one", side_effect=RecursionError):
         parsed = parse_tables("CREATE TABLE t (a int)", dialect="postgres")
 
     assert [(left_out.name, left_out.reason) for left_out in parsed.unparsed] == [("t", "nested too deeply")]
@@ -251,7 +250,7 @@ def test_a_script_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_more_tables_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_TABLES", 2)
+    monkeypatch.setattr(table, "MAX_TABLES", 2)
 
     with pytest.raises(LimitExceeded, match="more than 2 tables"):
         parse_tables("CREATE TABLE t (a int);" * 3)
