@@ -1,8 +1,8 @@
-"""Lists the published forms that tools are written in, and reads a tool by the first form that recognises it.
+"""Lists the published forms of tools, and reads each tool by the first form that recognises it.
 
-To support another form, add one `ToolForm` to `FORMS`: how to recognise it, and the keys of its parts. A form that keys
-cannot describe may be a subclass that overrides `read`. Nothing else needs to change: `containers.py` finds the lists
-and envelopes of a form by its keys, and tools of all forms are checked and flattened alike.
+To support another form, add one `ToolForm` to `FORMS`: how to recognise it, and the keys of its parts. If keys cannot
+describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `containers.py` finds the lists
+and envelopes of a form by its keys, and the schemas of all forms are checked and flattened alike.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ class ToolParts:
 class ToolForm:
     """One published form of a tool: how to recognise it, and the keys of its parts.
 
-    label: the name of the form, for people.
-    recognises: whether an object is a tool of this form.
-    wrapper: the key of the object that holds all parts; empty if the tool itself holds them.
-    parameters_keys: where the schema of the parameters may be; the first key with a value other than null counts.
-    is_schema: the object that holds the parts is the schema, whatever its keys.
-    list_keys: keys of lists that hold tools of this form only. Every form may also come in "tools" and "functions".
-    envelope_keys: keys of objects that hold such lists in turn.
-    has_text_counts: in its own lists, counts such as `minItems` may be written as texts of digits.
+    Attributes:
+        label: The name of the form, for people.
+        recognises: Returns whether an object is a tool of this form.
+        wrapper: The key of the object that holds all parts; empty if the tool itself holds them.
+        name_key: The key of the name. A form that names tools by their title has no other title.
+        description_key: The key of the description; without one, the description of the schema is used.
+        parameters_keys: Keys that may hold the schema of the parameters. The first with a value other than null counts;
+            without one, an object that has `properties` is itself the schema.
+        is_schema: The object that holds the parts is always itself the schema.
+        list_keys: Keys of lists that hold only tools of this form. The keys "tools" and "functions" may hold any form.
+        envelope_keys: Keys of objects that hold such lists.
+        has_text_counts: In the form's own lists, counts such as `minItems` may be written as texts of digits.
     """
 
     label: str
@@ -170,7 +174,8 @@ FORMS: tuple[ToolForm, ...] = (
         recognises=lambda tool: "name" in tool,
     ),
 )
-"""All forms, in the order in which they are tried: one that looks like another must come before it."""
+"""All forms, in the order in which they are tried. The first that recognises a tool reads it, so put a form before any
+other that would recognise its tools; the last one recognises every object that has a name."""
 
 
 def read_tool(tool: object, forms: Sequence[ToolForm] = FORMS) -> ToolParts:
@@ -233,7 +238,7 @@ def _describe(value: object) -> str:
 
 
 def as_text(value: object) -> str:
-    """Gives a text for any decoded value: strings as they are, null as nothing, the rest as compact JSON."""
+    """Returns a decoded value as text: a string unchanged, null as "", a list of strings as lines, others as JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -244,7 +249,7 @@ def as_text(value: object) -> str:
 
 
 def as_json(value: object) -> str:
-    """Gives the compact JSON of a decoded value, an ellipsis if it is nested too deeply to be written."""
+    """Returns a decoded value as compact JSON, or as an ellipsis if it is nested too deeply to be encoded."""
     try:
         return clean_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     except RecursionError:
@@ -252,10 +257,10 @@ def as_json(value: object) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Replaces lone surrogates, which JSON can write but neither UTF-8 nor a tokenizer can carry."""
+    """Replaces lone surrogates: JSON can express them, but UTF-8 and tokenizers cannot."""
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def shorten(text: str, max_chars: int = 80) -> str:
-    """Cuts a text for a message."""
+    """Cuts a text to at most `max_chars` characters, for use in a message."""
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"

@@ -1,4 +1,4 @@
-"""Writes tools that come as mappings as JSON texts, for the service and its clients alike."""
+"""Converts tools given as Python mappings to JSON texts. The Router and the clients use it; its imports are light."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ __all__ = ["tool_texts"]
 
 
 def tool_texts(tools: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> list[str]:
-    """Returns tools as JSON texts: texts as they are, mappings written out, one of either as a list of one.
+    """Returns tools as JSON texts: texts unchanged, mappings encoded. A single tool gives a list of one.
 
     Raises:
-        InvalidInput: a mapping holds what JSON cannot say, or itself.
+        InvalidInput: a mapping holds a value that JSON cannot express, or contains itself.
     """
     listed = [tools] if isinstance(tools, str | Mapping) else tools
-    return [tool if isinstance(tool, str) else _written(tool, place) for place, tool in enumerate(listed)]
+    return [tool if isinstance(tool, str) else _encode(tool, position) for position, tool in enumerate(listed)]
 
 
-def _written(tool: object, place: int) -> str:
+def _encode(tool: object, position: int) -> str:
     try:
-        return json.dumps(tool, ensure_ascii=False, default=_as_known)
+        return json.dumps(tool, ensure_ascii=False, default=_encode_mapping)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidInput(f"cannot be written as JSON: {reason}", field=f"tools[{place}]") from error
+        raise InvalidInput(f"cannot be written as JSON: {reason}", field=f"tools[{position}]") from error
 
 
-def _as_known(value: object) -> object:
+def _encode_mapping(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
