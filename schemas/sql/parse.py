@@ -1,4 +1,4 @@
-"""Reads tables and views from a script of SQL data definitions, whatever else the script holds."""
+"""Reads the tables and views that an SQL script defines, and ignores everything else in it."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ __all__ = ["DIALECTS", "MAX_DDL_CHARS", "MAX_TABLES", "parse_tables"]
 MAX_DDL_CHARS = 32 * 1024 * 1024
 MAX_TABLES = 20_000
 
-_MAX_CANDIDATES = 5
-_SAMPLED_CHARS = 400_000  # of a script in detecting its dialect
+_MAX_CANDIDATES = 5  # dialects that are tried
+_SAMPLED_CHARS = 400_000  # of a script, to detect its dialect
 _MAX_STATEMENT_CHARS = 1_000_000
 _MAX_NESTING = 200
 _MAX_WARNINGS = 50
 _MAX_REREAD_CHARS = 20_000_000
 _MAX_RESTARTS = 100
 _SAMPLED_STATEMENTS = 40
-# Deep nesting and odd input surface from the parser as more than its own errors.
+# sqlglot's parser raises these too, on deep nesting and unusual input.
 _PARSER_FAILURES = (SqlglotError, RecursionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
-# Where a statement may begin anew inside one that an open quote or bracket has swallowed.
-_FRESH_START = re.compile(r"^[ \t]*(?=(?:CREATE|ALTER\s+TABLE|COMMENT\s+ON|INSERT\s+INTO|DROP)\s)", re.M | re.I)
-
-# Where a script turns to another database or schema.
-_TURN = re.compile(r"^[ \t]*+(?:USE\s|\\c(?:onnect)?\s|SET\s++(?:SESSION\s++)?(?:search_path|SCHEMA)\b)", re.M | re.I)
-
-_READ_BY_HAND = frozenset({"comment", "property", "enum", "alter", "drop"})
+# Where the next statement may begin inside one that cannot be read: an open quote or bracket includes too much.
+_NEXT_START = re.compile(r"^[ \t]*(?=(?:CREATE|ALTER\s+TABLE|COMMENT\s+ON|INSERT\s+INTO|DROP)\s)", re.M | re.I)
+# Where a script changes to another database or schema.
+_DATABASE_CHANGE = re.compile(
+    r"^[ \t]*+(?:USE\s|\\c(?:onnect)?\s|SET\s++(?:SESSION\s++)?(?:search_path|SCHEMA)\b)", re.M | re.I
+)
+# Kinds of statements that say little about the dialect.
+_NOT_SAMPLED = frozenset({"comment", "property", "enum", "alter", "drop"})
 
 _is_reading: contextvars.ContextVar[bool] = contextvars.ContextVar("is_reading", default=False)
-# sqlglot logs the SQL it gives up on as a warning; a caller's SQL is not for the log, and is reported as unparsed.
+# sqlglot logs SQL that it cannot parse as a warning. A caller's SQL must not reach the log; it is reported instead.
 logging.getLogger("sqlglot").addFilter(lambda record: not _is_reading.get())
 
 
 def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
-    """Returns the tables and views of a script, in script order, and the statements that could not be read.
+    """Returns the tables and views of a script, in script order, and the statements that could not be parsed.
 
-    A dialect that is not given is detected; the answer names it, empty for SQL that is the same in every dialect.
-    Statements that do not define tables are passed over; no SQL, however broken, raises.
+    Without `dialect` the dialect is detected. The result names it, or has an empty name for SQL common to all
+    dialects. Statements that are not about tables are ignored. Broken SQL is reported and never raises.
 
     Raises:
         UnknownDialect: no dialect has the given name.
@@ -72,7 +73,7 @@ def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
 
 
 def _detect(ddl: str) -> str:
-    """Takes the likeliest dialect that reads a sample of the statements best."""
+    """Returns the dialect that fails on the fewest of the sampled statements, the likeliest one if several do."""
     sample = ddl[:_SAMPLED_CHARS]
     candidates = [*likely_dialects(sample)[:_MAX_CANDIDATES], "", "sqlite", "mysql"]
     best, fewest = "", -1
@@ -86,10 +87,10 @@ def _detect(ddl: str) -> str:
 
 
 def _count_failures(script: str, dialect: str) -> int:
-    """Returns how many of a sample of the script's definitions cannot be read in a dialect."""
+    """Returns how many of the script's sampled definitions cannot be parsed in a dialect."""
     lexer = lexer_for(dialect)
     prepared_statements = (prepare(statement.text, lexer) for statement in split_statements(script, dialect))
-    relevant = [prepared for prepared in prepared_statements if prepared and prepared.kind not in _READ_BY_HAND]
+    relevant = [prepared for prepared in prepared_statements if prepared and prepared.kind not in _NOT_SAMPLED]
     step = max(1, len(relevant) // _SAMPLED_STATEMENTS)
     failures = 0
     for prepared in relevant[::step]:
@@ -101,7 +102,7 @@ def _count_failures(script: str, dialect: str) -> int:
 
 
 class _ScriptReader:
-    """Reads one script in one dialect."""
+    """Reads one script in one dialect, statement by statement."""
 
     def __init__(self, script: str, dialect: str) -> None:
         self._script = script
@@ -112,28 +113,31 @@ class _ScriptReader:
         self._unparsed: list[Unparsed] = []
         self._warnings: list[str] = []
         self._starts = line_starts(script)
-        self._turns = [turn.start() for turn in _TURN.finditer(script)]
+        self._changes = [change.start() for change in _DATABASE_CHANGE.finditer(script)]
         self._num_restarts = 0
         self._num_reread = 0
 
     def read(self) -> ParsedTables:
-        """Returns all that the script defines."""
+        """Reads the whole script."""
         start, base = 0, 0
         while start >= 0:
             start, base = self._read_from(start, base)
         return ParsedTables(self._book.tables(), tuple(self._unparsed), tuple(self._warnings), self._dialect)
 
     def _read_from(self, start: int, base: int) -> tuple[int, int]:
-        """Reads the statements from `start` on; returns where and with which index to begin again, or -1 at the end."""
+        """Reads the statements from offset `start` on, up to one that may include others.
+
+        Returns the offset and statement index to go on from; the offset is -1 at the end of the script.
+        """
         for statement in split_statements(self._script, self._dialect, start=start):
             prepared = prepare(statement.text, self._lexer)
             if prepared is None:
                 continue
             try:
-                self._take(statement, prepared)
+                self._read_statement(statement, prepared)
             except _StatementError as error:
                 self._report(statement, prepared, error, base)
-                restart = _FRESH_START.search(statement.text, 1)
+                restart = _NEXT_START.search(statement.text, 1)
                 if restart and self._num_restarts < _MAX_RESTARTS and self._num_reread < _MAX_REREAD_CHARS:
                     self._num_restarts += 1
                     self._num_reread += len(statement.text)
@@ -144,41 +148,41 @@ class _ScriptReader:
         line, column = locate(self._starts, statement.start + error.offset)
         self._unparsed.append(Unparsed(base + statement.index, prepared.name, error.reason, line, column))
 
-    def _take(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_statement(self, statement: Statement, prepared: Prepared) -> None:
         if prepared.kind == "comment":
-            self._take_comment(statement, prepared)
+            self._read_comment_statement(statement, prepared)
         elif prepared.kind == "property":
-            self._take_property(statement, prepared)
+            self._read_property(statement, prepared)
         elif prepared.kind == "enum":
             values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
             self._book.enums[prepared.name.lower()] = values
         elif prepared.kind == "index":
-            self._take_index(statement, prepared)
+            self._read_index(statement, prepared)
         elif prepared.kind == "drop":
             for name in prepared.all_names:
-                self._book.drop(name, self._era(statement))
+                self._book.drop(name, self._database(statement))
         elif prepared.kind == "alter":
-            self._take_alter(statement, prepared)
+            self._read_alter(statement, prepared)
         else:
-            self._take_create(statement, prepared)
+            self._read_create(statement, prepared)
 
-    def _take_create(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_create(self, statement: Statement, prepared: Prepared) -> None:
         node = self._parse(prepared)
         namespace, name = dotted(node.this)
         if prepared.name.startswith("#"):
-            name = prepared.name  # T-SQL's mark of a temporary table, which sqlglot drops
-        draft = TableDraft(name, namespace, prepared.kind, era=self._era(statement))
-        earlier = self._book.standing(draft.full_name, draft.era)
+            name = prepared.name  # T-SQL marks a temporary table by #, which sqlglot drops
+        draft = TableDraft(name, namespace, prepared.kind, database=self._database(statement))
+        earlier = self._book.last(draft.full_name, draft.database)
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
         found = self._define(node, prepared)
-        found.take_indexes(prepared.body.indexes)
+        found.add_indexes(prepared.body.indexes)
         draft.add(found)
         tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
         beside = [*statement.leading, *prepared.body.comments, statement.trailing]
         draft.comment = join_comments([comment_clause(tail, self._lexer), clean_comment(list(filter(None, beside)))])
         draft.attach(statement)
-        self._book.open(draft, replaces=prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER"))
+        self._book.add(draft, replaces=prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER"))
         if len(self._book) > MAX_TABLES:
             raise LimitExceeded(
                 f"the script defines more than {MAX_TABLES:,} tables; split it",
@@ -188,12 +192,12 @@ class _ScriptReader:
             )
 
     def _parse(self, prepared: Prepared) -> exp.Create:
-        """Returns the statement's node, read entry by entry where it cannot be read whole."""
+        """Returns the node of a statement; parses its list entry by entry if it cannot be parsed whole."""
         try:
             return _parse_statement(prepared, self._dialect)
         except _StatementError as error:
-            swallows_another = _FRESH_START.search(prepared.text, 1)
-            if error.is_final or swallows_another:
+            includes_another = _NEXT_START.search(prepared.text, 1)
+            if error.is_final or includes_another:
                 raise
             found = self._piecewise.read(prepared)
             if found is None:
@@ -204,9 +208,9 @@ class _ScriptReader:
                 self._warnings.append(f"{entries} of {prepared.name[:80]!r} were read in part ({error.reason})")
             return node
 
-    def _era(self, statement: Statement) -> int:
-        """Returns which database the script has turned to: equal names of different ones are different tables."""
-        return bisect_left(self._turns, statement.start)
+    def _database(self, statement: Statement) -> int:
+        """Returns how often the script has changed databases: equal names in different ones are different tables."""
+        return bisect_left(self._changes, statement.start)
 
     def _define(self, node: exp.Create, prepared: Prepared) -> Definition:
         items: dict[str, Item] = {}
@@ -223,7 +227,7 @@ class _ScriptReader:
         found.columns = read_projections(node.expression, found.columns, self._dialect)
         return found
 
-    def _take_alter(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_alter(self, statement: Statement, prepared: Prepared) -> None:
         found = Definition()
         if prepared.body.items:
             try:
@@ -232,12 +236,12 @@ class _ScriptReader:
                 words = {token.keyword for item in prepared.body.items for token in item.tokens}
                 if words & {"PRIMARY", "FOREIGN", "UNIQUE", "REFERENCES"}:
                     raise
-        found.take_indexes(prepared.body.indexes)
+        found.add_indexes(prepared.body.indexes)
         if not found.is_empty and (draft := self._find(prepared.name, "ALTER TABLE")):
             draft.add(found)
             draft.attach(statement)
 
-    def _take_index(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_index(self, statement: Statement, prepared: Prepared) -> None:
         names: tuple[str, ...] = ()
         if any(token.text == "(" for token in prepared.tokens):
             index = _parse_statement(prepared, self._dialect).this
@@ -250,24 +254,24 @@ class _ScriptReader:
             draft.add(Definition(indexed_columns=[names] if names else []))
             draft.attach(statement)
 
-    def _take_comment(self, statement: Statement, prepared: Prepared) -> None:
-        spoken = _read_comment(prepared)
-        if spoken is None:
+    def _read_comment_statement(self, statement: Statement, prepared: Prepared) -> None:
+        found = _read_comment(prepared)
+        if found is None:
             return
-        kind, parts, literal = spoken
+        kind, parts, literal = found
         text = " ".join(self._lexer.content(literal).split()) if literal else ""
         target, column = (parts[:-1], parts[-1]) if kind == "COLUMN" else (parts, "")
         if draft := self._find(".".join(target), "COMMENT ON"):
             draft.describe(column, text)
             draft.attach(statement)
 
-    def _take_property(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_property(self, statement: Statement, prepared: Prepared) -> None:
         values = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
         if len(values) < 6 or values[0].lower() != "ms_description" or values[4].upper() not in ("TABLE", "VIEW"):
             return
         column = values[7] if len(values) > 7 and values[6].upper() == "COLUMN" else ""
         if len(values) > 6 and not column:
-            return  # of an index or a constraint
+            return  # the comment of an index or a constraint
         if draft := self._find(f"{values[3]}.{values[5]}", "sp_addextendedproperty"):
             draft.describe(column, " ".join(values[1].split()))
             draft.attach(statement)
@@ -296,10 +300,10 @@ def _read_comment(prepared: Prepared) -> tuple[str, list[str], str] | None:
 
 
 def _parse_statement(prepared: Prepared, dialect: str) -> exp.Create:
-    """Returns the CREATE node of a statement, read as faithfully as sqlglot can.
+    """Returns the CREATE node of the most faithful text of a statement that sqlglot can parse.
 
     Raises:
-        _StatementError: no reading succeeds; it speaks of the last.
+        _StatementError: sqlglot can parse none; the reason is that of the last.
     """
     _check_size(prepared)
     failure = _StatementError("nothing to read")
@@ -359,9 +363,9 @@ def _explain(error: BaseException, text: str, shift: int) -> _StatementError:
 
 
 class _StatementError(Exception):
-    """A statement could not be read; `offset` is the place in its text, `reason` a short phrase.
+    """A statement cannot be parsed; `offset` is the place in its text, `reason` a short phrase.
 
-    `is_final` says that its parts are not to be read either: it is too large.
+    `is_final` says that it is too large to be parsed entry by entry either.
     """
 
     def __init__(self, reason: str, offset: int = 0, *, is_final: bool = False) -> None:
