@@ -63,7 +63,7 @@ def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
     """
     if len(ddl) > MAX_DDL_CHARS:
         raise LimitExceeded(
-            f"the script has {len(ddl):,} characters, more than {MAX_DDL_CHARS:,}; leave out its data or split it",
+            f"the script has {len(ddl):,} characters, the limit is {MAX_DDL_CHARS:,}; remove its data or split it",
             limit=MAX_DDL_CHARS,
             actual=len(ddl),
             field="ddl",
@@ -279,7 +279,7 @@ class _ScriptReader:
     def _find(self, full_name: str, verb: str) -> TableDraft | None:
         draft = self._book.find(full_name)
         if draft is None and len(self._warnings) < _MAX_WARNINGS:
-            self._warnings.append(f"{verb} names {full_name[:80]!r}, which the script does not create before it")
+            self._warnings.append(f"{verb} refers to {full_name[:80]!r}, which is not created earlier in the script")
         return draft
 
 
@@ -306,7 +306,7 @@ def _parse_statement(prepared: Prepared, dialect: str) -> exp.Create:
         _StatementError: sqlglot can parse none; the reason is that of the last.
     """
     _check_size(prepared)
-    failure = _StatementError("nothing to read")
+    failure = _StatementError("there is nothing to parse")
     for text, shift in variants(prepared):
         try:
             return _parse_create(text, dialect)
@@ -325,7 +325,7 @@ def _parse_create(text: str, dialect: str) -> exp.Create:
         _is_reading.reset(reading)
     if isinstance(node, exp.Create) and node.this is not None:
         return node
-    raise _StatementError("sqlglot cannot read it: this form of CREATE is not supported")
+    raise _StatementError("sqlglot does not support this form of CREATE")
 
 
 def _try_parse(text: str, dialect: str) -> exp.Create | None:
@@ -337,12 +337,12 @@ def _try_parse(text: str, dialect: str) -> exp.Create | None:
 
 def _check_size(prepared: Prepared) -> None:
     if len(prepared.text) > _MAX_STATEMENT_CHARS:
-        raise _StatementError(f"longer than {_MAX_STATEMENT_CHARS:,} characters", is_final=True)
+        raise _StatementError(f"the statement is longer than {_MAX_STATEMENT_CHARS:,} characters", is_final=True)
     depth = 0
     for token in prepared.tokens:
         depth += (token.text in ("(", "[", "<")) - (token.text in (")", "]", ">"))
         if depth > _MAX_NESTING:
-            raise _StatementError(f"nested more than {_MAX_NESTING} deep", token.start, is_final=True)
+            raise _StatementError(f"nested more than {_MAX_NESTING} levels deep", token.start, is_final=True)
 
 
 def _explain(error: BaseException, text: str, shift: int) -> _StatementError:
@@ -358,8 +358,8 @@ def _explain(error: BaseException, text: str, shift: int) -> _StatementError:
     if isinstance(error, RecursionError):
         return _StatementError("nested too deeply")
     if isinstance(error, SqlglotError):
-        return _StatementError("cannot be cut into tokens: is a quote or a bracket left open?")
-    return _StatementError(f"sqlglot fails on it ({type(error).__name__})")
+        return _StatementError("cannot be split into tokens; look for a quote or bracket that is not closed")
+    return _StatementError(f"sqlglot fails with {type(error).__name__}")
 
 
 class _StatementError(Exception):

@@ -51,7 +51,7 @@ class EntryReader:
         for entry in self._read_text(text):
             num_broken += not (isinstance(entry.node.value, dict) and entry.node.value)
             if num_broken > MAX_BROKEN:
-                reason = f"More than {MAX_BROKEN} places hold no tool; what follows is not read"
+                reason = f"More than {MAX_BROKEN} entries are not tools; the rest of the text is not read"
                 yield _broken(entry.node.start, reason)
                 return
             yield entry
@@ -74,7 +74,7 @@ class EntryReader:
         """Yields the entries of one value; returns its end and whether it decodes."""
         if level > MAX_LEVELS:
             end = skip_value(text, start)
-            yield _broken(start, f"Lists stand in one another more than {MAX_LEVELS} deep")
+            yield _broken(start, f"Lists are nested more than {MAX_LEVELS} levels deep")
             return end, False
         if text.startswith("[", start):
             end = yield from self._read_list(text, start, level=level, form=form)

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 ACCEPTED = (
-    'write {"name": …, "description": …, "parameters": {…}}, a tool of OpenAI, Anthropic, MCP or Gemini, '
+    'write {"name": …, "description": …, "parameters": {…}}, a tool in the form of OpenAI, Anthropic, MCP or Gemini, '
     "or a JSON Schema with a title"
 )
 
@@ -184,7 +184,7 @@ def read_tool(tool: object, forms: Sequence[ToolForm] = FORMS) -> ToolParts:
     Raises: InvalidTool if it is not an object, or has no name; the message says what was found instead.
     """
     if not isinstance(tool, dict):
-        raise InvalidTool(f"a tool is a JSON object, this is {_describe(tool)}; {ACCEPTED}")
+        raise InvalidTool(f"a tool must be a JSON object, this is {_describe(tool)}; {ACCEPTED}")
     form = next((form for form in forms if form.recognises(tool)), None)
     if form is None:
         raise _nameless(tool)
@@ -196,7 +196,7 @@ def _read_name(holder: Mapping[str, Any], key: str) -> str:
     if isinstance(name, str) and name.strip():
         return clean_text(name)
     if key in holder:
-        raise InvalidTool(f'its "{key}" is {_describe(name)}; write a text that is not blank')
+        raise InvalidTool(f'its "{key}" is {_describe(name)}; it must be a string that is not blank')
     raise _nameless(holder)
 
 
@@ -226,8 +226,8 @@ def _list_keys(value: Mapping[str, Any]) -> str:
 def _describe(value: object) -> str:
     if isinstance(value, str):
         looks_encoded = value.lstrip()[:1] in ("{", "[")
-        blank = "blank" if not value.strip() else "a text"
-        return "a text that itself holds JSON (it was encoded twice: decode it once)" if looks_encoded else blank
+        blank = "blank" if not value.strip() else "a string"
+        return "a string that holds JSON (it was encoded twice; decode it once)" if looks_encoded else blank
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -28,7 +28,9 @@ _MAX_MERGED = 100_000  # parameters over all visits: a schema of many parameters
 _MAX_COMBINED = 16  # levels of combinators and references in one another
 _MAX_ARRAYS = 4  # levels of arrays of arrays
 _MAX_VALUE_CHARS = 200
-_UNFOLDED_IN_PART = "its schemas refer to one another too often to be unfolded whole"
+_UNFOLDED_IN_PART = (
+    "its schemas refer to one another too often to be unfolded completely; some parameters may be missing"
+)
 
 TYPE_ALIASES: Mapping[str, str] = {
     "any": "",
@@ -128,7 +130,7 @@ class _Flattener:
         if depth == MAX_DEPTH:
             warning = f"its parameters are nested more than {MAX_DEPTH} levels deep; the deeper ones are left out"
         else:
-            warning = f"it has more than {MAX_PARAMETERS} parameters; the rest, the deepest, are left out"
+            warning = f"it has more than {MAX_PARAMETERS} parameters; the most deeply nested ones are left out"
         self.warnings[warning] = None
 
     def _parameter(self, view: _View, name: str, path: str, is_required: bool, depth: int) -> Parameter:

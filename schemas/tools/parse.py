@@ -36,7 +36,7 @@ def parse_tools(
     Raises: InvalidInput if `texts` is a single string, or if there are more namespaces than texts.
     """
     if isinstance(texts, str):
-        raise InvalidInput("expected a list of texts, got one; put it in a list", field="tools")
+        raise InvalidInput("expected a list of texts, got a single text; put it in a list", field="tools")
     if len(namespaces) > len(texts):
         message = f"{len(namespaces)} namespaces for {len(texts)} texts; give one for each text, or none"
         raise InvalidInput(message, field="namespaces")
@@ -61,7 +61,7 @@ class _Parser:
         lines: LineIndex | None = None
         for entry in self._entries.read(text):
             if entry.is_empty:
-                self._warnings.append(f"tools[{text_index}]: holds a list without tools")
+                self._warnings.append(f"tools[{text_index}]: holds an empty list of tools")
                 continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
@@ -72,7 +72,7 @@ class _Parser:
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
             self._warnings.append(
-                "the schemas hold more oddities than are checked; some went unchecked, all tools are ranked"
+                "the schemas have too many unusual keywords to check them all; all tools are ranked all the same"
             )
         return ParsedTools(tuple(self._tools), tuple(self._unparsed), tuple(self._warnings))
 
@@ -82,7 +82,7 @@ class _Parser:
             raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}")
         parts = read_tool(node.value, self._forms)
         if node.is_pruned:
-            self._warn(parts.name, f"nested more than {MAX_NESTING} levels deep; what lies deeper is not read")
+            self._warn(parts.name, f"nested more than {MAX_NESTING} levels deep; deeper levels are not read")
         return Tool(
             name=parts.name,
             description=parts.description,

@@ -98,7 +98,7 @@ def test_an_empty_container_is_a_warning_and_takes_no_index() -> None:
     parsed = parse_tools(['{"tools": []}', '{"name": "a"}'])
 
     assert parsed.tools[0].index == 0
-    assert parsed.warnings == ("tools[0]: holds a list without tools",)
+    assert parsed.warnings == ("tools[0]: holds an empty list of tools",)
 
 
 @pytest.mark.parametrize("key", ["parameters", "inputSchema", "input_schema", "parametersJsonSchema", "properties"])
@@ -114,7 +114,7 @@ def test_a_tool_with_parameters_is_a_tool_even_if_it_has_a_list_of_its_own(key: 
         ("", "the text is blank"),
         ("7", "this is a number"),
         ("null", "this is null"),
-        ('"get_weather"', "this is a text"),
+        ('"get_weather"', "this is a string"),
         (json.dumps('{"name": "a"}'), "encoded twice"),
         ("{}", "an empty object"),
         ('{"name": " "}', '"name" is blank'),
