@@ -19,6 +19,7 @@ __all__ = [
     "read_body",
 ]
 
+# Types after which < opens a bracket.
 _TYPE_BRACKETS = words("STRUCT ARRAY MAP RANGE TABLE ROW UNIONTYPE OBJECT NESTED")
 # Words that end a type: the column's other properties begin with them.
 _AFTER_TYPE = words(
@@ -30,6 +31,7 @@ _AFTER_TYPE = words(
     "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER MASK ENCRYPTED "
     "COLUMN_SET COLUMN_FORMAT SRID INDEX"
 )
+# Words that begin an entry that is not a column.
 _NOT_COLUMN = words(
     "CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK KEY INDEX FULLTEXT SPATIAL EXCLUDE LIKE PERIOD PROJECTION SUPPLEMENTAL "
     "INCLUDING EXCLUDING STATISTICS WATERMARK CLUSTERED NONCLUSTERED SHARD DISTKEY SORTKEY AS SELECT"
@@ -156,7 +158,7 @@ class ListReader:
         self._start = start
         self._items: list[Item] = [Item()]
         self._head = _head_comments(tokens[:start])
-        self._waiting: list[str] = []  # comments for the next item
+        self._pending: list[str] = []  # comments for the next entry
         self._last: Token | None = None  # the last token that is not a comment
         self._last_comment: tuple[Token, list[str]] | None = None
 
@@ -167,7 +169,7 @@ class ListReader:
         for i in range(self._start + 1, len(self._tokens)):
             token = self._tokens[i]
             if token.kind == "comment":
-                self._comment(token, i)
+                self._add_comment(token, i)
                 continue
             if token.text == ")" and not stack:
                 return self._body(i)
@@ -175,13 +177,13 @@ class ListReader:
             if token.text == "," and not stack:
                 self._items.append(Item())
             elif token.kind != "run":
-                self._take(token)
+                self._add_token(token)
             self._last = token
         return self._body(len(self._tokens))
 
     def _body(self, close: int) -> TableBody:
-        if self._waiting:
-            self._items[-1].comments += self._waiting
+        if self._pending:
+            self._items[-1].comments += self._pending
         items = tuple(item for item in self._items if item.tokens)
         for item in items:
             item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
@@ -202,30 +204,30 @@ class ListReader:
         elif token.text == ">" and stack and stack[-1] == "<":
             stack.pop()
 
-    def _take(self, token: Token) -> None:
+    def _add_token(self, token: Token) -> None:
         self._items[-1].tokens.append(token)
-        if self._waiting and len(self._items[-1].tokens) == 1:
-            self._items[-1].comments += self._waiting
-            self._waiting = []
+        if self._pending and len(self._items[-1].tokens) == 1:
+            self._items[-1].comments += self._pending
+            self._pending = []
 
-    def _comment(self, comment: Token, i: int) -> None:
-        home = self._home(comment, i)
-        home.append(comment.text)
-        self._last_comment = (comment, home)
+    def _add_comment(self, comment: Token, i: int) -> None:
+        owner_comments = self._owner_comments(comment, i)
+        owner_comments.append(comment.text)
+        self._last_comment = (comment, owner_comments)
 
-    def _home(self, comment: Token, i: int) -> list[str]:
+    def _owner_comments(self, comment: Token, i: int) -> list[str]:
         assert self._last is not None
         if self._continues(comment) and self._last_comment:
             return self._last_comment[1]
         beside_last = "\n" not in self._text[self._last.end : comment.start]
         if not beside_last:
-            return self._items[-1].comments if self._items[-1].tokens else self._waiting
+            return self._items[-1].comments if self._items[-1].tokens else self._pending
         follower = self._tokens[i + 1] if i + 1 < len(self._tokens) else None
         ends_line = follower is None or "\n" in self._text[comment.end : follower.start] or follower.text == ")"
         if self._items[-1].tokens:
             return self._items[-1].comments
         if not ends_line:
-            return self._waiting  # in `a, /* about b */ b`
+            return self._pending  # in `a, /* about b */ b`
         return self._items[-2].comments if len(self._items) > 1 else self._head
 
     def _continues(self, comment: Token) -> bool:

@@ -107,7 +107,7 @@ class DraftBook:
         self._last[draft.full_name.lower()] = draft
 
     def drop(self, full_name: str, database: int) -> None:
-        """Marks a table or view as dropped. It is kept unless the script creates it again."""
+        """Marks a table or view as dropped. It is kept unless it is created again: scripts often undo themselves."""
         if draft := self.last(full_name, database):
             draft.is_dropped = True
 

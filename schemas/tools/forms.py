@@ -80,7 +80,8 @@ class ToolForm:
     def read(self, tool: Mapping[str, Any]) -> ToolParts:
         """Finds the parts of a tool of this form.
 
-        Raises: InvalidTool if it has no name.
+        Raises:
+            InvalidTool: it has no name.
         """
         holder = tool[self.wrapper] if self.wrapper else tool
         name = _read_name(holder, self.name_key)
@@ -181,7 +182,8 @@ other that would recognise its tools; the last one recognises every object that 
 def read_tool(tool: object, forms: Sequence[ToolForm] = FORMS) -> ToolParts:
     """Finds the parts of one decoded tool by the first of `forms` that recognises it.
 
-    Raises: InvalidTool if it is not an object, or has no name; the message says what was found instead.
+    Raises:
+        InvalidTool: it is not an object, or it has no name; the message says what was found instead.
     """
     if not isinstance(tool, dict):
         raise InvalidTool(f"a tool must be a JSON object, this is {_describe(tool)}; {ACCEPTED}")

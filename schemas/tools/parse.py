@@ -33,7 +33,8 @@ def parse_tools(
     of an unparsed entry count within its own text. `namespaces[i]` is the namespace of all tools of `texts[i]`, empty
     if there is none. Each tool is read by the first of `forms` that recognises it.
 
-    Raises: InvalidInput if `texts` is a single string, or if there are more namespaces than texts.
+    Raises:
+        InvalidInput: `texts` is a single string, or there are more namespaces than texts.
     """
     if isinstance(texts, str):
         raise InvalidInput("expected a list of texts, got a single text; put it in a list", field="tools")
