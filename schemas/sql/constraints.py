@@ -1,4 +1,4 @@
-"""Reads sqlglot's syntax nodes: the columns, keys and indexes that a CREATE or ALTER states."""
+"""Reads the columns, keys and indexes that a CREATE or ALTER statement defines from its sqlglot nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GENERATED = (exp.ComputedColumnConstraint, exp.GeneratedAsRowColumnConstraint)
 
 @dataclass(slots=True)
 class Definition:
-    """What one statement says of a table; the keys come in the order written."""
+    """The definitions in one statement about a table, in the order written."""
 
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
@@ -28,22 +28,26 @@ class Definition:
 
     @property
     def is_empty(self) -> bool:
-        """Tells whether nothing of interest was stated."""
+        """Whether the statement defines nothing."""
         return not (self.columns or self.primary_key or self.foreign_keys or self.indexed_columns or self.enums)
 
-    def take_indexes(self, entries: Iterable[Item]) -> None:
-        """Adds what entries such as ``KEY name (a, b)`` list."""
+    def add_indexes(self, entries: Iterable[Item]) -> None:
+        """Adds the indexes of entries such as ``KEY name (a, b)``."""
         for entry in entries:
             _add_index(entry.indexed_columns, self)
 
 
 def read_definitions(nodes: Iterable[exp.Expr], items: Mapping[str, Item], dialect: str) -> Definition:
-    """Returns what the entries of a column list (or the actions of an ALTER) define; `items` by column name."""
+    """Returns the definitions in the entries of a column list or in the actions of an ALTER TABLE.
+
+    `items` maps the names of the list's columns to their tokens, which hold types and comments as written. A column
+    that sqlglot did not read is taken from there.
+    """
     found = Definition()
     for node in nodes:
         if isinstance(node, exp.ColumnDef):
             _read_column(node, items.get(node.name), dialect, found)
-        elif not isinstance(node, exp.Identifier | exp.Column):  # those are columns without a type
+        elif not isinstance(node, exp.Identifier | exp.Column):  # a column without a type; it is in `items`
             _read_constraint(node, found)
     known = {column.name: column for column in found.columns}
     bare = {name: _bare_column(item) for name, item in items.items() if name not in known and item.is_column}
@@ -114,7 +118,7 @@ def _with_constraint(column: Column, kind: exp.Expr, found: Definition) -> Colum
         return replace(column, enum=column.enum or _allowed_values(kind.this)[1])
     if isinstance(kind, exp.Reference):
         _add_reference((column.name,), kind, found)
-    elif isinstance(kind, exp.ForeignKey):  # T-SQL: FOREIGN KEY REFERENCES behind the column itself
+    elif isinstance(kind, exp.ForeignKey):  # T-SQL allows FOREIGN KEY REFERENCES after a column
         if isinstance(reference := kind.args.get("reference"), exp.Reference):
             _add_reference((column.name,), reference, found)
     elif isinstance(kind, exp.UniqueColumnConstraint):
@@ -173,7 +177,7 @@ def _add_reference(columns: tuple[str, ...], reference: exp.Reference, found: De
 
 
 def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
-    """Reads ``status IN ('a', 'b')`` and what pg_dump makes of it, ``status = ANY (ARRAY['a', 'b'])``."""
+    """Returns the column and values of ``status IN ('a', 'b')``; pg_dump writes ``status = ANY (ARRAY['a', 'b'])``."""
     while isinstance(condition, exp.Paren):
         condition = condition.this
     if isinstance(condition, exp.In):
@@ -191,9 +195,9 @@ def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
 
 
 def read_projections(query: exp.Expr | None, listed: list[Column], dialect: str) -> list[Column]:
-    """Returns the columns of a view or of a table made of a query: those listed, else those the query names.
+    """Returns the columns of a view or of CREATE TABLE AS: those listed, or else those that the query selects.
 
-    A column that the query casts has the type it is cast to.
+    A column that the query casts gets the type of the cast.
     """
     selects = query.selects if isinstance(query, exp.Query) else []
     types = [_cast_type(projection, dialect) for projection in selects]

@@ -1,4 +1,4 @@
-"""Holds the reading of tables to this: a clause that the parser does not know costs no table, and no other column."""
+"""Checks that a clause that sqlglot does not know loses neither the table nor any other column."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_clause_that_the_parser_does_not_know_costs_nothing_else(dialect: str,
     assert table.columns[1].is_nullable == ("NOT NULL" not in column)
 
 
-def test_what_was_read_in_part_is_said() -> None:
+def test_a_table_read_in_part_gives_a_warning() -> None:
     parsed = parse_tables("CREATE TABLE t (a int, b text MASK f, c int, d text MASK f)", dialect="databricks")
 
     (warning,) = parsed.warnings
@@ -154,14 +154,14 @@ INDEXES = [
 
 @pytest.mark.parametrize("dialect", ["", "mysql", "tsql", "postgres"])
 @pytest.mark.parametrize(("entry", "columns"), INDEXES)
-def test_an_index_in_the_list_is_no_column(dialect: str, entry: str, columns: tuple[str, ...]) -> None:
+def test_an_index_in_the_list_is_not_a_column(dialect: str, entry: str, columns: tuple[str, ...]) -> None:
     table = only(f"CREATE TABLE t (id int, {entry}, email text)", dialect)
 
     assert [column.name for column in table.columns] == ["id", "email"]
     assert table.indexed_columns == (columns,)
 
 
-def test_an_index_that_is_added_is_no_column() -> None:
+def test_an_index_that_is_added_is_not_a_column() -> None:
     table = only("CREATE TABLE t (id int, email text); ALTER TABLE t ADD INDEX ix (email), ADD KEY (id);", None)
 
     assert [column.name for column in table.columns] == ["id", "email"]
