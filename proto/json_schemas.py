@@ -23,10 +23,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from pydantic import TypeAdapter
 
 from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
-from shortlist.router.checkpoints.native import FORMAT
-from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.model.encoder import ModelConfig
-from shortlist.router.ranking.score import ColumnWeights, ScoreWeights
+from shortlist.router.checkpoints.description import Description
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
 from shortlist.server.settings import Settings
@@ -168,31 +165,11 @@ def evaluation() -> Schema:
 
 def model() -> Schema:
     """Describes the `shortlist.json` of a model folder."""
-    number: Schema = {"type": "integer", "minimum": 0}
-    length: Schema = {"type": "integer", "minimum": 1}
-    scores = {"type": "object", "properties": {kind: _of_class(ScoreWeights) for kind in ("tools", "tables")}}
-    shared: Schema = {
-        "name": {"type": "string", "minLength": 1},
-        "score_weights": {**scores, "additionalProperties": False},
-        "column_weights": _of_class(ColumnWeights),
-    }
-    variant = _object({**shared, "num_layers": length}, required=("name",), is_open=True)
-    tokenizer = ("bos_id", "eos_id", "num_separators")
-    defaults = ("default_query_tokens", "default_pair_tokens", "document_tokens")
-    properties: Schema = {
-        "format": {"const": FORMAT},
-        **shared,
-        "version": {"type": "string", "minLength": 1},
-        "license": {"description": "SPDX; empty where it is not known.", "type": "string"},
-        "tokenizer": _object(dict.fromkeys(tokenizer, number)),
-        "defaults": _object(dict.fromkeys(defaults, length)),
-        "shape": _of_class(ModelConfig),
-        "retrieval": _of_class(RetrievalSettings),
-        "variants": {"type": "object", "additionalProperties": variant},
-    }
-    required = ("format", "name", "version", "license", "tokenizer", "defaults", "shape")
-    described = "The `shortlist.json` of a model folder: what the model is, its defaults, and the weights of its score."
-    return {"title": "Model", "description": described, **_object(properties, required=required, is_open=True)}
+    made = Description.model_json_schema()
+    for part in (made, *made["$defs"].values()):
+        for schema in part["properties"].values():
+            schema.pop("title", None)  # pydantic's, made of the field's name
+    return made
 
 
 def corpus_line() -> Schema:

@@ -47,8 +47,6 @@ class Column:
     type: str = ""
     comment: str = ""
     is_primary_key: bool = False
-    is_nullable: bool = True
-    is_generated: bool = False
     enum: tuple[str, ...] = ()
 
 
@@ -75,9 +73,7 @@ class Table:
     kind: str = "table"
     comment: str = ""
     columns: tuple[Column, ...] = ()
-    primary_key: tuple[str, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
-    indexed_columns: tuple[tuple[str, ...], ...] = ()
     source: str = ""
     index: int = 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_fakes import FakeEngine, Router
+from server_fakes import FakeEngine, FakePair, Router
 
 from shortlist import Client
 from shortlist.server.app import Application
@@ -114,9 +114,10 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def wait_until_pairs_wait(server: ServerThread, num_pairs: int) -> None:
+    """Waits until this many pairs of one word each are queued."""
     scorer = server.app._scorer
     assert scorer is not None
-    wait_until(lambda: scorer.num_waiting_pairs == num_pairs)
+    wait_until(lambda: scorer.num_waiting_tokens == num_pairs * len(FakePair("one", "word")))
 
 
 @dataclass

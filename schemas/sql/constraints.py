@@ -13,7 +13,6 @@ from shortlist.schemas.sql.columns import Item
 __all__ = ["Definition", "dotted", "names_in", "read_definitions", "read_projections"]
 
 _CLUSTERED = (exp.ClusteredColumnConstraint, exp.NonClusteredColumnConstraint)
-_GENERATED = (exp.ComputedColumnConstraint, exp.GeneratedAsRowColumnConstraint)
 
 
 @dataclass(slots=True)
@@ -23,18 +22,13 @@ class Definition:
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
     foreign_keys: list[ForeignKey] = field(default_factory=list)
-    indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
+    has_index: bool = False  # a statement that adds only an index still belongs to its table's source
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether the statement defines nothing."""
-        return not (self.columns or self.primary_key or self.foreign_keys or self.indexed_columns or self.enums)
-
-    def add_indexes(self, entries: Iterable[Item]) -> None:
-        """Adds the indexes of entries such as ``KEY name (a, b)``."""
-        for entry in entries:
-            _add_index(entry.indexed_columns, self)
+        return not (self.columns or self.primary_key or self.foreign_keys or self.has_index or self.enums)
 
 
 def read_definitions(nodes: Iterable[exp.Expr], items: Mapping[str, Item], dialect: str) -> Definition:
@@ -95,8 +89,6 @@ def _read_column(node: exp.ColumnDef, item: Item | None, dialect: str, found: De
     kind = node.args.get("kind")
     type_text = item.type if item else kind.sql(dialect=dialect or None).lower() if kind else ""
     column = Column(node.name, type_text, enum=item.enum if item else ())
-    if dialect == "clickhouse":
-        column = replace(column, is_nullable="nullable(" in type_text)
     for constraint in node.args.get("constraints") or []:
         column = _with_constraint(column, constraint.args.get("kind") or constraint, found)
     if item:
@@ -107,22 +99,15 @@ def _read_column(node: exp.ColumnDef, item: Item | None, dialect: str, found: De
 def _with_constraint(column: Column, kind: exp.Expr, found: Definition) -> Column:
     if isinstance(kind, exp.PrimaryKeyColumnConstraint):
         found.primary_key = (*found.primary_key, column.name)
-        return replace(column, is_primary_key=True, is_nullable=False)
-    if isinstance(kind, exp.NotNullColumnConstraint):
-        return replace(column, is_nullable=bool(kind.args.get("allow_null")))
+        return replace(column, is_primary_key=True)
     if isinstance(kind, exp.CommentColumnConstraint):
         return replace(column, comment=kind.name)
-    if isinstance(kind, _GENERATED) or (isinstance(kind, exp.GeneratedAsIdentityColumnConstraint) and kind.expression):
-        return replace(column, is_generated=True)
     if isinstance(kind, exp.CheckColumnConstraint):
         return replace(column, enum=column.enum or _allowed_values(kind.this)[1])
     if isinstance(kind, exp.Reference):
         _add_reference((column.name,), kind, found)
-    elif isinstance(kind, exp.ForeignKey):  # T-SQL allows FOREIGN KEY REFERENCES after a column
-        if isinstance(reference := kind.args.get("reference"), exp.Reference):
-            _add_reference((column.name,), reference, found)
-    elif isinstance(kind, exp.UniqueColumnConstraint):
-        found.indexed_columns.append((column.name,))
+    if isinstance(kind, exp.ForeignKey) and isinstance(reference := kind.args.get("reference"), exp.Reference):
+        _add_reference((column.name,), reference, found)  # T-SQL allows FOREIGN KEY REFERENCES after a column
     return column
 
 
@@ -141,9 +126,9 @@ def _read_constraint(node: exp.Expr, found: Definition) -> None:
             _add_reference(names_in(node.expressions), reference, found)
     elif isinstance(node, exp.UniqueColumnConstraint):
         listed = node.this.expressions if isinstance(node.this, exp.Expr) else []
-        _add_index(names_in(listed), found)
+        found.has_index = found.has_index or bool(names_in(listed))
     elif isinstance(node, exp.IndexColumnConstraint):
-        _add_index(names_in(node.expressions), found)
+        found.has_index = found.has_index or bool(names_in(node.expressions))
     elif isinstance(node, exp.CheckColumnConstraint):
         name, values = _allowed_values(node.this)
         if values:
@@ -160,12 +145,7 @@ def _read_clustered(parts: Iterable[exp.Expr], found: Definition) -> None:
     if is_primary:
         found.primary_key = names
     else:
-        _add_index(names, found)
-
-
-def _add_index(names: tuple[str, ...], found: Definition) -> None:
-    if names and names not in found.indexed_columns:
-        found.indexed_columns.append(names)
+        found.has_index = found.has_index or bool(names)
 
 
 def _add_reference(columns: tuple[str, ...], reference: exp.Reference, found: Definition) -> None:

@@ -23,7 +23,6 @@ class TableDraft:
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
     foreign_keys: list[ForeignKey] = field(default_factory=list)
-    indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     database: int = 0  # how often the script changes to another database or schema before it
@@ -40,7 +39,6 @@ class TableDraft:
         self.columns += found.columns
         self.primary_key = found.primary_key or self.primary_key
         self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
-        self.indexed_columns += [names for names in found.indexed_columns if names not in self.indexed_columns]
         self.enums.update(found.enums)
 
     def attach(self, statement: Statement) -> None:
@@ -65,9 +63,7 @@ class TableDraft:
             kind=self.kind,
             comment=self.comment,
             columns=tuple(self._column(column, keys, types) for column in self.columns),
-            primary_key=self.primary_key,
             foreign_keys=tuple(self.foreign_keys),
-            indexed_columns=tuple(self.indexed_columns),
             source="\n".join(self.sources),
             index=index,
         )
@@ -75,12 +71,7 @@ class TableDraft:
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
         enum = column.enum or self.enums.get(column.name, ()) or types.get(column.type.removesuffix("[]"), ())
-        return replace(
-            column,
-            enum=enum,
-            is_primary_key=column.is_primary_key or is_key,
-            is_nullable=column.is_nullable and not is_key,
-        )
+        return replace(column, enum=enum, is_primary_key=column.is_primary_key or is_key)
 
 
 class DraftBook:

@@ -14,7 +14,7 @@ from sqlglot.errors import ParseError, SqlglotError
 from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
 from shortlist.schemas.sql.columns import Item, clean_comment, comment_clause, join_comments
-from shortlist.schemas.sql.constraints import Definition, dotted, names_in, read_definitions, read_projections
+from shortlist.schemas.sql.constraints import Definition, dotted, read_definitions, read_projections
 from shortlist.schemas.sql.dialect import DIALECTS, likely_dialects, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
@@ -176,7 +176,6 @@ class _ScriptReader:
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
         found = self._define(node, prepared)
-        found.add_indexes(prepared.body.indexes)
         draft.add(found)
         tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
         beside = [*statement.leading, *prepared.body.comments, statement.trailing]
@@ -236,22 +235,18 @@ class _ScriptReader:
                 words = {token.keyword for item in prepared.body.items for token in item.tokens}
                 if words & {"PRIMARY", "FOREIGN", "UNIQUE", "REFERENCES"}:
                     raise
-        found.add_indexes(prepared.body.indexes)
+        found.has_index = found.has_index or bool(prepared.body.indexes)
         if not found.is_empty and (draft := self._find(prepared.name, "ALTER TABLE")):
             draft.add(found)
             draft.attach(statement)
 
     def _read_index(self, statement: Statement, prepared: Prepared) -> None:
-        names: tuple[str, ...] = ()
         if any(token.text == "(" for token in prepared.tokens):
             index = _parse_statement(prepared, self._dialect).this
             target = ".".join(filter(None, dotted(index.args.get("table"))))
-            params = index.args.get("params")
-            names = names_in(params.args.get("columns") or []) if params else ()
         else:
             target = _after_on(prepared)
         if draft := self._find(target, "CREATE INDEX"):
-            draft.add(Definition(indexed_columns=[names] if names else []))
             draft.attach(statement)
 
     def _read_comment_statement(self, statement: Statement, prepared: Prepared) -> None:

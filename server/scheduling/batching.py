@@ -115,12 +115,6 @@ class BatchingScorer:
         return not self._worker.is_alive()
 
     @property
-    def num_waiting_pairs(self) -> int:
-        """How many pairs wait for a batch, those in the running one excluded."""
-        with self._changed:
-            return sum(len(job.waiting) for job in self._jobs)
-
-    @property
     def num_waiting_tokens(self) -> int:
         """How many tokens wait for a batch, those in the running one excluded."""
         with self._changed:

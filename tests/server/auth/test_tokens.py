@@ -145,6 +145,8 @@ def test_a_token_without_key_id_is_checked_where_only_one_key_fits() -> None:
         pytest.param(RSA.jwk(alg="HS256"), id="algorithm of another kind"),
         pytest.param(rsa_signer(bits=1024).jwk(), id="short"),
         pytest.param(RSA.jwk(n="!"), id="damaged"),
+        pytest.param(RSA.jwk(alg="none"), id="unsigned"),
+        pytest.param(RSA.jwk(alg=["RS256"]), id="algorithm is a list"),
     ],
 )
 def test_a_key_that_cannot_check_tokens_is_left_out(entry: dict[str, Any]) -> None:

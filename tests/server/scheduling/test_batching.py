@@ -38,9 +38,9 @@ def submit(scorer: BatchingScorer, engine: FakeEngine) -> Iterator[Submit]:
     with ThreadPoolExecutor() as pool:
 
         def submit(pairs: list[FakePair], cancel: CancelToken | None = None, *, embeds: bool = False) -> Future[object]:
-            before = scorer.num_waiting_pairs + sum(map(len, engine.batches))
+            before = num_submitted_tokens(scorer, engine)
             future = pool.submit(scorer.embed if embeds else scorer.score, pairs, cancel=cancel)
-            wait_until(lambda: scorer.num_waiting_pairs + sum(map(len, engine.batches)) > before)
+            wait_until(lambda: num_submitted_tokens(scorer, engine) > before)
             return future
 
         yield submit
@@ -54,6 +54,10 @@ def busy(submit: Submit, engine: FakeEngine) -> Future[object]:
     future = submit(pairs_of("busy", [10]))
     engine.wait_until_entered()
     return future
+
+
+def num_submitted_tokens(scorer: BatchingScorer, engine: FakeEngine) -> int:
+    return scorer.num_waiting_tokens + sum(len(pair) for batch in engine.batches for pair in batch)
 
 
 def values_of(embedded: TextVectors) -> list[list[float]]:
@@ -152,7 +156,7 @@ def test_cancelled_pairs_leave_the_queue_uncomputed(
     cancel.cancel()
     with pytest.raises(RequestCancelled):
         waiting.result(60)
-    assert scorer.num_waiting_pairs == 0
+    assert scorer.num_waiting_tokens == 0
     engine.gate.set()
     busy.result(60)
     assert engine.queries == [{"busy"}]
@@ -293,7 +297,7 @@ def test_cancelled_texts_leave_the_queue_uncomputed(
         waiting.result(60)
     engine.gate.set()
     busy.result(60)
-    assert (scorer.num_waiting_pairs, engine.queries) == (0, [{"busy"}])
+    assert (scorer.num_waiting_tokens, engine.queries) == (0, [{"busy"}])
 
 
 def test_closing_fails_texts_that_wait_and_takes_no_more(
