@@ -74,7 +74,7 @@ def _check_readers(settings: Settings) -> Iterator[Finding]:
     from shortlist.server.tls import server_credentials
 
     readers: dict[str, tuple[bool, Callable[[Settings], object]]] = {
-        "callers": (settings.asks_who_calls, make_authenticator),
+        "callers": (settings.needs_credentials, make_authenticator),
         "tls": (settings.tls_certificate is not None, server_credentials),
         "traces": (settings.otlp_endpoint is not None, make_tracing),
     }

@@ -147,6 +147,6 @@ class Settings(BaseSettings):
         return self.max_message_mb * 1024 * 1024
 
     @property
-    def asks_who_calls(self) -> bool:
+    def needs_credentials(self) -> bool:
         """Whether calls need an API key or a bearer token."""
         return bool(self.keys_file or self.jwks_file or self.jwks_url)
