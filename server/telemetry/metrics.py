@@ -213,7 +213,7 @@ class _Live(Collector):
         )
         yield self._gauge("requests_admitted", "Calls worked on or waiting for it.", self._admission.num_admitted)
         yield self._gauge(
-            "requests_put_off", "Calls told when to come again that may come.", self._admission.num_put_off
+            "retry_slots", "Rejected calls that may still retry in time.", self._admission.num_retry_slots
         )
         yield self._queue_tokens()
         rate = self.scorer.tokens_per_second if self.scorer else 0.0

@@ -168,7 +168,7 @@ def test_a_batch_beyond_the_memory_is_split_and_the_call_answered(start_process:
         items = client.rerank("paris", ["berlin", "memory of paris", "x", "y"]).items
     served.process.terminate()
     _, log = served.process.communicate(timeout=40)
-    assert ([item.index for item in items][:1], log.count("it is split")) == ([1], 2)
+    assert ([item.index for item in items][:1], log.count("splitting it")) == ([1], 2)
 
 
 def test_the_engines_thread_begins_anew_and_health_tells_when_it_no_longer_does(start_process: StartProcess) -> None:
