@@ -195,8 +195,8 @@ class Admission:
         """Returns in how many seconds a rejected call should retry; a call whose time has come keeps its slot."""
         room_seconds = max(0.0, room_seconds)
         if is_due:
-            return self._at_least_minimum(min(room_seconds, MAX_RETRY_SECONDS))
-        return self._at_least_minimum(self._retry_slots.assign(key, room_seconds, self._seconds(num_tokens)))
+            return _delay(min(room_seconds, MAX_RETRY_SECONDS))
+        return _delay(self._retry_slots.assign(key, room_seconds, self._seconds(num_tokens)))
 
     def _check_time(self, cancel: CancelToken, needed: float) -> None:
         left = cancel.remaining_seconds
@@ -204,7 +204,7 @@ class Admission:
             raise DeadlineTooShort(
                 f"the work before this request and its own take {needed:.2f} s, its deadline leaves {left:.2f}; "
                 "give it more time, or send it to another server",
-                retry_seconds=self._at_least_minimum(needed - left),
+                retry_seconds=_delay(needed - left),
             )
 
     def _seconds_before(self, num_tokens: int) -> float:
@@ -216,9 +216,6 @@ class Admission:
     def _seconds(self, num_tokens: int) -> float:
         rate = self.backlog.tokens_per_second if self.backlog else 0.0
         return num_tokens / rate if rate else 0.0
-
-    def _at_least_minimum(self, seconds: float) -> float:
-        return max(_MIN_RETRY_SECONDS, seconds)
 
     def _charge(self, caller: Caller) -> bool:
         """Charges a call to its caller's bucket; returns False if the caller has no limits."""
@@ -236,13 +233,13 @@ class Admission:
             raise RateLimited(
                 f"{caller.name} has {bucket.num_calls} requests under way, and may have {caller.max_calls}; "
                 "wait for one of them",
-                retry_seconds=self._at_least_minimum(self._seconds_before(1)),
+                retry_seconds=_delay(self._seconds_before(1)),
             )
         if caller.rate:
             if bucket.tokens < 1:
                 raise RateLimited(
                     f"{caller.name} may send {caller.rate:g} requests a second, and has sent them",
-                    retry_seconds=self._at_least_minimum((1 - bucket.tokens) / caller.rate),
+                    retry_seconds=_delay((1 - bucket.tokens) / caller.rate),
                 )
             bucket.tokens -= 1
         bucket.num_calls += 1
@@ -256,3 +253,7 @@ class Admission:
             if not bucket.num_calls and now - bucket.filled > _FORGET_SECONDS
         ]:
             del self._buckets[name]
+
+
+def _delay(seconds: float) -> float:
+    return max(_MIN_RETRY_SECONDS, seconds)
