@@ -21,14 +21,12 @@ from shortlist.server.scheduling.retry_slots import MAX_RETRY_SECONDS, RetrySlot
 
 __all__ = ["Admission", "Backlog"]
 
-# Buckets of callers that sent nothing for this long are dropped; by then most are full again.
-_FORGET_SECONDS = 600.0
 _MIN_RETRY_SECONDS = 0.05
 # How strongly one call corrects later estimates, and the bounds of the correction.
 _LEARNING = 0.1
 _MIN_CORRECTION, _MAX_CORRECTION = 0.1, 4.0
 _TYPICAL_CALLS = 5
-# While rejected callers hold retry slots, new calls may fill half of the queue, and returning calls up to twice of it.
+# While rejected callers hold retry slots, new calls may fill half of the queue, returning calls twice of it.
 _NEW_QUEUE_SHARE, _RETURNING_QUEUE_SHARE = 0.5, 2.0
 # A submission of more tokens than this is one part of a large call (`router/ranking/windows.py`); more parts follow.
 _PART_TOKENS = 100_000
@@ -62,7 +60,22 @@ class _Bucket:
 
     tokens: float
     filled: float
+    burst: float = 0.0
+    rate: float = 0.0
     num_calls: int = 0
+
+    def fill(self, now: float, burst: float, rate: float) -> None:
+        """Adds the tokens since the last time, up to `burst`; a clock that jumps back adds none."""
+        self.burst, self.rate = burst, rate
+        self.tokens = self._tokens_at(now)
+        self.filled = now
+
+    def is_full(self, now: float) -> bool:
+        """Whether a new bucket would be the same."""
+        return not self.rate or self._tokens_at(now) >= self.burst
+
+    def _tokens_at(self, now: float) -> float:
+        return min(self.burst, self.tokens + max(0.0, now - self.filled) * self.rate)
 
 
 class Admission:
@@ -227,8 +240,7 @@ class Admission:
         if bucket is None:
             self._forget(now)
             bucket = self._buckets[caller.name] = _Bucket(burst, now)
-        bucket.tokens = min(burst, bucket.tokens + max(0.0, now - bucket.filled) * caller.rate)
-        bucket.filled = now
+        bucket.fill(now, burst, caller.rate)
         if caller.max_calls and bucket.num_calls >= caller.max_calls:
             raise RateLimited(
                 f"{caller.name} has {bucket.num_calls} requests under way, and may have {caller.max_calls}; "
@@ -246,12 +258,9 @@ class Admission:
         return True
 
     def _forget(self, now: float) -> None:
-        """Drops the buckets of callers that sent nothing for ten minutes."""
-        for name in [
-            name
-            for name, bucket in self._buckets.items()
-            if not bucket.num_calls and now - bucket.filled > _FORGET_SECONDS
-        ]:
+        """Drops the buckets that are full again and have no running calls."""
+        idle = [name for name, bucket in self._buckets.items() if not bucket.num_calls and bucket.is_full(now)]
+        for name in idle:
             del self._buckets[name]
 
 

@@ -154,6 +154,18 @@ def test_the_buckets_of_idle_callers_are_dropped(clock: FakeClock) -> None:
     assert len(admission._buckets) == 1
 
 
+def test_a_bucket_is_kept_until_it_is_full_again(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
+    slow = Caller("slow", rate=0.001, burst=1)
+    visit = call(caller=slow)
+    admission.enter(visit, 1)
+    admission.leave(visit)
+    clock.moment = 700.0
+    admission.enter(call(caller=Caller("other", rate=1.0)), 1)
+    with pytest.raises(RateLimited):
+        admission.enter(call(caller=slow), 1)
+
+
 def test_estimates_are_corrected_by_counted_tokens(clock: FakeClock) -> None:
     admission = admission_with(now=clock)
     for _ in range(60):
