@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from server_fixtures import SERVE_FAKE
 
-from shortlist.server.doctor import Finding, examine
+from shortlist.server.cli.doctor import Finding, examine
 from shortlist.server.settings import Settings
 
 WriteCertificate = Callable[..., tuple[Path, Path]]
