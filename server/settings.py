@@ -1,7 +1,7 @@
 """Defines the server's settings: what each means, its default and its range.
 
-They come, in this order of growing precedence, from a TOML file, from the environment (`SHORTLIST_` and the name in
-capitals) and from flags (`--` and the name with dashes). `shortlist.server.configuration` reads them.
+They come from a TOML file, the environment (`SHORTLIST_` and the name in capitals) and flags (`--` and the name with
+dashes); later sources override earlier ones. `shortlist.server.configuration` reads them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from shortlist.schemas.errors import InvalidConfiguration
 
 __all__ = ["LOOPBACK", "RELOADED", "Settings"]
 
-# Addresses that only programs of the same machine reach.
+# Addresses that only programs on the same machine can reach.
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# What a SIGHUP reads anew; all else needs a restart.
+# The settings that a SIGHUP reloads; all others need a restart.
 RELOADED = ("keys_file", "jwks_file", "rate", "burst", "max_calls", "slow_ms", "log_level")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_", extra="forbid", frozen=True, protected_namespaces=())
 
-    # Where it listens.
+    # Addresses.
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: Port = Field(50051, description="the gRPC port; 0 picks a free one")
     http_port: Port | None = Field(None, description="the port of the REST API; without it there is none")
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         (), description="what nobody may use, comma-separated: info, metrics (on the REST port), reflection"
     )
 
-    # Who may call.
+    # Encryption and callers.
     tls_certificate: Path | None = Field(None, description="PEM file of the certificate chain; read again on change")
     tls_key: Path | None = Field(None, description="PEM file of its private key")
     tls_client_ca: Path | None = Field(None, description="PEM file of the authorities whose clients alone may call")
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = Field(None, description="the issuer that tokens must name")
     jwt_audience: str | None = Field(None, description="the audience that tokens must name")
 
-    # How much it takes on.
+    # Limits.
     max_message_mb: int = Field(64, ge=1, le=2047, description="MiB per message")
     max_concurrent: int = Field(32, ge=1, description="requests worked on at once")
     max_waiting: int = Field(128, ge=0, description="requests that may wait for it")
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     burst: int = Field(0, ge=0, description="requests a caller may save up; 0 = two seconds' worth")
     max_calls: int = Field(0, ge=0, description="requests at once of each caller, of all without keys; 0 = no limit")
 
-    # What it tells.
+    # Logs and traces.
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     log_format: Literal["console", "json"] = Field("console", description="for people or for programs")
     slow_ms: float = Field(5000.0, ge=0, description="log the stages of requests slower than this; 0 = none")
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     otlp_headers: SecretStr | None = Field(None, description="headers for it, as name=value,name=value")
     trace_ratio: float = Field(1.0, ge=0, le=1, description="the share of requests traced when the caller says nothing")
 
-    # The model.
+    # Model.
     model: str = Field("built-in", description="`built-in`, its six-layer `fast`, a folder, or a hub name")
     revision: str | None = Field(None, description="the commit, tag or branch of a hub model")
     allow_download: bool = Field(False, description="permit to fetch the model from the hub")
@@ -90,13 +90,13 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, *_: Any, **__: Any) -> tuple[Any, ...]:
-        """Takes values as given: `configuration` reads the sources one by one, so that it can name each."""
+        """Uses only the given values: `configuration` reads the sources itself, so that errors can name them."""
         return (init_settings,)
 
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: object) -> object:
-        """Reads `disabled` as environment and flags write it: with commas."""
+        """Splits `disabled` at commas, as the environment and flags give it."""
         if isinstance(values, dict) and isinstance(values.get("disabled"), str):
             names = [name.strip() for name in values["disabled"].split(",")]
             return {**values, "disabled": tuple(filter(None, names))}
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
-        """Checks what one setting says of another."""
+        """Checks settings that depend on each other."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key are given together or not at all")
         if self.tls_client_ca and not self.tls_certificate:
@@ -125,14 +125,14 @@ class Settings(BaseSettings):
         return self
 
     def differing_from(self, other: Settings) -> list[str]:
-        """Names the settings that have another value there."""
+        """Lists the settings whose values differ."""
         return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
 
     def with_reloaded(self, other: Settings) -> Settings:
-        """Takes what a SIGHUP reads anew from `other`, and all else from here.
+        """Returns these settings with the reloadable ones taken from `other`.
 
         Raises:
-            InvalidConfiguration: the two do not go together.
+            InvalidConfiguration: the combination is invalid.
         """
         values = {name: getattr(other if name in RELOADED else self, name) for name in type(self).model_fields}
         try:
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     @property
     def max_message_bytes(self) -> int:
-        """The largest request and the largest response, in bytes."""
+        """The largest request or response, in bytes."""
         return self.max_message_mb * 1024 * 1024
 
     @property

@@ -1,4 +1,4 @@
-"""Names what somebody may have meant who wrote a name that there is not."""
+"""Suggests a known name for a misspelled one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 __all__ = ["nearest"]
 
-# Comparing takes time that grows with the square of the length, and no name of ours is this long.
+# Comparing takes time quadratic in the length, and no known name is this long.
 _MAX_CHARS = 100
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean …?` with the known name that is most alike; empty where none is."""
+    """Returns `; did you mean …?` with the most similar known name; empty if none is similar."""
     near = difflib.get_close_matches(name[:_MAX_CHARS], list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -169,7 +169,7 @@ def _read_keys(settings: Settings) -> ApiKeys | None:
 
     keys = ApiKeys(read_keys(settings.keys_file))
     if not keys.num_active:
-        _log.warning("%s: no key in it holds; make one with `shortlist keys add`", settings.keys_file)
+        _log.warning("%s: contains no valid key; make one with `shortlist keys add`", settings.keys_file)
     return keys
 
 

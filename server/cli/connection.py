@@ -1,4 +1,4 @@
-"""The options that say which server is asked, how what is sent is encrypted, and who asks."""
+"""Defines the options for calling a server: its address, TLS and the API key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
 
 
 def connection_options_in(args: argparse.Namespace) -> list[str]:
-    """Lists those given beside `--address`, as the user writes them."""
+    """Lists the connection options in use other than `--address`, as flags."""
     return [f"--{name.replace('_', '-')}" for name in _OPTIONS if getattr(args, name)]
 
 
@@ -48,14 +48,14 @@ def connect(args: argparse.Namespace) -> Client:
     """Makes the client that the options describe.
 
     Raises:
-        InvalidInput: they do not go together, or a file cannot be read.
+        InvalidInput: the options conflict, or a file cannot be read.
     """
-    from shortlist.client.client import Client  # gRPC: no other command starts with it
+    from shortlist.client.client import Client  # loads gRPC, which other commands do not need
 
     return Client(
         args.address,
         timeout_seconds=None,
-        retry=None,  # whoever typed the command sees what is the matter, and decides
+        retry=None,  # the user sees the error and decides
         tls=args.tls_ca or args.tls,
         client_certificate=args.tls_certificate,
         client_key=args.tls_key,

@@ -1,4 +1,4 @@
-"""The `export` command: writes the cross-encoder in forms that other programs run."""
+"""The `export` command: writes the cross-encoder in formats that other programs load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shortlist.server.cli.model import slow_notice
 
 __all__ = ["add_parser", "run"]
 
-# As in router/checkpoints/export.py, which costs the import of torch.
+# The same as in router/checkpoints/export.py, whose import would load torch.
 _FORMS = ("hf", "onnx", "openvino")
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Exports and lists the files.
 
     Raises:
-        ModelError: the model cannot be loaded, or the form cannot hold it.
+        ModelError: the model cannot be loaded, or the format cannot hold it.
         InvalidInput: the folder is not empty, or a package is missing.
     """
     from shortlist.router.checkpoints.export import export

@@ -60,8 +60,8 @@ def _run(args: argparse.Namespace) -> int:
     )
     with connection.open() as channel:
         try:
-            # Not wait_for_ready: a probe wants to know how it is now.
-            stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs for type checkers lack the calls
+            # Not wait_for_ready: a probe wants the current state.
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the package's type stubs lack the methods
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=args.timeout)
         except grpc.RpcError as error:
             raise ServerUnavailable(f"{args.address}: {error.details() or error.code().name}") from error

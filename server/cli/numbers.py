@@ -1,4 +1,4 @@
-"""Reads the numbers of the command line; what is none gets an error that says so."""
+"""Parses numbers of the command line, with errors that name the wrong text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["count", "number", "positive"]
 
 
 def number(text: str) -> float:
-    """Reads a number."""
+    """Parses a number."""
     try:
         return float(text)
     except ValueError:
@@ -16,7 +16,7 @@ def number(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Reads a whole number of 0 or more."""
+    """Parses an integer of at least 0."""
     found = _whole(text)
     if found < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
@@ -24,7 +24,7 @@ def count(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """Reads a whole number of 1 or more."""
+    """Parses an integer of at least 1."""
     found = _whole(text)
     if found < 1:
         raise argparse.ArgumentTypeError(f"{text} is too small; give 1 or more")

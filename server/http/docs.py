@@ -1,4 +1,4 @@
-"""Renders the OpenAPI document as one page of HTML, for people; nothing of it is loaded from anywhere else."""
+"""Renders the OpenAPI document as one self-contained HTML page; the browser loads nothing else."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}pre{background:#222}a{color:#9cf}}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# The page has no script and asks for nothing; the browser is told to hold it to that.
+# The page has no script and loads nothing; this header makes the browser enforce that.
 HEADERS = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"}
 
 _CURL_HOST = "http://127.0.0.1:8080"
 
 
 def render(document: dict[str, Any]) -> str:
-    """Writes the page for a document of `openapi.describe`."""
+    """Renders a document made by `openapi.describe`."""
     info = document["info"]
     routes = [
         _route(path, verb, operation) for path, verbs in document["paths"].items() for verb, operation in verbs.items()
@@ -46,8 +46,8 @@ def render(document: dict[str, Any]) -> str:
 def _route(path: str, verb: str, operation: dict[str, Any]) -> str:
     command = f"curl {_CURL_HOST}{path}"
     parts = [f"<h2><code>{verb.upper()} {_escape(path)}</code></h2><p>{_prose(operation['summary'])}</p>"]
-    if asked := operation.get("requestBody"):
-        content = asked["content"]["application/json"]
+    if request_body := operation.get("requestBody"):
+        content = request_body["content"]["application/json"]
         body = json.dumps(content["example"], indent=2)
         command += f" \\\n  -H 'Content-Type: application/json' -d '{body}'"
         parts.append(f"<p>Takes {_kind(content['schema'])}.</p>")

@@ -1,4 +1,4 @@
-"""Describes the REST API as an OpenAPI 3.1 document: routes, schemas, errors, and who may call.
+"""Describes the REST API as an OpenAPI 3.1 document: routes, schemas, errors and authentication.
 
 The schemas are those of `openapi_schemas.py`.
 """
@@ -34,13 +34,13 @@ _ERRORS: dict[int, str] = {
     503: "The model is still loading, or the server is stopping (`NOT_SERVING`).",
     504: "The time was up before the answer was ready (`DEADLINE_EXCEEDED`).",
 }
-# What goes wrong where something is asked, and where something is told.
-_ASKING = tuple(code for code in _ERRORS if code != 404)
-_TELLING = (401, 403, 500, 503)
+# The errors of routes that rank, and of routes that return information.
+_RANKING_ERRORS = tuple(code for code in _ERRORS if code != 404)
+_INFORMATION_ERRORS = (401, 403, 500, 503)
 
 
 def describe(*, needs_key: bool) -> Json:
-    """Writes the document; `needs_key` says whether calls need a key or a token."""
+    """Returns the document; `needs_key` says whether calls need a key or a token."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -49,7 +49,7 @@ def describe(*, needs_key: bool) -> Json:
             "description": "Picks the few tools, tables or documents that fit a query. Answers to errors have the one "
             "shape of `Error`. Names of fields are written in snake case; the routes of `select` take camel case too.",
         },
-        "paths": {**dict(_asking(needs_key)), **dict(_telling(needs_key))},
+        "paths": {**dict(_ranking_routes(needs_key)), **dict(_information_routes(needs_key))},
         "components": {
             "schemas": schemas(),
             "responses": {str(code): _error_response(code, text) for code, text in _ERRORS.items()},
@@ -63,7 +63,7 @@ def describe(*, needs_key: bool) -> Json:
     }
 
 
-def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
+def _ranking_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
     routes = {
         "/v1/rerank": ("RerankV1", "RerankResults", "Ranks documents, as Jina's and Cohere's v1 do"),
         "/v2/rerank": ("RerankV2", "RerankResults", "Ranks documents, as Cohere's v2 does"),
@@ -71,8 +71,8 @@ def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
         "/v1/tools:select": ("SelectToolsRequest", "SelectToolsResponse", "Selects tools for a query"),
         "/v1/tables:select": ("SelectTablesRequest", "SelectTablesResponse", "Selects tables for a question"),
     }
-    for path, (asked, answered, summary) in routes.items():
-        question, answer = EXAMPLES[path]
+    for path, (request, response, summary) in routes.items():
+        request_example, response_example = EXAMPLES[path]
         operation = {
             "operationId": _operation_id(path),
             "summary": summary,
@@ -80,23 +80,29 @@ def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
             "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _parameters()],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"$ref": REF + asked}, "example": question}},
+                "content": {"application/json": {"schema": {"$ref": REF + request}, "example": request_example}},
             },
             "responses": {
-                "200": _response("The best, best first.", {"$ref": REF + answered}, answer),
-                **_refs(_ASKING),
+                "200": _response("The best, best first.", {"$ref": REF + response}, response_example),
+                **_refs(_RANKING_ERRORS),
             },
         }
         yield path, {"post": operation}
 
 
-def _telling(needs_key: bool) -> Iterator[tuple[str, Json]]:
+def _information_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
     keyed = _security(needs_key)
     info, anything = {"$ref": REF + "GetInfoResponse"}, {"type": "object"}
     status = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
     serving = {"status": "serving"}
-    yield _get("/v1/info", "Tells the model and the limits", info, errors=_TELLING, security=keyed)
-    yield _get("/info", "Tells the model, as text-embeddings-inference does", anything, errors=_TELLING, security=keyed)
+    yield _get("/v1/info", "Tells the model and the limits", info, errors=_INFORMATION_ERRORS, security=keyed)
+    yield _get(
+        "/info",
+        "Tells the model, as text-embeddings-inference does",
+        anything,
+        errors=_INFORMATION_ERRORS,
+        security=keyed,
+    )
     yield _get("/healthz", "Tells that the process lives", status, example={"status": "alive"})
     yield _get("/readyz", "Tells whether calls are answered", status, example=serving, errors=(503,))
     yield _get("/health", "The same, as text-embeddings-inference has it", status, example=serving, errors=(503,))

@@ -1,8 +1,8 @@
-"""Speaks the contracts by which programs call rerankers already: Jina's and Cohere's, and text-embeddings-inference's.
+"""Implements the rerank APIs that programs already call: Jina's, Cohere's and text-embeddings-inference's.
 
-Each is read into the proto's request and written from its answer. Vendors score all documents, and so do these. They
-read a document's first tokens only; here a long one is read in full, window by window, and an answer says so where
-that makes a difference.
+Each request is converted to the proto's, and each response from the proto's. As at the vendors, all documents are
+scored. Vendors read only the first tokens of a document; this server reads long documents in full, window by window,
+and the response says so where that makes a difference.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", 
 
 _MAX_DEPTH = 32
 _MAX_WARNED = 5
-# A query with this many documents, or fewer, is what Cohere bills as one search.
+# Cohere bills a query with up to this many documents as one search.
 _DOCUMENTS_PER_SEARCH = 100
-# Beyond this the logit is lost in the rounding of its sigmoid.
+# The sigmoid of a larger logit rounds to 1, so the logit cannot be recovered.
 _MAX_LOGIT = 36.0
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -47,7 +47,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request in the proto's terms, how its answer is written, and how the contract calls the proto's fields."""
+    """A request as a proto message, how to write its response, and the API's names of the proto's fields."""
 
     request: Any
     write: Callable[[Any, Call], Any]
@@ -55,7 +55,7 @@ class Asked:
 
 
 def _read_text(value: Any) -> str:
-    """Reads a text, plain or as `{"text": …}`."""
+    """Reads a text, given as a string or as `{"text": …}`."""
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
         raise PydanticCustomError("text", "should be a string, or an object with a string as `text`")
@@ -94,7 +94,7 @@ _Document = Annotated[
         }
     ),
 ]
-# JSON has one kind of number: 3.0 is an integer there, and what some programs write for one.
+# JSON has one type of number, and some programs write an integer as 3.0.
 _Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
 _QUERY_TEXT = "What is looked for, as a string or as an object with `text`."
 
@@ -167,7 +167,7 @@ def read_tei(body: Mapping[str, Any]) -> Asked:
 
 
 def write_tei_info(info: pb.GetInfoResponse) -> dict[str, Any]:
-    """Writes what text-embeddings-inference tells of itself, as far as it is so here."""
+    """Writes the model's data in the form of text-embeddings-inference, as far as it applies here."""
     return {
         "model_id": info.model_name,
         "model_sha": info.model_version,
@@ -225,7 +225,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
         hint = nearest(name, type(body).model_fields)
         warnings.append(f"{name[:100]}: is not known here, and was passed over{hint}")
     limit = body.max_tokens_per_doc
-    # No token is shorter than a byte, so a text of fewer bytes is within the limit for certain.
+    # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
         warnings.append("max_tokens_per_doc: was not applied; long documents are read in full, window by window")
     if getattr(body, "max_chunks_per_doc", None) is not None:
@@ -248,8 +248,8 @@ def _write(
         results.append(result if returned is None else {**result, "document": returned[item.index]})
     searches = max(1, math.ceil(num_documents / _DOCUMENTS_PER_SEARCH))
     meta: dict[str, Any] = {"api_version": {"version": api_version}, "billed_units": {"search_units": searches}}
-    if told := [*warnings, *response.report.warnings]:
-        meta["warnings"] = told
+    if all_warnings := [*warnings, *response.report.warnings]:
+        meta["warnings"] = all_warnings
     return {
         "id": call.request_id,
         "object": "list",
@@ -269,7 +269,7 @@ def _write_tei(asked: TeiRerank, response: pb.RerankResponse, call: Call) -> lis
 
 
 def _logit(score: float) -> float:
-    """Gives back what the score is the sigmoid of."""
+    """Returns the logit of a score: the inverse of the sigmoid."""
     if not 0.0 < score < 1.0:
         return _MAX_LOGIT if score else -_MAX_LOGIT
     return max(-_MAX_LOGIT, min(_MAX_LOGIT, math.log(score / (1.0 - score))))
@@ -288,7 +288,7 @@ def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
 
 
 def _beyond(error: ErrorDetails) -> LimitExceeded:
-    """Says of a list or a text that is too long what `limits` says of other requests."""
+    """Makes the error for a list or a text that is too long."""
     context, field = error["ctx"], _path(error["loc"])
     most = context["max_length"]
     if error["type"] == "too_long":

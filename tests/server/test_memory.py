@@ -41,7 +41,7 @@ def test_an_idle_server_with_the_built_in_model_stays_small(idle_server: subproc
 
 def test_a_server_gives_free_memory_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        keeping = asyncio.create_task(serve.keep_lean(every_seconds=0.001))
+        keeping = asyncio.create_task(serve.trim_memory(every_seconds=0.001))
         while len(given_back) < 3:
             await asyncio.sleep(0.001)
         keeping.cancel()

@@ -72,7 +72,7 @@ def test_keys_are_added_and_revoked_with_a_signal(start_process: StartProcess, p
     hang_up(served)
     wait_until(lambda: code_of(served, old) is Unauthenticated)
     assert code_of(served, new) is None
-    assert "reloaded; keys were read anew" in stopped_log(served)
+    assert "reloaded the keys" in stopped_log(served)
 
 
 def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
@@ -86,7 +86,7 @@ def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
     hang_up(served)
     wait_until(lambda: code_of(served, None) is RateLimited)
     log = stopped_log(served)
-    assert "of the settings changed: rate, burst, log_level" in log
+    assert "changed settings: rate, burst, log_level" in log
     assert "changed, and needs a restart to hold: max_waiting" in log
 
 
@@ -110,7 +110,7 @@ def test_what_is_wrong_at_a_signal_is_one_line_and_all_stays_as_it_was(
     hang_up(served)
     assert served.process.stderr is not None
     lines = iter(served.process.stderr.readline, "")
-    told = next(line for line in lines if "nothing reloaded" in line)
+    told = next(line for line in lines if "nothing was reloaded" in line)
     assert message in told
     assert [code_of(served, key) for _ in range(3)] == [None] * 3
     assert "Traceback" not in stopped_log(served)

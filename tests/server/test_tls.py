@@ -158,7 +158,7 @@ def test_a_damaged_certificate_leaves_the_one_before(
     if damage == "gone":
         path.unlink()
     assert [served_by(address_of(server)) for _ in range(2)] == ["server"] * 2
-    assert caplog.text.count("the certificate before stays in force") == 1
+    assert caplog.text.count("the previous certificate stays in force") == 1
 
 
 def test_another_client_authority_holds_without_a_restart(
