@@ -85,7 +85,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise InvalidConfiguration(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidConfiguration(f"{file}: is no TOML: {error}") from error
+        raise InvalidConfiguration(f"{file}: is not valid TOML: {error}") from error
     for name in values:
         if name not in Settings.model_fields:
             raise InvalidConfiguration(f"{file}: there is no setting {name!r}{nearest(name, Settings.model_fields)}")
@@ -96,7 +96,7 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
     for name in environment:
         if name.upper().startswith(_PREFIX) and name.upper() not in known and name not in _NO_SETTINGS:
-            raise InvalidConfiguration(f"there is no setting for the variable {name}{nearest(name.upper(), known)}")
+            raise InvalidConfiguration(f"the variable {name} is not a setting{nearest(name.upper(), known)}")
     source: Any = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environment.items()}
     found: dict[str, Any] = source()

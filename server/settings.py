@@ -31,61 +31,78 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SHORTLIST_", extra="forbid", frozen=True, protected_namespaces=())
 
     # Addresses.
-    host: str = Field("127.0.0.1", description="the address to listen on")
-    port: Port = Field(50051, description="the gRPC port; 0 picks a free one")
-    http_port: Port | None = Field(None, description="the port of the REST API; without it there is none")
-    metrics_port: Port | None = Field(None, description="a port for Prometheus metrics alone; without it there is none")
-    insecure: bool = Field(False, description="listen beyond this machine without TLS")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(50051, description="port of the gRPC API; 0 picks a free one")
+    http_port: Port | None = Field(None, description="port of the REST API; if not set, there is no REST API")
+    metrics_port: Port | None = Field(
+        None, description="separate port for Prometheus metrics; if not set, there is none"
+    )
+    insecure: bool = Field(False, description="allow listening beyond this machine without TLS")
     disabled: Annotated[tuple[Feature, ...], NoDecode] = Field(
-        (), description="what nobody may use, comma-separated: info, metrics (on the REST port), reflection"
+        (), description="features to disable, comma-separated: info, metrics (on the REST port), reflection"
     )
 
     # Encryption and callers.
-    tls_certificate: Path | None = Field(None, description="PEM file of the certificate chain; read again on change")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the certificate chain; reloaded when it changes"
+    )
     tls_key: Path | None = Field(None, description="PEM file of its private key")
-    tls_client_ca: Path | None = Field(None, description="PEM file of the authorities whose clients alone may call")
-    keys_file: Path | None = Field(None, description="the file of API keys (`shortlist keys`)")
-    jwks_file: Path | None = Field(None, description="the JWKS file that signs bearer tokens")
-    jwks_url: str | None = Field(None, description="the https URL of such a JWKS")
-    jwt_issuer: str | None = Field(None, description="the issuer that tokens must name")
-    jwt_audience: str | None = Field(None, description="the audience that tokens must name")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of the authorities that must sign client certificates"
+    )
+    keys_file: Path | None = Field(None, description="file of API keys (see `shortlist keys`)")
+    jwks_file: Path | None = Field(None, description="JWKS file with the public keys that verify bearer tokens")
+    jwks_url: str | None = Field(None, description="https URL of such a JWKS")
+    jwt_issuer: str | None = Field(None, description="issuer that tokens must name (`iss`)")
+    jwt_audience: str | None = Field(None, description="audience that tokens must name (`aud`)")
 
     # Limits.
-    max_message_mb: int = Field(64, ge=1, le=2047, description="MiB per message")
-    max_concurrent: int = Field(32, ge=1, description="requests worked on at once")
-    max_waiting: int = Field(128, ge=0, description="requests that may wait for it")
+    max_message_mb: int = Field(64, ge=1, le=2047, description="largest request or response, in MiB")
+    max_concurrent: int = Field(32, ge=1, description="requests that may run at once")
+    max_waiting: int = Field(128, ge=0, description="requests that may wait to run")
     max_queue_seconds: float = Field(
-        1.0, gt=0, description="refuse a request when what waits before it takes longer than this, or than five others"
+        1.0,
+        gt=0,
+        description="reject a request if the work ahead takes longer than this and than five typical requests",
     )
-    grace_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="time to finish on a stop")
+    grace_seconds: float = Field(
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds that running requests have to finish when the server stops",
+    )
     rate: float = Field(
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="requests a second of each caller, of all without keys; 0 = no limit",
+        description="requests per second for each caller; without keys, for all callers together; 0 = no limit",
     )
-    burst: int = Field(0, ge=0, description="requests a caller may save up; 0 = two seconds' worth")
-    max_calls: int = Field(0, ge=0, description="requests at once of each caller, of all without keys; 0 = no limit")
+    burst: int = Field(0, ge=0, description="requests a caller may send at once after a pause; 0 = twice the rate")
+    max_calls: int = Field(0, ge=0, description="concurrent requests for each caller, as for rate; 0 = no limit")
 
     # Logs and traces.
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
-    log_format: Literal["console", "json"] = Field("console", description="for people or for programs")
-    slow_ms: float = Field(5000.0, ge=0, description="log the stages of requests slower than this; 0 = none")
-    otlp_endpoint: str | None = Field(None, description="where traces go, as http://HOST:4318/v1/traces")
-    otlp_headers: SecretStr | None = Field(None, description="headers for it, as name=value,name=value")
-    trace_ratio: float = Field(1.0, ge=0, le=1, description="the share of requests traced when the caller says nothing")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe messages to log")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="format of log lines, for people or for programs"
+    )
+    slow_ms: float = Field(5000.0, ge=0, description="log the stages of requests slower than this, in ms; 0 = none")
+    otlp_endpoint: str | None = Field(None, description="where to send traces, as http://HOST:4318/v1/traces")
+    otlp_headers: SecretStr | None = Field(None, description="headers for otlp_endpoint, as name=value,name=value")
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="share of requests to trace if the caller does not decide")
 
     # Model.
-    model: str = Field("built-in", description="`built-in`, its six-layer `fast`, a folder, or a hub name")
-    revision: str | None = Field(None, description="the commit, tag or branch of a hub model")
-    allow_download: bool = Field(False, description="permit to fetch the model from the hub")
+    model: str = Field("built-in", description="`built-in`, its six-layer variant `fast`, a folder, or a hub name")
+    revision: str | None = Field(None, description="commit, tag or branch of a hub model")
+    allow_download: bool = Field(False, description="allow downloading the model from the hub")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
-    attention: str = Field("auto", description="the attention backend")
-    threads: int | None = Field(None, ge=1, description="CPU threads of the model; unset: as many as may run")
-    max_batch_tokens: int | None = Field(None, ge=1, description="tokens of one batch at most; unset: by device")
+    attention: str = Field("auto", description="attention backend")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; if not set, one for each usable CPU")
+    max_batch_tokens: int | None = Field(
+        None, ge=1, description="most tokens per batch; if not set, depends on the device"
+    )
     cache_mb: float = Field(
-        512.0, ge=0, allow_inf_nan=False, description="MiB of catalogs and documents' vectors remembered; 0 = none"
+        512.0, ge=0, allow_inf_nan=False, description="MiB for cached catalogs and document vectors; 0 = no cache"
     )
 
     @classmethod
@@ -106,20 +123,22 @@ class Settings(BaseSettings):
     def _check_together(self) -> Settings:
         """Checks settings that depend on each other."""
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key are given together or not at all")
+            raise ValueError("give both tls_certificate and tls_key, or neither")
         if self.tls_client_ca and not self.tls_certificate:
-            raise ValueError("tls_client_ca needs tls_certificate and tls_key too")
+            raise ValueError("tls_client_ca also needs tls_certificate and tls_key")
         if self.jwks_file and self.jwks_url:
-            raise ValueError("jwks_file and jwks_url exclude each other")
+            raise ValueError("give jwks_file or jwks_url, not both")
         if (self.jwks_file or self.jwks_url) and not (self.jwt_issuer and self.jwt_audience):
-            raise ValueError("bearer tokens need jwt_issuer and jwt_audience, or any token of that signer would do")
+            raise ValueError(
+                "bearer tokens need jwt_issuer and jwt_audience; otherwise any token of that signer would pass"
+            )
         if (self.jwt_issuer or self.jwt_audience) and not (self.jwks_file or self.jwks_url):
-            raise ValueError("jwt_issuer and jwt_audience need jwks_file or jwks_url, or no token would be asked for")
+            raise ValueError("jwt_issuer and jwt_audience need jwks_file or jwks_url; otherwise no token is required")
         if self.jwks_url and not self.jwks_url.startswith("https://"):
-            raise ValueError("jwks_url must begin with https://, or whoever sits between could sign tokens")
+            raise ValueError("jwks_url must begin with https://, so that nobody on the network can replace the keys")
         if self.host not in LOOPBACK and not self.tls_certificate and not self.insecure:
             raise ValueError(
-                f"{self.host} may be reached from other machines, and nothing would be encrypted; "
+                f"{self.host} can be reached from other machines, and the connection would not be encrypted; "
                 "give tls_certificate and tls_key, or insecure if something in front encrypts"
             )
         return self
@@ -139,7 +158,7 @@ class Settings(BaseSettings):
             return Settings(**values)
         except ValidationError as error:
             reason = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-            raise InvalidConfiguration(f"cannot be taken without a restart: {reason}") from None
+            raise InvalidConfiguration(f"needs a restart: {reason}") from None
 
     @property
     def max_message_bytes(self) -> int:

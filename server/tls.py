@@ -101,7 +101,7 @@ class _Files:
         before = [read_bytes(path) for path in self._paths]
         context = self._make_context()
         if before != [read_bytes(path) for path in self._paths]:
-            raise InvalidConfiguration(f"{self._certificate}: it or its key changed while they were read")
+            raise InvalidConfiguration(f"{self._certificate}: it or its key changed while being read")
         return _Loaded(before[0], before[1], before[2] if self._client_ca else None, context)
 
     def _make_context(self) -> ssl.SSLContext:
@@ -113,7 +113,7 @@ class _Files:
         except ssl.SSLError as error:
             if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
                 raise InvalidConfiguration(f"{self._key}: is not the key of {self._certificate}") from error
-            raise InvalidConfiguration(f"{self._key}: holds no private key in PEM form") from error
+            raise InvalidConfiguration(f"{self._key}: contains no private key in PEM form") from error
         if self._client_ca:
             _check_certificates(self._client_ca)
             context.load_verify_locations(self._client_ca)
@@ -124,13 +124,13 @@ class _Files:
         return context
 
     def _refuse_passphrase(self) -> NoReturn:
-        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and interceptor the file")
+        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and protect the file")
 
 
 def _check_certificates(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except ssl.SSLError as error:
-        raise InvalidConfiguration(f"{path}: holds no certificate in PEM form") from error
+        raise InvalidConfiguration(f"{path}: contains no certificate in PEM form") from error
     except OSError as error:
         raise InvalidConfiguration(f"{path}: cannot be read: {error.strerror}") from error

@@ -19,15 +19,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `shortlist export`."""
     parser = subparsers.add_parser(
         "export",
-        help="write the cross-encoder for other programs: as on the hub, ONNX, OpenVINO",
-        description="Writes the cross-encoder, in float32 and with its tokenizer, to an empty or new folder.",
+        help="write the cross-encoder for other programs: hub format, ONNX or OpenVINO",
+        description="Writes the cross-encoder in float32, with its tokenizer, to an empty or new folder.",
     )
     parser.add_argument("out", type=Path, metavar="DIR", help="an empty or new folder")
     parser.add_argument(
         "--to",
         default="hf",
         choices=_FORMS,
-        help="hf (default): what transformers and sentence-transformers read; onnx, openvino: a graph (extra [export])",
+        help="hf (default): for transformers and sentence-transformers; onnx, openvino: a graph (extra [export])",
     )
     parser.add_argument(
         "--model", default="built-in", help="`built-in` (the default), its six-layer variant `fast`, or a folder"

@@ -34,10 +34,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         subparsers,
         "serve",
         help="run the server",
-        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves, the "
-        "second `listening on http://HOST:PORT` where it has a --http-port; its log goes to stderr. SIGTERM and SIGINT "
-        "stop it when the answers in flight are sent, a second one at once. SIGHUP reads keys, limits and the log's "
-        "level anew; certificates are read anew by themselves.",
+        description="Runs the server. Once it serves, it prints `listening on grpc://HOST:PORT` to stdout and, with "
+        "--http-port, `listening on http://HOST:PORT`; the log goes to stderr. SIGTERM or SIGINT stops it after the "
+        "running requests; a second signal stops it at once. SIGHUP reloads keys, limits and the log level; changed "
+        "certificates are reloaded without a signal.",
     )
     parser.set_defaults(run=_run)
 

@@ -36,9 +36,9 @@ def add_config_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     parser = add_settings_parser(
         subparsers,
         "config",
-        help="print the server's settings and where each was set",
-        description="Prints the settings that `serve` would run with, from file, environment and flags, and where each "
-        "was set. Secrets are masked.",
+        help="print the server's settings and the source of each",
+        description="Prints the settings that `serve` would use, and the source of each: the file, the environment, "
+        "a flag or the default. Secrets are masked.",
     )
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_run_config)
@@ -54,7 +54,9 @@ def add_settings_parser(
         parser = subparsers.add_parser(name, help=help, description=description)
     finally:
         subparsers._parser_class = usual_class
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings ($SHORTLIST_CONFIG)")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings (default: $SHORTLIST_CONFIG)"
+    )
     return parser
 
 
@@ -74,7 +76,7 @@ def effective_settings(args: argparse.Namespace) -> Effective:
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     from shortlist.server.settings import Settings
 
-    group = parser.add_argument_group("settings (also in the file, and as SHORTLIST_NAME in the environment)")
+    group = parser.add_argument_group("settings (also read from the file, and from the environment as SHORTLIST_NAME)")
     for name, field in Settings.model_fields.items():
         if not any(kind in str(field.annotation) for kind in _NO_FLAG):
             _add_flag(group, name, field)

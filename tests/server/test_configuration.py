@@ -43,7 +43,7 @@ def test_other_programs_variables_are_not_looked_at() -> None:
     [
         pytest.param("prot = 1", "there is no setting 'prot'; did you mean port?", id="a slip"),
         pytest.param("colour = 1", "there is no setting 'colour'", id="nothing near"),
-        pytest.param("port = ", "is no TOML", id="no TOML"),
+        pytest.param("port = ", "is not valid TOML", id="not TOML"),
         pytest.param("port = 70000", "is 70000: input should be less than", id="out of range"),
         pytest.param('disabled = ["doors"]', "is 'doors': input should be", id="no such thing to close"),
         pytest.param("rate = nan", "is nan: input should be", id="no number"),
@@ -78,14 +78,14 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], told: str) -> No
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({"host": "0.0.0.0"}, "nothing would be encrypted"),
-        ({"tls_key": "k"}, "together or not at all"),
-        ({"tls_client_ca": "c"}, "needs tls_certificate"),
+        ({"host": "0.0.0.0"}, "would not be encrypted"),
+        ({"tls_key": "k"}, "or neither"),
+        ({"tls_client_ca": "c"}, "also needs tls_certificate"),
         ({"jwks_file": "f"}, "need jwt_issuer and jwt_audience"),
         ({"jwt_issuer": "i", "jwt_audience": "a"}, "need jwks_file or jwks_url"),
         ({"jwt_audience": "a", "jwks_url": ""}, "need jwks_file or jwks_url"),
         ({"jwks_url": "http://x", "jwt_issuer": "i", "jwt_audience": "a"}, "must begin with https"),
-        ({"jwks_url": "https://x", "jwks_file": "f", "jwt_issuer": "i", "jwt_audience": "a"}, "exclude each other"),
+        ({"jwks_url": "https://x", "jwks_file": "f", "jwt_issuer": "i", "jwt_audience": "a"}, "not both"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(flags: dict[str, str], told: str) -> None:

@@ -94,7 +94,7 @@ def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
     ("settings", "keys", "message"),
     [
         pytest.param("rate = -1", None, "rate", id="a setting out of range"),
-        pytest.param("rate = ", None, "is no TOML", id="half a file of settings"),
+        pytest.param("rate = ", None, "is not valid TOML", id="half a file of settings"),
         pytest.param("rate = 0.001\nburst = 1", '{"keys": [', "is no file of keys", id="half a file of keys"),
     ],
 )

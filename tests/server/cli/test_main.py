@@ -236,7 +236,7 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
         pytest.param(["--max-message-mb", "4000"], "--max-message-mb is '4000': input", id="too large a message"),
         pytest.param(["--grace-seconds", "-1"], "--grace-seconds is '-1': input", id="negative grace"),
         pytest.param(["--threads", "0"], "--threads is '0': input", id="no threads"),
-        pytest.param(["--host", "0.0.0.0"], "0.0.0.0 may be reached from other machines", id="in the open"),
+        pytest.param(["--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines", id="in the open"),
     ],
 )
 def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], told: str) -> None:
@@ -245,8 +245,8 @@ def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[s
 
 
 def test_what_is_no_number_is_said_to_be_none(run: Run) -> None:
-    assert "argument --min-score: 'abc' is no number" in run("tools", "q", "--min-score", "abc")[2]
-    assert "argument --top-n: 'many' is no whole number" in run("tools", "q", "--top-n", "many")[2]
+    assert "argument --min-score: 'abc' is not a number" in run("tools", "q", "--min-score", "abc")[2]
+    assert "argument --top-n: 'many' is not a whole number" in run("tools", "q", "--top-n", "many")[2]
 
 
 def test_a_text_in_place_of_a_path_is_told_so_in_short(run: Run) -> None:

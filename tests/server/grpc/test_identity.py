@@ -364,7 +364,7 @@ def test_a_reload_does_not_mix_what_excludes_each_other(
 ) -> None:
     at_url = {**token_settings, "jwks_file": None, "jwks_url": "https://issuer.example/keys"}
     server = start_server(**at_url)
-    with pytest.raises(InvalidConfiguration, match=r"without a restart.* exclude each other"):
+    with pytest.raises(InvalidConfiguration, match=r"needs a restart.* not both"):
         reload(server, **{**token_settings, "jwks_url": None})
     assert server.app.settings.jwks_url is not None
 
