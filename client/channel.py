@@ -44,11 +44,11 @@ class Connection:
 
     def __post_init__(self) -> None:
         if (self.client_certificate is None) != (self.client_key is None):
-            raise errors.InvalidInput("goes with client_key, or both are left out", field="client_certificate")
+            raise errors.InvalidInput("needs client_key; give both or neither", field="client_certificate")
         if self.client_certificate is not None and not self.tls:
             raise errors.InvalidInput("needs tls", field="client_certificate")
         if self.api_key is not None and not _API_KEY.match(self.api_key):
-            raise errors.InvalidInput("is empty, or has characters that no key has", field="api_key")
+            raise errors.InvalidInput("is empty, or has characters that keys cannot have", field="api_key")
 
     def open(self) -> grpc.Channel:
         """Opens a blocking channel."""
@@ -76,7 +76,7 @@ class Connection:
     def _reject_unencrypted_key(self) -> None:
         if self.api_key and not self.tls and not self.allow_insecure_key and not is_loopback(self.address):
             raise errors.InvalidInput(
-                f"would travel to {self.address} in the open; use TLS, or allow it where something between encrypts",
+                f"would be sent to {self.address} unencrypted; use tls, or allow_insecure_key if a proxy encrypts",
                 field="api_key",
             )
 
@@ -126,5 +126,5 @@ def _read(path: FilePath, name: str) -> bytes:
     except OSError as error:
         raise errors.InvalidInput(f"{path} cannot be read: {error.strerror}", field=name) from error
     if b"-----BEGIN " not in content:
-        raise errors.InvalidInput(f"{path} is no PEM file: nothing in it begins with -----BEGIN", field=name)
+        raise errors.InvalidInput(f"{path} is not a PEM file: it contains no -----BEGIN line", field=name)
     return content

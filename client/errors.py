@@ -104,7 +104,9 @@ def error_of(error: Any, address: str) -> errors.ShortlistError:
     if match := _TOO_LARGE.search(failure.text):
         return _too_large(actual=int(match[1]), limit=int(match[2]), is_answer="CLIENT" in failure.text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return errors.ShortlistError(f"{address} has no such call: no Shortlist server, or an older one")
+        return errors.ShortlistError(
+            f"{address} does not have this method: an older version, or not a Shortlist server"
+        )
     return _BY_CODE.get(code, _plain(errors.ShortlistError))(failure)
 
 
@@ -137,10 +139,10 @@ def _add_detail(failure: _Failure, detail: Any) -> None:
 
 def _too_large(*, actual: int, limit: int, is_answer: bool) -> errors.LimitExceeded:
     if is_answer:
-        message = f"the answer has {actual} bytes, the client takes {limit}; raise the client's max_message_bytes"
+        message = f"the response has {actual} bytes, the limit is {limit}; raise the client's max_message_bytes"
     else:
         message = (
-            f"the request has {actual} bytes, the server takes {limit}; "
+            f"the request has {actual} bytes, the limit is {limit}; "
             "send less, or start the server with a larger --max-message-mb"
         )
     return errors.LimitExceeded(message, limit=limit, actual=actual)

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 TOKEN_NAME_PREFIX = "jwt:"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *\Z", re.IGNORECASE)
 _MAX_CHARS = 8192
-_NEEDS_RESTART = "whether callers need a key changes only with a restart"
+_NEEDS_RESTART = "a restart is needed to change whether callers need a key or token"
 
 
 class Authenticator(Protocol):
@@ -86,7 +86,7 @@ class KeyAuthenticator:
         if self._keys is not None and not (is_bearer and self._is_for_tokens(secret)):
             return self._caller_of(self._keys.find(secret))
         if self._tokens is None or not is_bearer:
-            raise Unauthenticated(f"no API keys are taken here; {self._advice}")
+            raise Unauthenticated(f"this server does not accept API keys; {self._advice}")
         return self._caller(TOKEN_NAME_PREFIX + await self._tokens.subject_of(secret))
 
     def reload(self, settings: Settings) -> None:
@@ -104,14 +104,14 @@ class KeyAuthenticator:
         if authorization is not None and api_key is not None:
             raise Unauthenticated("give authorization or x-api-key, not both")
         if max(len(authorization or ""), len(api_key or "")) > _MAX_CHARS:
-            raise Unauthenticated(f"what identifies the caller has more than {_MAX_CHARS} characters")
+            raise Unauthenticated(f"the key or token has more than {_MAX_CHARS} characters")
         if api_key is not None:
             return api_key.strip(" "), False
         if authorization is None:
-            raise Unauthenticated(f"this server asks who calls; {self._advice}")
+            raise Unauthenticated(f"this server needs a key or token; {self._advice}")
         match = _BEARER.match(authorization.strip(" "))
         if match is None:
-            raise Unauthenticated(f"the authorization header has another form than expected; {self._advice}")
+            raise Unauthenticated(f"the authorization header is malformed; {self._advice}")
         return match[1], True
 
     @property

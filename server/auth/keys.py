@@ -110,7 +110,7 @@ class ApiKeys:
         entry = self._entries.get(match[1]) if match else None
         is_right = hmac.compare_digest(_hash(key), entry.sha256 if entry else _NO_HASH)
         if entry is None or not is_right:
-            raise Unauthenticated("the API key is not known here; it may be mistyped, or revoked")
+            raise Unauthenticated("the API key is not known here; it may be mistyped or revoked")
         if entry.has_expired(self._now()):
             raise Unauthenticated(f"the API key {entry.id} expired at {entry.expires:%Y-%m-%d %H:%M %Z}; use a new one")
         return entry
@@ -157,7 +157,7 @@ def read_keys(path: Path) -> KeysFile:
         raise InvalidConfiguration(f"{path}: {place or 'the file'}: {reason}") from None
     except (ValueError, RecursionError):
         # Quotes neither the file nor the parser's error: someone may have named a file of plain secrets.
-        raise InvalidConfiguration(f"{path}: is no file of keys in JSON; `shortlist keys add` makes one") from None
+        raise InvalidConfiguration(f"{path}: is not a JSON file of keys; `shortlist keys add` makes one") from None
 
 
 def write_keys(path: Path, file: KeysFile) -> None:

@@ -20,11 +20,11 @@ _MAX_SUBJECT_CHARS = 128
 # audience would be accepted.
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "the token expired; get a new one"),
-    (jwt.ImmatureSignatureError, "the token is not valid yet; see whether the clocks agree"),
-    (jwt.InvalidIssuerError, "the token is of an issuer that is not trusted here"),
-    (jwt.InvalidAudienceError, "the token is meant for another audience"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet; check the clocks"),
+    (jwt.InvalidIssuerError, "the token's issuer is not trusted here"),
+    (jwt.InvalidAudienceError, "the token is for another audience"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
-    (jwt.DecodeError, "this is no JSON Web Token, or a damaged one"),
+    (jwt.DecodeError, "this is not a valid JSON Web Token"),
 )
 
 
@@ -54,7 +54,7 @@ class Tokens:
         if algorithm not in ALGORITHMS:
             raise Unauthenticated(f"the token must be signed with one of {', '.join(ALGORITHMS)}")
         if "crit" in header:
-            raise Unauthenticated("the token's header asks for what this server does not know (crit)")
+            raise Unauthenticated("the token's header requires an unsupported extension (crit)")
         key = await self._keys.find(kid, algorithm)
         if key is None:
             raise Unauthenticated("the token is signed with a key that is not known here (kid, alg)")

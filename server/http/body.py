@@ -46,7 +46,7 @@ def read_timeout(headers: Mapping[str, str]) -> float:
         return DEFAULT_TIMEOUT_SECONDS
     seconds = float(text) if _NUMBER.match(text) else 0.0
     if not MIN_TIMEOUT_SECONDS <= seconds <= MAX_TIMEOUT_SECONDS:
-        message = f"should be seconds as a decimal number, {MIN_TIMEOUT_SECONDS} to {MAX_TIMEOUT_SECONDS:.0f}"
+        message = f"should be a decimal number of seconds, {MIN_TIMEOUT_SECONDS} to {MAX_TIMEOUT_SECONDS:.0f}"
         raise InvalidInput(message, field=TIMEOUT_HEADER)
     return seconds
 
@@ -70,7 +70,7 @@ async def receive(request: Request, max_bytes: int, cancel: CancelToken) -> byte
             return await _collect(request, max_bytes)
     except TimeoutError as error:
         cancel.cancel()
-        raise RequestCancelled("the request's body had not arrived when its time was up") from error
+        raise RequestCancelled("the request's body did not arrive in time") from error
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def read_json(body: bytes) -> dict[str, Any]:
             parse_constant=lambda text: _read_number(text, not_finite),
         )
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"the body is not UTF-8: byte {error.start} fits no character") from error
+        raise InvalidInput(f"the body is not UTF-8: byte {error.start} is invalid") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise InvalidInput(f"the body is no JSON: {error.msg[:1].lower()}{error.msg[1:]} at {where}") from error
+        raise InvalidInput(f"the body is not valid JSON: {error.msg[:1].lower()}{error.msg[1:]} at {where}") from error
     except ValueError as error:  # Python refuses very long integers, because parsing them is slow
-        raise InvalidInput("the body holds a number of too many digits") from error
+        raise InvalidInput("the body contains a number with too many digits") from error
     except RecursionError as error:
         raise InvalidInput("the body is nested too deeply") from error
     if not isinstance(value, dict):
@@ -120,12 +120,12 @@ def _check_type(headers: Mapping[str, str]) -> None:
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise UnsupportedContent("should be application/json in UTF-8", field="Content-Type")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedContent("should be left out; bodies are not unpacked here", field="Content-Encoding")
+        raise UnsupportedContent("is not supported; send the body uncompressed", field="Content-Encoding")
 
 
 def _too_large(actual: int, limit: int) -> LimitExceeded:
     message = (
-        f"the request has {actual} bytes or more, the server takes {limit}; "
+        f"the request has at least {actual} bytes, the limit is {limit}; "
         "send less, or start the server with a larger --max-message-mb"
     )
     return LimitExceeded(message, limit=limit, actual=actual)
@@ -137,7 +137,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise InvalidInput("stands twice in one object; which one is meant?", field=name[:100])
+                raise InvalidInput("is given twice in one object; give it once", field=name[:100])
             seen.add(name)
     return made
 
@@ -164,14 +164,14 @@ def _invalid_values(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, "should be a finite number"
     elif isinstance(value, str):
         if not value.isascii() and _has_surrogate(value):
-            yield path, "holds half of a surrogate pair, which is no character"
+            yield path, "contains half of a surrogate pair, which is not a character"
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _invalid_values(inner, f"{path}[{place}]")
     elif isinstance(value, dict):
         for name, inner in value.items():
             if _has_surrogate(name):
-                yield path, "has a name with half of a surrogate pair, which is no character"
+                yield path, "has a name with half of a surrogate pair, which is not a character"
             yield from _invalid_values(inner, f"{path}.{name[:100]}" if path else name[:100])
 
 

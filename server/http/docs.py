@@ -37,7 +37,7 @@ def render(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>{_escape(info['title'])} {_escape(info['version'])}</h1><p>{_prose(info['description'])}</p>"
-        '<p><a href="openapi.json">openapi.json</a> holds the same for programs. Where the server has keys, add '
+        '<p><a href="openapi.json">openapi.json</a> has the same content for programs. If the server needs a key, add '
         f"<code>-H 'Authorization: Bearer KEY'</code>.</p>{''.join(routes)}"
         f"<h2>Errors</h2><table>{errors}</table><h1>Schemas</h1>{''.join(schemas)}</body></html>"
     )
@@ -54,7 +54,7 @@ def _route(path: str, verb: str, operation: dict[str, Any]) -> str:
     parts.append(f"<pre>{_escape(command)}</pre>")
     good = operation["responses"]["200"]["content"].get("application/json", {})
     if "$ref" in good.get("schema", {}):
-        parts.append(f"<p>Answers {_kind(good['schema'])}.</p>")
+        parts.append(f"<p>Returns {_kind(good['schema'])}.</p>")
     if "example" in good:
         parts.append(f"<pre>{_escape(json.dumps(good['example'], indent=2))}</pre>")
     return "".join(parts)

@@ -96,11 +96,11 @@ _Document = Annotated[
 ]
 # JSON has one type of number, and some programs write an integer as 3.0.
 _Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
-_QUERY_TEXT = "What is looked for, as a string or as an object with `text`."
+_QUERY_TEXT = "The query, as a string or as an object with `text`."
 
 
 class RerankV2(BaseModel):
-    """A request as Cohere's v2 takes it; what is not known is passed over, with a warning."""
+    """A request in the form of Cohere's v2; unknown fields are ignored, with a warning."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -108,41 +108,43 @@ class RerankV2(BaseModel):
     documents: list[_Document] = Field(
         max_length=MAX_DOCUMENTS, description="The documents to rank, as strings or as objects with `text`."
     )
-    model: StrictStr | None = Field(None, description="Taken as it is: the answer names the model that scored.")
-    top_n: _Count | None = Field(None, description="How many documents to return at most; absent, all.")
-    return_documents: StrictBool | None = Field(None, description="Whether results carry the documents.")
+    model: StrictStr | None = Field(None, description="Any name is accepted; the response names the model that scored.")
+    top_n: _Count | None = Field(None, description="The most documents to return; all if absent.")
+    return_documents: StrictBool | None = Field(None, description="Whether results include the documents.")
     max_tokens_per_doc: _Count | None = Field(
-        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+        None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
 
 
 class RerankV1(RerankV2):
-    """A request as Jina's v1 and Cohere's v1 take it; results carry the documents unless it says otherwise."""
+    """A request in the form of Jina's v1 and Cohere's v1; by default, results include the documents."""
 
     rank_fields: list[StrictStr] | None = Field(
         None,
         min_length=1,
-        description="What to read of documents that are objects, in this order; where none is there, `text`.",
+        description="The fields to read of documents that are objects, in this order; `text` if none is present.",
     )
     max_chunks_per_doc: _Count | None = Field(
-        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+        None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
 
 
 class TeiRerank(BaseModel):
-    """A request as text-embeddings-inference takes it; what is not known is passed over."""
+    """A request in the form of text-embeddings-inference; unknown fields are ignored."""
 
     query: StrictStr = Field(
-        description="What is looked for.",
+        description="The query.",
         min_length=1,
         max_length=MAX_QUERY_CHARS,
         json_schema_extra={"pattern": NOT_BLANK},
     )
     texts: list[StrictStr] = Field(max_length=MAX_DOCUMENTS, description="The texts to rank.")
-    raw_scores: StrictBool | None = Field(None, description="Whether to return logits rather than scores of 0..1.")
-    return_text: StrictBool | None = Field(None, description="Whether results carry the texts.")
-    truncate: StrictBool | None = Field(None, description="Taken: no text is too long, long ones are read in full.")
-    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(None, description="Taken, as above.")
+    raw_scores: StrictBool | None = Field(None, description="Whether to return logits instead of scores of 0..1.")
+    return_text: StrictBool | None = Field(None, description="Whether results include the texts.")
+    truncate: StrictBool | None = Field(None, description="Accepted but not needed: long texts are read in full.")
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
+        None, description="Accepted but not needed, like `truncate`."
+    )
 
 
 def read_v1(body: Mapping[str, Any]) -> Asked:
@@ -208,7 +210,9 @@ def _text_of(document: Any, rank_fields: Sequence[str] | None, place: int) -> st
         return "\n".join(map(str, found))
     if "text" not in document:
         missing = (
-            "none of the rank_fields and no `text`" if rank_fields else "no `text`; texts are ranked here, not images"
+            "none of the rank_fields and no `text`"
+            if rank_fields
+            else "no `text`; only texts can be ranked, not images"
         )
         raise InvalidInput(f"has {missing}", field=name)
     return str(document["text"])
@@ -223,7 +227,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     unknown = list(body.model_extra or ())
     for name in unknown[:_MAX_WARNED]:
         hint = nearest(name, type(body).model_fields)
-        warnings.append(f"{name[:100]}: is not known here, and was passed over{hint}")
+        warnings.append(f"{name[:100]}: is not known here and was ignored{hint}")
     limit = body.max_tokens_per_doc
     # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
@@ -292,8 +296,8 @@ def _beyond(error: ErrorDetails) -> LimitExceeded:
     context, field = error["ctx"], _path(error["loc"])
     most = context["max_length"]
     if error["type"] == "too_long":
-        return LimitExceeded(f"there may be {most} at most", limit=most, actual=context["actual_length"], field=field)
-    return LimitExceeded(f"may have {most} characters at most", limit=most, actual=most + 1, field=field)
+        return LimitExceeded(f"may have at most {most} items", limit=most, actual=context["actual_length"], field=field)
+    return LimitExceeded(f"may have at most {most} characters", limit=most, actual=most + 1, field=field)
 
 
 def _path(places: Sequence[int | str]) -> str:

@@ -186,7 +186,7 @@ class Admission:
         if self._num_admitted >= self._max_admitted:
             room = self._seconds_before(1) / max(1, self._num_admitted)
             raise ServerBusy(
-                f"{self._num_admitted} requests run or wait already; try again in a moment",
+                f"{self._num_admitted} requests are already running or waiting; try again later",
                 retry_seconds=self._retry_time(key, room, num_tokens, is_due=is_due),
             )
 
@@ -198,7 +198,7 @@ class Admission:
         most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(typical))
         if waiting > most * (_RETURNING_QUEUE_SHARE if is_due else _NEW_QUEUE_SHARE if len(self._retry_slots) else 1.0):
             raise ServerBusy(
-                f"the work that waits takes {waiting:.1f} s already; try again in a moment",
+                f"the work ahead takes {waiting:.1f} s; try again later",
                 retry_seconds=self._retry_time(key, waiting - most, num_tokens, is_due=is_due),
             )
         if needs_in_time and waiting:
@@ -215,8 +215,8 @@ class Admission:
         left = cancel.remaining_seconds
         if left is not None and needed > left:
             raise DeadlineTooShort(
-                f"the work before this request and its own take {needed:.2f} s, its deadline leaves {left:.2f}; "
-                "give it more time, or send it to another server",
+                f"the work ahead and this request take {needed:.2f} s, but its deadline leaves {left:.2f} s; "
+                "allow more time, or use another server",
                 retry_seconds=_delay(needed - left),
             )
 
@@ -243,14 +243,14 @@ class Admission:
         bucket.fill(now, burst, caller.rate)
         if caller.max_calls and bucket.num_calls >= caller.max_calls:
             raise RateLimited(
-                f"{caller.name} has {bucket.num_calls} requests under way, and may have {caller.max_calls}; "
-                "wait for one of them",
+                f"{caller.name} has {bucket.num_calls} requests running and may have {caller.max_calls}; "
+                "wait until one of them ends",
                 retry_seconds=_delay(self._seconds_before(1)),
             )
         if caller.rate:
             if bucket.tokens < 1:
                 raise RateLimited(
-                    f"{caller.name} may send {caller.rate:g} requests a second, and has sent them",
+                    f"{caller.name} has used up its rate of {caller.rate:g} requests per second",
                     retry_seconds=_delay((1 - bucket.tokens) / caller.rate),
                 )
             bucket.tokens -= 1

@@ -30,9 +30,9 @@ __all__ = ["BatchRun", "BatchingScorer"]
 
 _log = logging.getLogger(__name__)
 
-_LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
-_STOPPING = "the server is stopping; try another one, or again later"
-_BROKEN = "the server's engine does not work any more; try another server"
+_LEFT = "the request was cancelled, or its deadline passed, before the answer was ready"
+_STOPPING = "the server is stopping; try another server, or try again later"
+_BROKEN = "the server's engine has failed; try another server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class BatchingScorer:
         if not is_out_of_memory(error):
             self._fail(batch, error)
         elif len(batch) == 1:
-            self._fail(batch, ServerBusy("memory does not suffice for this request; send less of it at once"))
+            self._fail(batch, ServerBusy("the server has too little memory for this request; send a smaller one"))
         else:
             _log.warning("not enough memory for a batch of %d pairs; splitting it", len(batch))
             return True

@@ -66,7 +66,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        pytest.param({"SHORTLIST_HSOT": "x"}, "SHORTLIST_HSOT; did you mean SHORTLIST_HOST?", id="a slip"),
+        pytest.param(
+            {"SHORTLIST_HSOT": "x"}, "SHORTLIST_HSOT is not a setting; did you mean SHORTLIST_HOST?", id="a slip"
+        ),
         pytest.param({"SHORTLIST_THREADS": "many"}, "SHORTLIST_THREADS is 'many'", id="no number"),
     ],
 )

@@ -95,7 +95,7 @@ def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
     [
         pytest.param("rate = -1", None, "rate", id="a setting out of range"),
         pytest.param("rate = ", None, "is not valid TOML", id="half a file of settings"),
-        pytest.param("rate = 0.001\nburst = 1", '{"keys": [', "is no file of keys", id="half a file of keys"),
+        pytest.param("rate = 0.001\nburst = 1", '{"keys": [', "is not a JSON file of keys", id="half a file of keys"),
     ],
 )
 def test_what_is_wrong_at_a_signal_is_one_line_and_all_stays_as_it_was(

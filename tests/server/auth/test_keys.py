@@ -87,8 +87,8 @@ def test_a_key_has_256_random_bits_and_is_kept_as_a_hash() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("shortlist_secret", "is no file of keys", id="not JSON"),
-        pytest.param("[" * 100_000, "is no file of keys", id="deeply nested"),
+        pytest.param("shortlist_secret", "is not a JSON file of keys", id="not JSON"),
+        pytest.param("[" * 100_000, "is not a JSON file of keys", id="deeply nested"),
         pytest.param("[]", "the file: ", id="a list"),
         pytest.param('{"version": 2}', "version: ", id="another version"),
         pytest.param(

@@ -114,12 +114,12 @@ def test_a_token_may_be_for_several_audiences() -> None:
         pytest.param(rsa_signer("one").token(), "signature is wrong", id="signed by another"),
         pytest.param(RSA.token()[:-20] + 20 * "A", "signature is wrong", id="damaged"),
         pytest.param(tampered(RSA.token(), sub="root"), "signature is wrong", id="tampered"),
-        pytest.param("abc", "no JSON Web Token", id="not a token"),
-        pytest.param("a.b.c", "no JSON Web Token", id="not base64"),
+        pytest.param("abc", "not a valid JSON Web Token", id="not a token"),
+        pytest.param("a.b.c", "not a valid JSON Web Token", id="not base64"),
         pytest.param(
-            f"{encoded(b'[' * 5000)}.e30.e30", "no JSON Web Token|cannot be checked", id="deeply nested header"
+            f"{encoded(b'[' * 5000)}.e30.e30", "not a valid JSON Web Token|cannot be checked", id="deeply nested header"
         ),
-        pytest.param(f"{encoded(b'[]')}.e30.e30", "no JSON Web Token", id="header is a list"),
+        pytest.param(f"{encoded(b'[]')}.e30.e30", "not a valid JSON Web Token", id="header is a list"),
     ],
 )
 def test_an_invalid_token_is_rejected_with_the_reason(token: str, reason: str) -> None:

@@ -87,9 +87,9 @@ def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Pat
     ("arguments", "told"),
     [
         (["--tls-ca", "/no/such/file"], "/no/such/file cannot be read"),
-        (["--tls-ca", "/etc/hostname"], "/etc/hostname is no PEM file"),
+        (["--tls-ca", "/etc/hostname"], "/etc/hostname is not a PEM file"),
         (["--tls-name", "a"], "--tls-name: needs --tls-ca"),
-        (["--tls-ca", __file__, "--tls-key", __file__], "goes with client_key, or both are left out"),
+        (["--tls-ca", __file__, "--tls-key", __file__], "needs client_key; give both or neither"),
     ],
     ids=["no file", "no PEM", "a name alone", "a key alone"],
 )
