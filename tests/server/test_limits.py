@@ -26,7 +26,7 @@ LONG = "x" * 1001
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_larger_than_is_taken_is_named(request_: Any, field: str) -> None:
+def test_a_field_above_its_limit_is_named(request_: Any, field: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
         check(request_)
     assert (caught.value.field, caught.value.actual > caught.value.limit) == (field, True)
@@ -47,7 +47,7 @@ def test_a_conversation_has_limits_too(messages: list[pb.ChatMessage], field: st
     assert caught.value.field == field
 
 
-def test_the_largest_that_is_taken_is_taken() -> None:
+def test_a_request_at_its_limits_is_accepted() -> None:
     check(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
     check(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
 
@@ -66,5 +66,5 @@ def test_the_largest_that_is_taken_is_taken() -> None:
         pytest.param(pb.SelectTablesRequest(ddl="x" * 400, keep_columns=1, top_n=0), 600, id="columns of all tables"),
     ],
 )
-def test_tokens_are_guessed_by_length_and_candidates(request_: Any, expected: int) -> None:
+def test_tokens_are_estimated_by_length_and_candidates(request_: Any, expected: int) -> None:
     assert expected_tokens(request_) == expected
