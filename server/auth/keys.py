@@ -187,7 +187,7 @@ def write_keys(path: Path, file: KeysFile) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock against other processes that change the file; locks its folder, since the file is replaced.
+    """Keeps other processes from changing the file; locks its folder, because the file itself is replaced.
 
     Raises:
         InvalidConfiguration: there is no such folder.

@@ -44,4 +44,4 @@ def warn_if_exposed(path: Path) -> None:
     except OSError:
         return
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        _log.warning("%s is open to every user of this machine; close it with: chmod o= %s", path, path)
+        _log.warning("every user of this machine may read or change %s; restrict it with: chmod o= %s", path, path)

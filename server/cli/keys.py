@@ -165,6 +165,6 @@ def _time(text: str) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise argparse.ArgumentTypeError(
-            f"{text} is no date like 2030-12-31 and no time like 2030-12-31T18:00:00+01:00"
+            f"{text} is neither a date like 2030-12-31 nor a time like 2030-12-31T18:00:00+01:00"
         )
     return moment

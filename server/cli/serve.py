@@ -162,7 +162,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """Ends the process without waiting for threads, which cannot be interrupted."""
+    """Ends the process without waiting for its threads, which nothing can interrupt."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

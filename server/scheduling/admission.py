@@ -26,7 +26,7 @@ _MIN_RETRY_SECONDS = 0.05
 _LEARNING = 0.1
 _MIN_CORRECTION, _MAX_CORRECTION = 0.1, 4.0
 _TYPICAL_CALLS = 5
-# While rejected callers hold retry slots, new calls may fill half of the queue, returning calls twice of it.
+# While rejected callers hold retry slots, new calls may fill half of the queue, returning calls twice the queue.
 _NEW_QUEUE_SHARE, _RETURNING_QUEUE_SHARE = 0.5, 2.0
 # A submission of more tokens than this is one part of a large call (`router/ranking/windows.py`); more parts follow.
 _PART_TOKENS = 100_000
@@ -116,7 +116,7 @@ class Admission:
 
     @property
     def expected_tokens(self) -> int:
-        """How many tokens the admitted calls are estimated to submit still; submitted tokens are excluded."""
+        """The estimated tokens that admitted calls have yet to submit to the engine."""
         with self._lock:
             return sum(tally.expected for tally in self._tallies.values())
 

@@ -103,7 +103,7 @@ def fill_batch(jobs: deque[Job], max_batch_tokens: int, *, evenly: bool = True) 
 
     Each job gets an equal number of tokens or, unless `evenly`, as much as fits, in the order of `jobs`. Jobs with
     nothing left leave the queue. Served jobs move to the end; a job whose next pair did not fit moves to the front, so
-    that it is not passed over twice.
+    that it is not skipped twice.
     """
     num_turns = len(jobs) if evenly else 1
     turn_tokens = max(max_batch_tokens // num_turns, *(job.next_tokens for job in jobs), 1)
@@ -116,7 +116,7 @@ def fill_batch(jobs: deque[Job], max_batch_tokens: int, *, evenly: bool = True) 
         batch += [(job, index) for index in taken]
         room -= sum(len(job.pairs[index]) for index in taken)
         if not evenly:
-            job.credit_tokens = 0  # a batch in order must not add to the credit of the next even one
+            job.credit_tokens = 0  # a batch filled in order must not add credit for the next even batch
         if job.waiting:
             (jobs if taken else passed).append(job)
     jobs.extend(passed)

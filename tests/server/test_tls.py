@@ -202,7 +202,7 @@ def test_a_key_with_a_passphrase_is_rejected_without_a_prompt(files: dict[str, P
 def test_a_key_open_to_all_users_gives_a_warning(files: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     files["tls_key"].chmod(0o644)
     server_credentials(Settings(**files))
-    assert "open to every user" in caplog.text
+    assert "every user of this machine" in caplog.text
 
 
 class Listener:

@@ -118,7 +118,7 @@ def test_a_file_open_to_all_users_gives_a_warning(path: Path, caplog: pytest.Log
     assert not caplog.records
     path.chmod(0o644)
     read_keys(path)
-    assert "open to every user" in caplog.text
+    assert "every user of this machine" in caplog.text
 
 
 def test_a_new_file_is_private_and_an_existing_one_keeps_its_mode(path: Path) -> None:
