@@ -24,7 +24,7 @@ _ERRORS: dict[int, str] = {
     400: "A field is missing, unknown or wrong (`INVALID_FIELD`, `UNKNOWN_DIALECT`); BadRequest in `details` names it.",
     401: "The key or token is missing, unknown or expired (`UNAUTHENTICATED`).",
     403: "The caller may not do this (`PERMISSION_DENIED`).",
-    404: "The route does not exist (`NO_SUCH_ROUTE`).",
+    404: "The route does not exist or is disabled (`NO_SUCH_ROUTE`).",
     409: "The server runs another model or version than expected (`MODEL_MISMATCH`).",
     413: "The request, or a part of it, exceeds a limit (`LIMIT_EXCEEDED`).",
     415: "The body is not declared as `application/json` (`UNSUPPORTED_CONTENT`).",
@@ -83,7 +83,7 @@ def _ranking_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
                 "content": {"application/json": {"schema": {"$ref": REF + request}, "example": request_example}},
             },
             "responses": {
-                "200": _response("The best, best first.", {"$ref": REF + response}, response_example),
+                "200": _response("The results, best first.", {"$ref": REF + response}, response_example),
                 **_refs(_RANKING_ERRORS),
             },
         }
