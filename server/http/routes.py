@@ -74,7 +74,7 @@ class RestApi:
         self._max_bytes = settings.max_message_bytes
         self._is_serving = is_serving
         self._render_metrics = None if "metrics" in settings.disabled else render_metrics
-        document = openapi.describe(needs_key=settings.asks_who_calls)
+        document = openapi.describe(needs_key=settings.needs_credentials)
         self._openapi = _json(document)
         self._docs = docs.render(document)
         self.app = Starlette(

@@ -215,7 +215,7 @@ class _Live(Collector):
             "requests_admitted", "Calls that run or wait, admitted ones only.", self._admission.num_admitted
         )
         yield self._gauge(
-            "retry_slots", "Rejected calls with a retry time that has not lapsed.", self._admission.num_put_off
+            "retry_slots", "Rejected calls with a retry time that has not lapsed.", self._admission.num_retry_slots
         )
         yield self._queue_tokens()
         rate = self.scorer.tokens_per_second if self.scorer else 0.0

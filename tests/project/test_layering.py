@@ -48,7 +48,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "structlog": ("server/telemetry/logs.py",),
     "sqlglot": ("schemas/sql/",),
     "jwt": ("server/auth/jwks.py", "server/auth/tokens.py"),
-    "cryptography": ("server/doctor.py", "server/auth/jwks.py"),
+    "cryptography": ("server/cli/doctor.py", "server/auth/jwks.py"),
     "jsonschema": ("schemas/tools/",),
 }
 # What a client is made of: nothing that needs a parser or torch.

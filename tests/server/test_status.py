@@ -42,7 +42,7 @@ def test_a_request_cancelled_past_its_deadline_has_its_own_code() -> None:
     assert status_of(errors.RequestCancelled("x"), is_expired=True).code is Code.DEADLINE_EXCEEDED
 
 
-def test_the_field_travels_as_metadata() -> None:
+def test_the_field_is_sent_as_metadata() -> None:
     assert status_of(errors.InvalidInput("is odd", field="tools[ä]")).metadata[0] == ("shortlist-field", "tools[?]")
 
 
@@ -121,7 +121,7 @@ def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reasons_are_stable_and_each_has_its_http_status() -> None:
-    # Programs rely on these: change none, only add.
+    # Programs rely on these: only add, never change.
     assert {kind.reason: kind.http for kind in KINDS.values()} == {
         "INVALID_FIELD": 400,
         "LIMIT_EXCEEDED": 413,
@@ -141,19 +141,19 @@ def test_reasons_are_stable_and_each_has_its_http_status() -> None:
     }
 
 
-def test_the_worst_text_fits_the_headers_that_clients_take() -> None:
+def test_the_longest_text_fits_the_header_limits_of_clients() -> None:
     status = status_of(errors.InvalidInput("\U0001f600" * 10_000, field="tools[3].namespace"), request_id="r" * 128)
     text = sum(1 if char.isascii() else 3 * len(char.encode()) for char in status.text)
     details = len(bytes(dict(status.metadata)["grpc-status-details-bin"])) * 4 / 3  # type: ignore[arg-type]
     assert text + details < 7500
 
 
-def test_a_long_text_is_cut_to_what_a_header_holds() -> None:
+def test_a_long_text_is_cut_to_fit_a_header() -> None:
     for letter, most in (("a", 3000), ("é", 500), ("語", 333)):
         assert len(status_of(errors.InvalidInput(letter * 10_000)).text) == most
 
 
-def test_the_log_of_a_defect_holds_the_stack_but_not_the_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_of_an_internal_error_has_the_stack_but_not_the_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     status = status_of(raised("".join(["car", "go"])))
     assert ("ValueError" in caplog.text, "KeyError" in caplog.text, "in raised" in caplog.text) == (True, True, True)
