@@ -92,4 +92,4 @@ def test_the_soak_tells_what_it_sent_and_whether_anything_grew(soak: ModuleType)
     counts = Counter({"tables: answered": 7, "garbage: HTTPError": 2})
     told = list(soak.lines({"seconds": 60.0, "counts": counts, "samples": samples}))
     assert told[0] == "9 requests in 1 minutes"
-    assert "mib: 101, 104, 107 in the mean of each third" in told
+    assert "mib: 101, 104, 107 (means of the first, second and last third)" in told

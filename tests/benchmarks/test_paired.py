@@ -68,7 +68,7 @@ def test_the_table_names_the_set_where_the_second_is_least(
     text = run(capsys, full, other).out
     assert "| toole | 3 | ndcg@10 | 0.500 | 0.500 | +0.000 [+0.000, +0.000] | 0 | 0 |" in text
     assert "Mean over 2 sets (first measure of each): 0.7500 and 0.5000, -0.2500" in text
-    assert "at the least 0.500 (spider)" in text
+    assert "0.500 on the worst set (spider)" in text
 
 
 def test_folders_with_nothing_in_common_are_an_error(
@@ -76,7 +76,7 @@ def test_folders_with_nothing_in_common_are_an_error(
 ) -> None:
     found = run(capsys, full, tmp_path / "nowhere")
     assert found.status == 2
-    assert "no set has been asked of both" in found.err
+    assert "have no set with common queries" in found.err
 
 
 def test_a_damaged_result_is_an_error(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +84,7 @@ def test_a_damaged_result_is_an_error(full: Path, tmp_path: Path, capsys: pytest
     (other / "tools-toole-corpus-rerank.json").write_text('{"queries": [', encoding="utf-8")
     found = run(capsys, full, other)
     assert found.status == 2
-    assert "damaged or of another version" in found.err
+    assert "damaged or from another version" in found.err
 
 
 def test_an_unrounded_model_rounds_to_the_same_steps(tmp_path: Path) -> None:

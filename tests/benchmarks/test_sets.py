@@ -208,7 +208,7 @@ def test_the_table_has_a_line_per_measure_and_one_per_language(ask: Ask) -> None
         ["| de", "3"],
         ["| en", "3"],
     ]
-    assert "Calibration of the first place's score, tools" in lines[-1]
+    assert "Calibration of the top document's score, tools" in lines[-1]
 
 
 def test_a_set_of_tables_stands_beside_one_of_tools(ask: Ask) -> None:
