@@ -66,19 +66,19 @@ main() {
     train "${long[@]}" --start "$work/model-4" --out "$work/cross-5" --tokens "$(of 200e6 20000)" \
         --lr 2.5e-4 --seed 2 --frozen-layers 3
     train "${long[@]}" --start "$work/cross-5" --student --out "$work/fast" --tokens "$(of 40e6 20000)" --lr 5e-4 --seed 3
-    # 4. What ships, the mean of short and long rounds, and how its evidence makes a score; it takes the place of the
+    # 4. What ships, the mean of short and long rounds, and how its features make a score; it takes the place of the
     #    model only when all of it is there.
     final="$work/final"
     copy "$work/model-4" "$final"
     export_ --cross-encoder "$work/cross-4" "$work/cross-5" --encoder "$work/encoder-2" "$work/encoder-3" \
         "$work/encoder-4" --fast "$work/fast" --out "$final"
     mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
-        --evidence "$work/first_stage.pt"
-    step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$final"
+        --features "$work/first_stage.pt"
+    step training/fit_first_stage.py --features "$work/first_stage.pt" --model "$final"
     for variant in "" fast; do
         step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
-            --model "$final" ${variant:+--variant "$variant"} --out "$work/evidence$variant.pt"
-        step training/fit_score.py --evidence "$work/evidence$variant.pt" --model "$final" ${variant:+--variant "$variant"}
+            --model "$final" ${variant:+--variant "$variant"} --out "$work/features$variant.pt"
+        step training/fit_score.py --features "$work/features$variant.pt" --model "$final" ${variant:+--variant "$variant"}
     done
     mkdir -p "$model"
     for file in "$final"/*.safetensors "$final/tokenizer.json" "$final/shortlist.json"; do
