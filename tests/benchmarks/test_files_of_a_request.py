@@ -29,7 +29,7 @@ def test_a_call_on_a_warm_server_is_counted_file_by_file(script: ModuleType) -> 
     files = found["files"]
     assert found["num_files"] == len(files) == len(set(files))
     assert [path for path in files if not (ROOT / path).is_file()] == []
-    # The way in, the parser on a worker thread, and the engine's thread; the fakes are not of the project.
+    # On the event loop, on a worker thread and on the engine's thread; the fakes do not belong to the project.
     assert {"server/grpc/service.py", "schemas/tools/parse.py", "server/scheduling/batching.py"} <= set(files)
     assert files.index("server/grpc/service.py") < files.index("schemas/tools/parse.py")
 
@@ -40,7 +40,7 @@ def test_what_starts_and_warms_the_server_is_not_counted(script: ModuleType) -> 
     assert "server/settings.py" not in files
 
 
-def test_no_function_watches_the_threads_afterwards(script: ModuleType) -> None:
+def test_the_profile_functions_are_removed_afterwards(script: ModuleType) -> None:
     script.count(server_fakes.Router)
 
     assert (sys.getprofile(), threading.getprofile()) == (None, None)
@@ -65,7 +65,7 @@ def call_backs(script: ModuleType, pipeline: Namespace) -> list[list[str]]:
     return found
 
 
-def test_a_step_that_calls_its_caller_again_is_found_with_the_way_it_takes(script: ModuleType) -> None:
+def test_a_step_that_calls_back_is_found_with_its_chain_of_functions(script: ModuleType) -> None:
     step = module(STEP, "def narrow(give): return inner(give)\ndef inner(give): return give()")
     pipeline = module(PIPELINE, "def run(): return narrow(budget)\ndef budget(): return 5", narrow=step["narrow"])
 
@@ -81,7 +81,7 @@ def test_a_closure_handed_to_a_step_is_a_call_back(script: ModuleType) -> None:
     assert [chain[-1] for chain in call_backs(script, pipeline)] == ["router/made_up_pipeline.py:run"]
 
 
-def test_steps_called_one_after_another_and_helpers_of_a_module_are_none(script: ModuleType) -> None:
+def test_consecutive_steps_and_calls_within_a_module_are_not_call_backs(script: ModuleType) -> None:
     step = module(STEP, "def narrow(): return inner()\ndef inner(): return 5")
     pipeline = module(
         PIPELINE, "def run(): return again() + narrow()\ndef again(): return narrow()", narrow=step["narrow"]

@@ -15,15 +15,15 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-# One input at most: long enough for nesting and repetition, short enough for many runs a second.
+# The length of an input: long enough for nesting and repetition, short enough for many runs per second.
 _MAX_BYTES = 4096
-# A text this short that takes longer would let one caller hold a thread.
+# If such a short text took longer, one caller could block a thread.
 _MAX_SECONDS = 10
 _MAX_MIB = 3000
 
 
 def main() -> None:
-    """Fuzzes until the time is up; exits with a status other than 0 upon a finding."""
+    """Fuzzes until the time is up; exits with a status other than 0 if an input fails."""
     options = parse()
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     with atheris.instrument_imports(include=["shortlist", "json", "referencing"]):
