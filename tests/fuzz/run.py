@@ -1,9 +1,10 @@
-"""Lets a coverage-guided fuzzer look for bytes that break a target of `targets.py`, for some seconds.
+"""Runs a coverage-guided fuzzer on one target of `targets.py` for some seconds.
 
     python tests/fuzz/run.py TARGET --seconds 120 --out build/fuzz
 
-Needs atheris, which `make fuzz` installs under build/. What it finds stands in OUT/TARGET/found, what it learnt in
-OUT/TARGET/corpus, from where the next run goes on. A find belongs under tests/fixtures/fuzz/TARGET once it is mended.
+Needs atheris, which `make fuzz` installs under build/. Failing inputs are written to OUT/TARGET/found. Inputs that
+reach new code are kept in OUT/TARGET/corpus, and the next run starts from them. After fixing a bug, add its input to
+tests/fixtures/fuzz/TARGET.
 """
 
 from __future__ import annotations
