@@ -7,7 +7,8 @@ server has not seen. A file counts once a function written in it has run for tha
 and files of which only methods that `dataclass` generated have run. An import does not count.
 
 A step calls back if its module was called by another one and calls it again: A → B → A in one stack, with A under
-router/ or schemas/. A closure or a method of A that was handed to B counts too, since it ties B to its caller.
+router/ or schemas/. This includes a closure, a generator or a method of A that A passed to B, because a profile cannot
+tell a harmless one (a property of a value) from a real dependency. Judge each chain that is printed.
 """
 
 from __future__ import annotations
