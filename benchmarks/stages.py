@@ -1,4 +1,4 @@
-"""Times the stages of a request on the example catalog and schema, in this process.
+"""Times the stages of a request on the example catalog and the example schema, in this process.
 
 python benchmarks/stages.py [--repeat 5] [--model built-in]
 """
@@ -19,7 +19,7 @@ STAGES = ("parse_ms", "retrieve_ms", "tokenize_ms", "infer_ms", "total_ms")
 
 
 def main() -> None:
-    """Loads, asks, prints medians."""
+    """Loads the model, runs the requests, and prints the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--model", default="built-in")
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def show(label: str, repeat: int, ask: Callable[[], Selection]) -> None:
-    """Prints the median of each stage after one warm-up."""
+    """Prints the median of each stage over `repeat` requests, after one to warm up."""
     first = ask()
     timings = [ask().timings for _ in range(repeat)]
     medians = [statistics.median(getattr(one, stage) for one in timings) for stage in STAGES]
