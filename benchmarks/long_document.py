@@ -62,7 +62,7 @@ def send(tokens: int) -> dict[str, float]:
         return {
             "tokens": tokens,
             "seconds": seconds,
-            "pair_tokens": response.report.num_tokens,
+            "pair_tokens": response.num_tokens,
             "idle_mib": idle,
             "peak_above_idle_mib": resident_mib(process, "VmHWM") - idle,
         }

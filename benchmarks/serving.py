@@ -165,7 +165,7 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
             response = client.select_tools(query, tools, top_n=5)
             with lock:
                 answers.seconds.append(time.perf_counter() - sent)
-                answers.timings.append(response.report.timings)
+                answers.timings.append(response.timings)
         finally:
             clients.put(client)  # after a failure too, or the other threads would wait for a client forever
 

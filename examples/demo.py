@@ -20,19 +20,15 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from google.protobuf.json_format import MessageToDict
-
 from shortlist import Client
 from shortlist.schemas.errors import ShortlistError
+from shortlist.schemas.results import Selected, Selection
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.v1.router_pb2 import SelectedItem, SelectionReport, SelectTablesResponse, SelectToolsResponse
-
-Response = SelectToolsResponse | SelectTablesResponse
 
 EXAMPLES = Path(__file__).resolve().parent
 SERVER_COMMAND = (sys.executable, "-m", "shortlist.server.cli.main", "serve", "--port", "0")
@@ -98,10 +94,10 @@ def run(*, as_json: bool) -> None:
         for question in QUESTIONS:
             if not as_json:
                 print_question(question)
-            response = ask(client, question)
-            answers.append(as_record(question, response))
+            selection = ask(client, question)
+            answers.append(as_record(question, selection))
             if not as_json:
-                print_answer(question, response)
+                print_answer(question, selection)
     total_s = time.monotonic() - started
     if as_json:
         report = {"startup_s": round(startup_s, 3), "total_s": round(total_s, 3), "answers": answers}
@@ -215,8 +211,8 @@ def read_schema() -> str:
     return (EXAMPLES / "schema.sql").read_text(encoding="utf-8")
 
 
-def ask(client: Client, question: Question) -> Response:
-    """Sends one question and returns the response."""
+def ask(client: Client, question: Question) -> Selection:
+    """Sends one question and returns the selection."""
     if question.kind == "tools":
         tools, services = read_catalog()
         return client.select_tools(
@@ -227,10 +223,10 @@ def ask(client: Client, question: Question) -> Response:
     )
 
 
-def as_record(question: Question, response: Response) -> dict[str, Any]:
+def as_record(question: Question, selection: Selection) -> dict[str, Any]:
     """Makes the JSON form of one answer."""
-    fields = MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    return {"kind": question.kind, "language": question.language, "question": question.text, "response": fields}
+    fields = {"kind": question.kind, "language": question.language, "question": question.text}
+    return {**fields, "selection": asdict(selection)}
 
 
 # ---------------------------------------------------------------- the printing
@@ -244,14 +240,14 @@ def print_question(question: Question) -> None:
         print(f"  {styled('36', line)}", flush=True)
 
 
-def print_answer(question: Question, response: Response) -> None:
+def print_answer(question: Question, selection: Selection) -> None:
     """Prints a table of the selected items and the time of each stage."""
-    rows = [as_row(question.kind, item) for item in response.items]
+    rows = [as_row(question.kind, item) for item in selection.items]
     origin = "Service" if question.kind == "tools" else "Schema"
     print()
     for line in table_lines(("#", "Score", "Name", origin, "What it is"), rows, terminal_width()):
         print(line)
-    for line in summary_lines(question.kind, response.report):
+    for line in summary_lines(question.kind, selection):
         print(f"  {styled('2', line)}")
 
 
@@ -260,7 +256,7 @@ def terminal_width() -> int:
     return max(60, min(shutil.get_terminal_size((100, 24)).columns, 140))
 
 
-def as_row(kind: str, item: SelectedItem) -> tuple[str, ...]:
+def as_row(kind: str, item: Selected) -> tuple[str, ...]:
     """Makes the cells of one selected item."""
     purpose = describe_tool(item.source) if kind == "tools" else describe_table(item.source)
     return str(item.rank), f"{item.score:.3f} {bar(item.score)}", item.name, item.namespace or "-", purpose
@@ -279,12 +275,11 @@ def describe_table(source: str) -> str:
     return " ".join((table.comment or ", ".join(column.name for column in table.columns)).split())
 
 
-def summary_lines(kind: str, report: SelectionReport) -> list[str]:
+def summary_lines(kind: str, selection: Selection) -> list[str]:
     """Writes how many items were ranked, by which model, and the time of every stage that the server reports."""
-    stages = [field.name for field in report.timings.DESCRIPTOR.fields]
-    times = " · ".join(f"{stage.removesuffix('_ms')} {getattr(report.timings, stage):.0f}" for stage in stages)
-    model = f"{report.model_name} {report.model_version}"
-    ranked = f"the first stage kept {report.num_scored} of {report.num_candidates} {kind}; {model} scored these"
+    times = " · ".join(f"{stage.removesuffix('_ms')} {ms:.0f}" for stage, ms in asdict(selection.timings).items())
+    model = f"{selection.model_name} {selection.model_version}"
+    ranked = f"the first stage kept {selection.num_scored} of {selection.num_candidates} {kind}; {model} scored these"
     return [ranked, f"time in ms: {times}"]
 
 

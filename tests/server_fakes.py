@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from shortlist.router.catalogs.catalog import Catalog
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.router.items import Item
+from shortlist.router.query import query_text
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
@@ -219,7 +220,7 @@ class Router:
         wanted = (options.expected_model or "fake", options.expected_version or "1")
         if wanted != ("fake", "1"):
             raise ModelMismatch(f"the loaded model is fake 1, not {' '.join(wanted)}")
-        text = query if isinstance(query, str) else " ".join(message.content for message in query)
+        text = query_text(query)
         kept = found[: options.max_candidates or len(found)]
         scores = self._scorer.score([FakePair(text, item.source) for item in kept], cancel=cancel)
         ranked = sorted(zip(scores.logits, kept, strict=True), key=lambda pair: (-pair[0], pair[1].index))

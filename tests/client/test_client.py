@@ -24,10 +24,10 @@ from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnava
 StartServer = Callable[..., ServerThread]
 
 
-class Recorder(Calls[Any, Any, Any, Any]):
+class Recorder(Calls[Any, Any]):
     """Gives back the request it would send."""
 
-    def _call(self, method: str, request: Message, timeout_seconds: float | None) -> Any:
+    def _call(self, method: str, request: Message, read: Callable[[Any], Any], timeout_seconds: float | None) -> Any:
         return request
 
 
@@ -47,7 +47,7 @@ def test_importing_the_client_leaves_out(module: str) -> None:
 
 def test_what_is_not_said_is_not_sent() -> None:
     request = Recorder().rerank("q", ["d"])
-    assert {field.name for field, _ in request.ListFields()} == {"query", "documents", "return_documents"}
+    assert {field.name for field, _ in request.ListFields()} == {"query", "documents"}
 
 
 def test_an_explicit_zero_is_sent() -> None:
@@ -73,11 +73,11 @@ def test_tools_may_be_text_or_objects_one_or_many(tools: Any) -> None:
     ("options", "field"),
     [
         pytest.param({"top_n": 2**40}, "top_n", id="number too large"),
-        pytest.param({"always_include": ["\ud800"]}, "always_include", id="lone surrogate"),
+        pytest.param({"always_include": ["\ud800"]}, "always_include[0]", id="lone surrogate"),
         pytest.param({"always_include": "ping"}, "always_include", id="one text for a list"),
         pytest.param({"namespaces": ["a", "b"]}, "namespaces", id="namespaces do not fit"),
         pytest.param({"query": "\ud800"}, "query", id="lone surrogate in the query"),
-        pytest.param({"tools": [{"name": "\ud800"}]}, "tools", id="lone surrogate in a tool"),
+        pytest.param({"tools": ["{}", "\ud800"]}, "tools[1]", id="lone surrogate in a tool"),
         pytest.param({"tools": ["{}", {"name": {1, 2}}]}, "tools[1]", id="a tool that JSON cannot say"),
     ],
 )
@@ -111,7 +111,7 @@ def test_waiting_until_ready_outlasts_the_loading(start_server: StartServer) -> 
     server = start_server(is_loaded=False)
     with Client(server.app.address) as client:
         threading.Timer(0.3, server.load).start()
-        assert client.wait_until_ready(60).model_name == "fake"
+        assert client.wait_until_ready(60).model.name == "fake"
 
 
 def test_waiting_until_ready_gives_up_in_time(silent_address: str) -> None:
@@ -157,7 +157,7 @@ def test_the_async_client_gives_up_waiting_in_time(silent_address: str) -> None:
 def test_a_channel_of_the_callers_own_is_used(server: ServerThread) -> None:
     channel = grpc.insecure_channel(server.app.address)
     with Client("never.used.invalid:1", channel=channel) as client:
-        assert client.get_info().model_name == "fake"
+        assert client.get_info().model.name == "fake"
 
 
 def test_an_address_of_many_servers_is_spread_over_all_of_them(server: ServerThread) -> None:
@@ -165,4 +165,4 @@ def test_an_address_of_many_servers_is_spread_over_all_of_them(server: ServerThr
     assert dict(Connection(address).options())["grpc.lb_policy_name"] == "round_robin"
     assert "grpc.lb_policy_name" not in dict(Connection(server.app.address).options())
     with Client(address) as client:
-        assert client.get_info().model_name
+        assert client.get_info().model.name

@@ -196,7 +196,7 @@ def test_no_call_fails_while_two_servers_take_turns_on_a_port(start_process: Sta
 
     def ask_on() -> None:
         while not is_over:
-            outcomes.append(client.rerank("paris", ["berlin", "paris"]).report.model_name)
+            outcomes.append(client.rerank("paris", ["berlin", "paris"]).model_name)
 
     with Client(served.address, timeout_seconds=60) as client, ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask_on) for _ in range(4)]

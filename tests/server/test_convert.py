@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
+from shortlist.client.convert import read_selection
 from shortlist.schemas.document import Unparsed
+from shortlist.schemas.options import Kind, SelectionOptions, options_of
 from shortlist.schemas.query import Message
 from shortlist.schemas.results import Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
@@ -72,36 +75,42 @@ def test_a_lone_surrogate_is_replaced() -> None:
     assert (response.items[0].name, response.items[0].source, response.report.warnings[0]) == ("a?", "b?", "?")
 
 
-def test_fields_missing_from_a_tools_request_get_the_documented_defaults() -> None:
-    call = convert.read_tools_call(pb.SelectToolsRequest(query=pb.Query(text="q")))
-    assert call == convert.ToolsCall("q", (), (), (), convert.Options(5, 0.0, 50, None, None, False))
+REQUESTS: dict[Kind, type[Any]] = {
+    "tools": pb.SelectToolsRequest,
+    "tables": pb.SelectTablesRequest,
+    "documents": pb.RerankRequest,
+}
 
 
-def test_fields_missing_from_a_tables_request_get_the_documented_defaults() -> None:
-    call = convert.read_tables_call(pb.SelectTablesRequest(query=pb.Query(text="q")))
-    assert call == convert.TablesCall("q", "", None, (), 0.0, convert.Options(5, 0.0, 50, None, None, False))
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_options_missing_from_a_request_get_the_documented_defaults(kind: Kind) -> None:
+    assert convert.read_options(REQUESTS[kind](), kind) == SelectionOptions()
 
 
-def test_fields_missing_from_a_documents_request_get_the_documented_defaults() -> None:
-    call = convert.read_documents_call(pb.RerankRequest(query=pb.Query(text="q")))
-    assert call == convert.DocumentsCall("q", (), None, None, 80, True, convert.Options(5, 0.0, 50, None, None, False))
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_has_a_field_for_each_of_its_options(kind: Kind) -> None:
+    names = {option.name for option in options_of(kind)}
+
+    assert names <= set(REQUESTS[kind].DESCRIPTOR.fields_by_name)
 
 
 def test_explicit_zeros_and_false_are_kept() -> None:
-    request = pb.RerankRequest(
-        query=pb.Query(text="q"), top_n=0, max_candidates=0, overlap_tokens=0, return_documents=False
-    )
-    call = convert.read_documents_call(request)
-    assert call == convert.DocumentsCall("q", (), None, None, 0, False, convert.Options(0, 0.0, 0, None, None, False))
+    request = pb.RerankRequest(top_n=0, max_candidates=0, overlap_tokens=0, return_documents=False)
+    expected = SelectionOptions(top_n=0, max_candidates=0, overlap_tokens=0, return_documents=False)
+    assert convert.read_options(request, "documents") == expected
 
 
 def test_a_conversation_becomes_messages() -> None:
     messages = [pb.ChatMessage(role="system"), pb.ChatMessage(role="user", content="hello")]
     query = pb.Query(conversation=pb.Conversation(messages=messages))
-    assert convert.read_tools_call(pb.SelectToolsRequest(query=query)).query == (
-        Message("system", ""),
-        Message("user", "hello"),
+    assert convert.read_query(query) == (Message("system", ""), Message("user", "hello"))
+
+
+def test_the_client_reads_what_the_server_writes() -> None:
+    writable = dataclasses.replace(
+        SELECTION, items=(dataclasses.replace(SELECTION.items[0], columns=(SelectedColumn("id", 0.5),)),)
     )
+    assert read_selection(convert.write_selection(writable, pb.SelectToolsResponse)) == writable
 
 
 @pytest.mark.parametrize("message", pb.DESCRIPTOR.message_types_by_name.values(), ids=lambda message: message.name)

@@ -132,7 +132,7 @@ def test_after_kill_9_a_server_on_the_same_port_takes_over(start_process: StartP
             [sys.executable, str(SERVE_FAKE), "serve", "--port", port], stdout=subprocess.PIPE, text=True
         )
         try:
-            assert client.wait_until_ready(40).model_name == "fake"
+            assert client.wait_until_ready(40).model.name == "fake"
             assert client.rerank("paris", ["berlin", "paris"]).items[0].index == 1
         finally:
             again.kill()

@@ -186,7 +186,6 @@ def test_info_is_readable(run: Run) -> None:
         pytest.param(["tools", "q", "{folder}/deep/../raw"], "is not UTF-8 (byte 1)", id="not text"),
         pytest.param(["rerank", "q", "{folder}/deep"], "the folder holds no *.txt file", id="empty folder"),
         pytest.param(["tools", " ", "{folder}"], "query: is empty", id="blank query"),
-        pytest.param(["tools", "\udcff", "{folder}"], "query: ", id="query is no text"),
         pytest.param(["tables", "q", "{folder}", "--dialect", "klingon"], "unknown dialect", id="unknown dialect"),
         pytest.param(
             ["tools", "q", "{folder}", "--expected-version", "2"], "the loaded model is fake 1", id="mismatch"

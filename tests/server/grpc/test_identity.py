@@ -210,7 +210,7 @@ def test_the_description_needs_a_key_too(guarded: ServerThread, path: Path, add_
     key = add_key()
     reload(guarded)
     with Client(guarded.app.address, api_key=key) as client:
-        assert client.wait_until_ready(60).model_name == "fake"
+        assert client.wait_until_ready(60).model.name == "fake"
 
 
 def test_health_needs_no_key(guarded: ServerThread) -> None:

@@ -88,8 +88,7 @@ def test_a_conversation_is_a_query(client: Client) -> None:
 
 
 def test_the_report_tells_what_happened(client: Client) -> None:
-    response = client.select_tools("refund", [*map(json.dumps, CATALOG), "{not json"], max_candidates=2)
-    report = response.report
+    report = client.select_tools("refund", [*map(json.dumps, CATALOG), "{not json"], max_candidates=2)
     assert (report.num_candidates, report.num_scored, report.num_dropped) == (3, 2, 1)
     assert (report.model_name, report.model_version, report.num_tokens > 0) == ("fake", "1", True)
     assert [(item.index, item.line) for item in report.unparsed] == [(3, 1)]
@@ -118,12 +117,12 @@ def test_top_n_bounds_the_answer(client: Client, options: dict[str, int], expect
     ],
 )
 def test_max_candidates_bounds_what_is_scored(client: Client, options: dict[str, int], num_scored: int) -> None:
-    assert client.rerank("word", ["word"] * 60, **options).report.num_scored == num_scored
+    assert client.rerank("word", ["word"] * 60, **options).num_scored == num_scored
 
 
 def test_an_empty_candidate_list_gives_an_empty_answer(client: Client) -> None:
     responses = [client.select_tools("refund", []), client.select_tables("refund", ""), client.rerank("refund", [])]
-    assert [(len(response.items), response.report.model_name) for response in responses] == [(0, "fake")] * 3
+    assert [(len(response.items), response.model_name) for response in responses] == [(0, "fake")] * 3
 
 
 def test_duplicate_names_stay_apart_by_index(client: Client) -> None:
@@ -134,14 +133,14 @@ def test_duplicate_names_stay_apart_by_index(client: Client) -> None:
 def test_always_include_is_extra_and_an_unknown_name_is_a_warning(client: Client) -> None:
     response = client.select_tools("refund", CATALOG, top_n=1, always_include=["ping", "pong"])
     assert [(item.name, item.always_included) for item in response.items] == [("create_refund", False), ("ping", True)]
-    assert ["pong" in warning for warning in response.report.warnings] == [True]
+    assert ["pong" in warning for warning in response.warnings] == [True]
 
 
 def test_five_thousand_tools_are_answered(client: Client) -> None:
     catalog = json.dumps([tool(f"tool_{number}", f"does number{number}") for number in range(5000)])
     response = client.select_tools("number4711", catalog, max_candidates=0, top_n=1)
     assert names_of(response) == ["tool_4711"]
-    assert response.report.num_candidates == 5000
+    assert response.num_candidates == 5000
 
 
 def test_a_tool_of_one_megabyte_is_answered_verbatim(client: Client) -> None:
@@ -218,7 +217,11 @@ def test_another_model_than_expected_is_refused(client: Client, expectation: dic
 
 def test_info_describes_the_model_and_the_limits(client: Client) -> None:
     info = client.get_info()
-    assert (info.model_name, info.num_parameters, info.max_message_bytes) == ("fake", 5_000_000_000, 64 * 1024 * 1024)
+    assert (info.model.name, info.model.num_parameters, info.max_message_bytes) == (
+        "fake",
+        5_000_000_000,
+        64 * 1024 * 1024,
+    )
     assert "postgres" in info.dialects
 
 
@@ -281,7 +284,7 @@ def test_waiting_for_a_thread_counts_as_time_in_the_queue(start_server: StartSer
         time.sleep(0.2)
         server.engine.gate.set()
         first.result(60)
-        timings = second.result(60).report.timings
+        timings = second.result(60).timings
     assert timings.total_ms >= timings.queue_ms >= 100
 
 

@@ -124,7 +124,7 @@ def test_each_call_leaves_one_line_with_numbers_and_no_content(
     with Client(server.app.address, timeout_seconds=60) as client:
         client.rerank("secret query", ["secret document", "other"], top_n=1)
         with pytest.raises(ShortlistError):
-            client.rerank("secret query", [], min_score=7)
+            client.rerank("secret query", [], max_pair_tokens=100_000)
     answered, refused = access_lines(caplog)
     assert {name: answered[name] for name in ("method", "code", "caller", "transport", "num_candidates")} == {
         "method": "Rerank",

@@ -87,7 +87,7 @@ def test_a_failed_call_tells_its_reason_and_how_far_it_came(start_server: StartS
         with pytest.raises(ShortlistError):
             client.rerank("x", ["explode"])
         with pytest.raises(ShortlistError):
-            client.rerank("x", ["a"], min_score=7)
+            client.rerank("x", ["a"], max_pair_tokens=100_000)
     server.begin_stop().result(60)
     by_reason = {attributes(one)["error.type"]: one for one in collector.spans if one.name.endswith("Rerank")}
     assert (by_reason["INTERNAL"].status.code, by_reason["INTERNAL"].status.message) == (ERROR, "INTERNAL")
