@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from shortlist.router.checkpoints.native import LoadedModel, save_tensors
-from shortlist.router.checkpoints.pretrained_names import Form, publish
+from shortlist.router.checkpoints.tensor_names import Form, publish
 from shortlist.router.model.encoder import ModelConfig, QuantizedEmbedding
 from shortlist.schemas.errors import InvalidInput, UnsupportedModel
 

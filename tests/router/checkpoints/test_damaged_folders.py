@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from shortlist.router import Router
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.checkpoints.pretrained_tokenizer import load_tokenizer
+from shortlist.router.checkpoints.pretrained import load_tokenizer
 from shortlist.schemas.errors import ModelError
 
 Damage = Callable[[Path], None]
