@@ -12,7 +12,7 @@ __all__ = ["Message", "Router", "Selection"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch and the model code only when a Router is asked for."""
+    """Imports the Router, and with it torch, on first use."""
     if name == "Router":
         from shortlist.router.pipeline import Router
 

@@ -71,7 +71,7 @@ def test_a_pair_longer_than_the_model_reads_is_refused() -> None:
         engine.run(random_pairs([4, 51]))
 
 
-def test_an_empty_batch_gives_nothing() -> None:
+def test_an_empty_batch_gives_no_logits() -> None:
     assert Engine(random_model(), BucketedAttention(), CPU, max_batch_tokens=100).run([]) == []
 
 
@@ -113,7 +113,7 @@ def test_an_engine_keeps_each_texts_own_tokens() -> None:
         np.testing.assert_allclose(mine, other, atol=2e-3)  # float16
 
 
-def test_no_texts_have_no_vectors() -> None:
+def test_embedding_no_texts_gives_no_vectors() -> None:
     engine = encoding_engine()
 
     assert engine.embed([]) == []
