@@ -1,7 +1,7 @@
-"""Loads checkpoints that others published into the packed cross-encoder, without running any code of theirs.
+"""Loads published checkpoints into the packed cross-encoder, without running any of their code.
 
-They come in three forms: Hugging Face's BERT and RoBERTa/XLM-R sequence classification, and the names of
-jina-reranker-v2-base-multilingual, whose layers keep query, key and value stacked.
+Three forms are supported: Hugging Face's BERT and RoBERTa/XLM-R sequence classification, and the tensor names of
+jina-reranker-v2-base-multilingual, whose layers stack query, key and value.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _VOCABULARIES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "
 
 @dataclass(frozen=True, slots=True)
 class ForeignModel:
-    """A published model and what goes with it; the defaults are those of its windows, special tokens included.
+    """A published model with its tokenizer and metadata; the default window sizes include special tokens.
 
-    `version` is the commit in the hub's cache, else begins the SHA-256 of the weights. `license` is what its model card
+    `version` is the commit in the hub's cache, else the start of the weights' SHA-256. `license` is what the model card
     states, or ``unknown``.
     """
 
@@ -49,12 +49,12 @@ class ForeignModel:
 
 
 def load_foreign(folder: Path, *, name: str | None = None, dtype: torch.dtype = torch.float32) -> ForeignModel:
-    """Loads a folder onto the CPU in `dtype`; `name` is that on the hub, or the folder's, where none is given.
+    """Loads a folder onto the CPU in `dtype`; `name` defaults to the name on the hub, else to that of the folder.
 
     Raises:
         ModelNotFound: the folder or a file in it is missing.
-        UnsupportedModel: it is of a kind that this program does not run.
-        ModelError: its files are damaged or contradict each other.
+        UnsupportedModel: this kind of model is not supported.
+        ModelError: the files are damaged or contradict each other.
     """
     if not folder.is_dir():
         raise ModelNotFound(f"there is no folder {folder}")
@@ -101,17 +101,17 @@ def _check_kind(fields: Mapping[str, Any], folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
-    """Loads a folder's tokenizer, and tells whether it gives the second segment a token type of its own.
+    """Loads a folder's tokenizer, and returns with it whether the second segment has its own token type.
 
     Raises:
         ModelNotFound: there is none, or only in a form that needs transformers, which is not installed.
-        ModelError: it cannot be read, or knows no words.
+        ModelError: it cannot be read, or has no tokens for ordinary text.
         UnsupportedModel: its pairs read neither ``<s> q </s></s> d </s>`` nor ``[CLS] q [SEP] d [SEP]``.
     """
     fast = _read_fast(folder)
     fast.no_padding()
     fast.no_truncation()
-    # The layout comes from the tokenizer, not from the kind of model: BERT encoders exist with XLM-R's vocabulary.
+    # Take the layout from the tokenizer, not from the model type: some BERT encoders use XLM-R's vocabulary.
     pair = fast.encode("a", "b")
     segments = pair.sequence_ids
     if 0 not in segments or 1 not in segments:
@@ -125,8 +125,8 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
             f"the tokenizer in {folder} lays a pair out as {' '.join(pair.tokens)}; "
             "the layouts that run are <s> a </s></s> b </s> and [CLS] a [SEP] b [SEP]"
         )
-    # Of a damaged vocabulary transformers makes a tokenizer to which every text is the same.
-    unknown = {fast.token_to_id(piece) for piece in ("<unk>", "[UNK]")} | {pair.ids[0], pair.ids[-1]}
+    # From a damaged vocabulary, transformers makes a tokenizer that gives every text the same tokens.
+    unknown = {fast.token_to_id(token) for token in ("<unk>", "[UNK]")} | {pair.ids[0], pair.ids[-1]}
     if set(fast.encode(_SAMPLE, add_special_tokens=False).ids) <= unknown:
         raise ModelError(f"the tokenizer in {folder} knows no words; fetch its files again")
     wrapped = Tokenizer(fast, bos_id=prefix[0], eos_id=suffix[0], num_separators=len(separator))
@@ -144,9 +144,9 @@ def _read_fast(folder: Path) -> FastTokenizer:
 
 
 def _convert(folder: Path) -> FastTokenizer:
-    """Has transformers make a fast tokenizer of a vocabulary file; it is slow to import, so for that alone."""
+    """Makes a fast tokenizer from a vocabulary file, with transformers, which is slow to import."""
     if not any((folder / name).is_file() for name in _VOCABULARIES):
-        # Of a folder without any, transformers makes a tokenizer that knows no words, and every text is the same to it.
+        # From a folder without any, transformers makes a tokenizer that gives every text the same tokens.
         raise ModelNotFound(f"{folder} holds no tokenizer.json, nor any of {', '.join(_VOCABULARIES)}; fetch it again")
     try:
         from transformers import AutoTokenizer
@@ -156,7 +156,7 @@ def _convert(folder: Path) -> FastTokenizer:
         ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever a damaged file makes of it
+    except Exception as error:  # a damaged file can cause any exception
         raise ModelNotFound(f"{folder} holds no tokenizer.json, and transformers makes none of it: {error}") from error
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(fast, FastTokenizer):
@@ -190,7 +190,7 @@ def _read_config(fields: Mapping[str, Any], form: Form, *, uses_types: bool, fol
 
 
 def _num_token_types(fields: Mapping[str, Any], folder: Path) -> int:
-    """Reads how many token types the checkpoint has, used or not."""
+    """Reads the number of token types in the checkpoint, used or not."""
     found = fields.get("type_vocab_size", 2)
     if not isinstance(found, int) or not 1 <= found <= 1_024:
         raise ModelError(f"{folder / 'config.json'}: type_vocab_size is {found!r}, which should be a count")
@@ -198,14 +198,14 @@ def _num_token_types(fields: Mapping[str, Any], folder: Path) -> int:
 
 
 def _fill(config: ModelConfig, weights: dict[str, torch.Tensor]) -> CrossEncoder:
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+    with torch.device("meta"):  # allocates nothing: all weights are replaced at once
         model = CrossEncoder(config)
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 
 
 def _read_name(folder: Path) -> str:
-    """Reads ``owner/model`` off a folder of the hub's cache, ``models--owner--model/snapshots/commit``."""
+    """Reads ``owner/model`` from a folder of the hub's cache, ``models--owner--model/snapshots/commit``."""
     cached = folder.parts[-3] if _is_snapshot(folder) else ""
     return cached.removeprefix("models--").replace("--", "/") or folder.name
 

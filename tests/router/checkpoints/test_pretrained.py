@@ -38,7 +38,7 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.mark.parametrize(("write", "architecture"), FORMS)
-def test_a_checkpoint_gives_the_logits_of_transformers(
+def test_a_checkpoint_gives_the_same_logits_as_transformers(
     write: Callable[[Path], Tiny], architecture: str, tmp_path: Path
 ) -> None:
     written = write(tmp_path / "model")
@@ -65,7 +65,7 @@ def test_a_model_comes_with_its_limits_and_its_name(tiny: Tiny) -> None:
     assert load_foreign(tiny.folder).version == foreign.version != load_foreign(_retrained(tiny)).version
 
 
-def test_a_snapshot_of_the_hub_is_named_and_versioned_as_there(tmp_path: Path) -> None:
+def test_a_snapshot_has_the_name_and_version_of_the_hub(tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     written = write_bert(tmp_path / "models--someone--some-ranker" / "snapshots" / commit)
 
@@ -102,7 +102,7 @@ def _config(**fields: object) -> Edit:
 
 def _tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Edit:
     def edit(folder: Path) -> None:
-        # Copies: what is loaded is a view of the file that is about to be written.
+        # Copies: the loaded tensors are views of the file that is about to be overwritten.
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
@@ -190,7 +190,7 @@ def test_a_checkpoint_that_cannot_run_says_why(edit: Edit, error: type[ModelErro
         load_foreign(tiny.folder)
 
 
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="no folder"):
         load_foreign(tmp_path / "missing")
 
@@ -212,7 +212,7 @@ def test_a_missing_shard_is_named(tiny: Tiny) -> None:
         load_foreign(tiny.folder)
 
 
-def test_tensors_left_by_old_releases_of_transformers_are_passed_over(tiny: Tiny) -> None:
+def test_tensors_left_by_old_releases_of_transformers_are_ignored(tiny: Tiny) -> None:
     _tensors(lambda t: t.update({"roberta.embeddings.position_ids": torch.arange(130)}))(tiny.folder)
 
     assert load_foreign(tiny.folder).model.config.num_layers == 2
@@ -227,7 +227,7 @@ def test_tensors_left_by_old_releases_of_transformers_are_passed_over(tiny: Tiny
         pytest.param("", "unknown", id="empty"),
     ],
 )
-def test_the_license_is_read_off_the_model_card(card: str, expected: str, tiny: Tiny) -> None:
+def test_the_license_is_read_from_the_model_card(card: str, expected: str, tiny: Tiny) -> None:
     (tiny.folder / "README.md").write_text(card)
 
     assert load_foreign(tiny.folder).license == expected
@@ -282,7 +282,7 @@ def _their_logits(written: Tiny, architecture: str) -> list[float]:
 
 
 def _layout(foreign: ForeignModel) -> tuple[list[int], int]:
-    """Gives an empty-handed pair with -1 for each text's one token, and where its second segment begins."""
+    """Returns the ids of a pair with -1 for the single token of each text, and where its second segment begins."""
     one = foreign.tokenizer.encode(["email"])[0][:1] * 0 - 1
     pair = foreign.tokenizer.make_pair(one, one)
     return pair.input_ids.tolist(), pair.second_start
