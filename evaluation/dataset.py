@@ -1,6 +1,6 @@
-"""Reads a set of queries and tools or tables from a folder, for evaluation and for training.
+"""Reads a set of queries with tools or tables from a folder, for evaluation and training.
 
-The folder holds `corpus.jsonl` (a document a line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``) and
+The folder holds `corpus.jsonl` (one document per line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``) and
 `queries.jsonl` (``id``, ``query``, ``lang``, ``relevant``, ``split``, optionally ``candidates`` and ``group``).
 """
 
@@ -21,12 +21,13 @@ __all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset", "load_q
 
 _T = TypeVar("_T")
 
-# Sets whose groups are real servers or APIs; elsewhere a group is a category or a file, which no caller would send.
+# Sets whose groups are real servers or APIs, used as namespaces; in other sets a group is a category or a file, which
+# no caller would send.
 _NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo"})
 
 
 class _WrongField(Exception):
-    """A field of a line is not what it should be; the text names it."""
+    """A field of a line has a wrong value; the text names the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class DatasetDocument:
 
 @dataclass(frozen=True, slots=True)
 class DatasetQuery:
-    """One query; `candidates` is None where the whole corpus is meant, `fields` the line as it stands in the file."""
+    """One query; `candidates` is None if the whole corpus is the pool, `fields` is the line of the file."""
 
     id: str
     text: str
@@ -65,7 +66,7 @@ class Dataset:
         """Returns the queries of one split.
 
         Raises:
-            InvalidInput: there are none; the message names the splits there are.
+            InvalidInput: there are none; the message lists the splits of the set.
         """
         queries = tuple(query for query in self.queries if query.split == name)
         if not queries:
@@ -75,15 +76,15 @@ class Dataset:
 
 
 def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
-    """Reads a set; a line that does not parse is an error, since a measure over part of a set misleads.
+    """Reads a set; a line that does not parse is an error, because measures over part of a set are misleading.
 
-    `only` keeps the documents of these ids: training reads a part of corpora that take minutes to parse whole.
+    `only` keeps the documents with these ids: training needs only part of corpora that take minutes to parse.
 
     Raises:
-        InvalidInput: a file is missing or a line is not what it should be.
+        InvalidInput: a file is missing or a line is invalid.
     """
     queries = load_queries(folder)
-    name = folder.absolute().name  # "." has none
+    name = folder.absolute().name  # Path(".") has no name
     namespaced = name in _NAMESPACE_SETS
     seen: set[str] = set()
 
@@ -102,7 +103,7 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
 
 
 def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> None:
-    """A document that is not there could only be missed, and would pass for one that was."""
+    """Rejects ids that are not in the corpus: they would count as documents that the ranking missed."""
     for query in queries:
         for what, ids in (("relevant", query.relevant), ("candidates", query.candidates or ())):
             if strays := sorted(set(ids) - known):
@@ -110,10 +111,10 @@ def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> 
 
 
 def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
-    """Reads the queries of a set, of all splits.
+    """Reads the queries of all splits of a set.
 
     Raises:
-        InvalidInput: a file is missing or a line is not what it should be.
+        InvalidInput: a file is missing or a line is invalid.
     """
     for file in ("corpus.jsonl", "queries.jsonl"):
         if not (folder / file).is_file():
