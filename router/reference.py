@@ -113,7 +113,7 @@ class Reranker:
         _check_at_least(0, top_n=top_n)
         overlap = _resolve_overlap(overlap, overlap_tokens)
         if isinstance(documents, str):
-            raise InvalidInput("is one text; give a list of them", field="documents")
+            raise InvalidInput("is one text; give a list of texts", field="documents")
         query_ids = cut_query(self._tokenizer.encode([query])[0], max_query_length)
         scores = score_documents(
             query_ids,
@@ -140,14 +140,14 @@ class Reranker:
         value = self._default_pair_tokens if max_length is None else max_length
         if value > self._max_pair_tokens:
             raise LimitExceeded(
-                f"is {value}, the model reads at most {self._max_pair_tokens} tokens",
+                f"is {value}; the model reads at most {self._max_pair_tokens} tokens",
                 limit=self._max_pair_tokens,
                 actual=value,
                 field="max_length",
             )
         if value <= self._tokenizer.num_special_tokens:
             raise InvalidInput(
-                f"is {value}; a pair alone takes {self._tokenizer.num_special_tokens} special tokens",
+                f"is {value}; the special tokens of a pair alone take {self._tokenizer.num_special_tokens}",
                 field="max_length",
             )
         return value
@@ -159,7 +159,7 @@ class Reranker:
         _check_at_least(_MIN_QUERY_TOKENS, max_query_length=max_query_length)
         if max_length < 2 * max_query_length:
             raise InvalidInput(
-                f"is {max_query_length}; at most half of max_length ({max_length}) may go to the query",
+                f"is {max_query_length}; it may be at most half of max_length ({max_length})",
                 field="max_query_length",
             )
         return max_query_length
@@ -181,7 +181,7 @@ def _check_pairs(pairs: Iterable[object]) -> list[Sequence[str]]:
     checked: list[Sequence[str]] = []
     for index, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2 or not _all_texts(pair):
-            raise InvalidInput("is no pair of texts (query, document)", field=f"pairs[{index}]")
+            raise InvalidInput("is not a pair of texts (query, document)", field=f"pairs[{index}]")
         checked.append(pair)
     return checked
 
@@ -198,7 +198,9 @@ def _check_at_least(minimum: int, **values: int | None) -> None:
 
 def _resolve_overlap(overlap: int | None, overlap_tokens: int | None) -> int:
     if overlap is not None and overlap_tokens is not None and overlap != overlap_tokens:
-        raise InvalidInput(f"is {overlap}, and overlap_tokens, the same thing, {overlap_tokens}", field="overlap")
+        raise InvalidInput(
+            f"is {overlap}, but its alias overlap_tokens is {overlap_tokens}; give one of them", field="overlap"
+        )
     _check_at_least(0, overlap=overlap, overlap_tokens=overlap_tokens)
     given = overlap if overlap is not None else overlap_tokens
     return _DEFAULT_OVERLAP_TOKENS if given is None else given

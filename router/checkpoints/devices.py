@@ -52,11 +52,11 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _cuda_device(index: int) -> torch.device:
     if not torch.cuda.is_available():
-        reason = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no CUDA card"
+        reason = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no CUDA GPU"
         raise InvalidInput(f"{reason}; use cpu or auto", field="device")
     count = torch.cuda.device_count()
     if index >= count:
-        raise InvalidInput(f"there is no cuda:{index}; the cards are cuda:0 to cuda:{count - 1}", field="device")
+        raise InvalidInput(f"there is no cuda:{index}; the GPUs are cuda:0 to cuda:{count - 1}", field="device")
     return torch.device("cuda", index)
 
 

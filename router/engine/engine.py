@@ -95,7 +95,7 @@ class Engine:
         # On CUDA, a position outside the table would make the GPU unusable for the rest of the process.
         if longest > limit:
             raise LimitExceeded(
-                f"a pair has {longest} tokens, the model reads at most {limit}", limit=limit, actual=longest
+                f"a pair has {longest} tokens; the model reads at most {limit}", limit=limit, actual=longest
             )
 
 

@@ -131,12 +131,14 @@ def test_top_n_bounds_the_answer(top_n: int | None, num_items: int, reranker: Re
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"max_length": 129}, "max_length: is 129, the model reads at most 128", id="beyond the model"),
-        pytest.param({"max_length": 4}, "max_length: is 4; a pair alone takes 4", id="no room"),
-        pytest.param({"max_query_length": 33}, "max_query_length: is 33; at most half", id="query over half"),
+        pytest.param({"max_length": 129}, "max_length: is 129; the model reads at most 128", id="beyond the model"),
+        pytest.param({"max_length": 4}, "max_length: is 4; the special tokens of a pair alone take 4", id="no room"),
+        pytest.param({"max_query_length": 33}, "max_query_length: is 33; it may be at most half", id="query over half"),
         pytest.param({"max_query_length": 2}, "max_query_length: is 2; give 3 or more", id="no query"),
         pytest.param({"overlap": -1}, "overlap: is -1", id="negative overlap"),
-        pytest.param({"overlap": 1, "overlap_tokens": 2}, "overlap: is 1, and overlap_tokens", id="two overlaps"),
+        pytest.param(
+            {"overlap": 1, "overlap_tokens": 2}, "overlap: is 1, but its alias overlap_tokens is 2", id="two overlaps"
+        ),
         pytest.param({"top_n": -1}, "top_n: is -1", id="negative top_n"),
         pytest.param({"batch_size": 0}, "batch_size: is 0", id="empty batches"),
     ],
@@ -176,7 +178,7 @@ def test_a_long_pair_is_truncated_and_not_windowed(reranker: Reranker, recorder:
 
 @pytest.mark.parametrize("pairs", [["email"], [("a", "b", "c")], [("a", 1)], "ab"], ids=str)
 def test_something_else_than_pairs_is_an_error(pairs: Any, reranker: Reranker) -> None:
-    with pytest.raises(InvalidInput, match=r"pairs\[0\]: is no pair of texts"):
+    with pytest.raises(InvalidInput, match=r"pairs\[0\]: is not a pair of texts"):
         reranker.compute_score(pairs)
 
 

@@ -74,11 +74,13 @@ def _make(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) ->
 
 def _check_card(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
     if device.type != "cuda":
-        raise _CannotRunError(f"it needs a CUDA card, the device is {device}")
+        raise _CannotRunError(f"it needs a CUDA GPU; the device is {device}")
     if dtype not in (torch.float16, torch.bfloat16):
-        raise _CannotRunError(f"it computes in float16 or bfloat16, the dtype is {str(dtype).removeprefix('torch.')}")
+        raise _CannotRunError(f"it computes in float16 or bfloat16; the dtype is {str(dtype).removeprefix('torch.')}")
     capability = torch.cuda.get_device_capability(device)
     if capability < _MIN_CAPABILITY:
-        raise _CannotRunError(f"it needs compute capability 8.0, the card has {capability[0]}.{capability[1]}")
+        raise _CannotRunError(f"it needs compute capability 8.0; the GPU has {capability[0]}.{capability[1]}")
     if head_dim > _MAX_HEAD_DIM or head_dim % 8:
-        raise _CannotRunError(f"it takes heads of at most 256 dimensions in steps of 8, the model's have {head_dim}")
+        raise _CannotRunError(
+            f"it needs a head dimension of at most 256 that is a multiple of 8; the model's is {head_dim}"
+        )

@@ -45,7 +45,7 @@ def test_a_missing_gpu_is_an_error_that_names_the_other_choices() -> None:
 
 @pytest.mark.usefixtures("two_cards")
 def test_a_gpu_number_too_high_is_an_error_that_lists_the_gpus() -> None:
-    with pytest.raises(InvalidInput, match="no cuda:2; the cards are cuda:0 to cuda:1"):
+    with pytest.raises(InvalidInput, match="no cuda:2; the GPUs are cuda:0 to cuda:1"):
         resolve_device("cuda:2")
 
 

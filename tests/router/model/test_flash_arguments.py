@@ -157,10 +157,10 @@ def test_the_plain_backends_can_be_requested_anywhere(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "device", "dtype", "head_dim", "reason"),
     [
-        pytest.param("flash", "cpu", torch.bfloat16, 64, "needs a CUDA card, the device is cpu", id="cpu"),
+        pytest.param("flash", "cpu", torch.bfloat16, 64, "needs a CUDA GPU; the device is cpu", id="cpu"),
         pytest.param("varlen", "cuda", torch.float32, 64, "the dtype is float32", id="dtype"),
-        pytest.param("flash", "cuda", torch.float16, 264, "at most 256 dimensions", id="head too wide"),
-        pytest.param("varlen", "cuda", torch.float16, 12, "in steps of 8", id="head not a multiple of 8"),
+        pytest.param("flash", "cuda", torch.float16, 264, "at most 256 that", id="head too wide"),
+        pytest.param("varlen", "cuda", torch.float16, 12, "a multiple of 8", id="head not a multiple of 8"),
     ],
 )
 def test_a_backend_that_cannot_run_says_why_and_what_to_use(
@@ -183,7 +183,7 @@ def test_an_unknown_backend_is_an_error_that_lists_the_known_ones() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", ["flash", "varlen", "sdpa", "bucketed"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_the_real_kernels_match_the_padded_reference(name: str, dtype: torch.dtype) -> None:
