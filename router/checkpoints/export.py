@@ -110,7 +110,7 @@ def _stock_model(loaded: LoadedModel) -> tuple[torch.nn.Module, tuple[torch.Tens
     missing, unexpected = stock.load_state_dict(publish(_weights(loaded), form, config), strict=False)
     unknown = [name for name in (*missing, *unexpected) if not name.endswith(("position_ids", "token_type_ids"))]
     if unknown:
-        raise UnsupportedModel(f"this transformers names the model's tensors in another way: {', '.join(unknown[:5])}")
+        raise UnsupportedModel(f"the installed transformers uses other tensor names: {', '.join(unknown[:5])}")
     ids, mask = torch.full(_EXAMPLE_SHAPE, 5, dtype=torch.int64), torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64)
     types = (torch.zeros_like(ids),) if config.num_token_types > 1 else ()
     return _Logits(stock.eval()), (ids, mask, *types)

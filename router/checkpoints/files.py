@@ -34,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object")
+        raise ModelError(f"{path} is not a JSON object")
     return value
 
 
@@ -54,7 +54,9 @@ def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
                     tensor = file.get_tensor(name)
                     # 8-bit weights need scale factors, which each format stores elsewhere; alone they are not weights.
                     if not name.endswith("_ids") and tensor.dtype not in _FLOAT_DTYPES:
-                        raise UnsupportedModel(f"{path} holds {name} as {tensor.dtype}; float16 to float64 are read")
+                        raise UnsupportedModel(
+                            f"{path} holds {name} as {tensor.dtype}; supported are float16 to float64"
+                        )
                     tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} cannot be read as safetensors: {error}; fetch it again") from error
@@ -75,9 +77,9 @@ def weight_files(folder: Path) -> list[Path]:
         return _shards(folder, read_json(folder / _INDEX))
     if any(next(folder.glob(pattern), None) for pattern in _PICKLES):
         raise UnsupportedModel(
-            f"{folder} holds its weights as a pickle only, which could run code when read; convert it once where you "
-            "trust it: AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(new_folder) "
-            f"of transformers writes {_WHOLE}"
+            f"{folder} holds its weights only as a pickle, which can run code when it is read; if you trust it, "
+            "convert it with transformers: AutoModelForSequenceClassification.from_pretrained(folder)"
+            f".save_pretrained(new_folder) writes {_WHOLE}"
         )
     raise ModelNotFound(f"{folder} holds no {_WHOLE} (nor {_INDEX})")
 
@@ -86,11 +88,11 @@ def _shards(folder: Path, index: Mapping[str, Any]) -> list[Path]:
     weight_map = index.get("weight_map")
     names = sorted({str(name) for name in weight_map.values()}) if isinstance(weight_map, dict) else []
     if not names:
-        raise ModelError(f"{folder / _INDEX} names no files")
+        raise ModelError(f"{folder / _INDEX} lists no files")
     for name in names:
         # The index is untrusted: it may name only safetensors files beside it.
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{folder / _INDEX} names {name!r}, which is not a safetensors file beside it")
+            raise ModelError(f"{folder / _INDEX} lists {name!r}, which is not a safetensors file beside it")
         if not (folder / name).is_file():
-            raise ModelNotFound(f"{folder} lacks {name}, which {_INDEX} names")
+            raise ModelNotFound(f"{folder} lacks {name}, which {_INDEX} lists")
     return [folder / name for name in names]

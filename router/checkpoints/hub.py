@@ -27,7 +27,7 @@ def download(repo_id: str, *, revision: str | None = None, allow_download: bool 
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise ModelNotFound(
-            f"{repo_id!r} is no folder, and to look on the hub needs huggingface-hub: install the extra [hub]"
+            f"{repo_id!r} is not a folder, and searching the hub needs huggingface-hub; install the extra [hub]"
         ) from error
     try:
         folder = snapshot_download(
@@ -49,8 +49,8 @@ def download(repo_id: str, *, revision: str | None = None, allow_download: bool 
 def _not_here(repo_id: str, revision: str | None, allow_download: bool) -> str:
     which = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
     if allow_download:
-        return f"{which} is not in the local cache and the hub is out of reach"
+        return f"{which} is not in the local cache, and the hub cannot be reached"
     return (
-        f"{which} is no folder and not in the local cache of the hub; allow the download "
+        f"{which} is neither a folder nor in the local cache of the hub; allow the download "
         "(--allow-download, allow_download=True) or give the folder of a copy"
     )

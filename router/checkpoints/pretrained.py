@@ -66,7 +66,7 @@ def load_foreign(folder: Path, *, name: str | None = None, dtype: torch.dtype = 
     config = _read_config(fields, form, uses_types=has_types and form is Form.BERT, folder=folder)
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise ModelError(
-            f"the tokenizer in {folder} knows {tokenizer.vocabulary_size} pieces, the model {config.vocabulary_size}; "
+            f"the tokenizer in {folder} has {tokenizer.vocabulary_size} tokens, the model {config.vocabulary_size}; "
             "they do not belong together"
         )
     pair_tokens = min(config.max_pair_tokens, _MAX_DEFAULT_PAIR_TOKENS)
@@ -85,19 +85,21 @@ def _check_kind(fields: Mapping[str, Any], folder: Path) -> None:
     model_type = fields.get("model_type")
     if model_type is not None and model_type not in _MODEL_TYPES:
         raise UnsupportedModel(
-            f"{folder} is a model of type {model_type!r}; those that run are {', '.join(_MODEL_TYPES)} with one logit"
+            f"{folder} is a model of type {model_type!r}; supported are {', '.join(_MODEL_TYPES)} with one logit"
         )
     architectures = fields.get("architectures") or []
     if not isinstance(architectures, list):
         raise ModelError(f"{folder / 'config.json'}: architectures is {architectures!r}, which should be a list")
     if architectures and not any(str(known).endswith("ForSequenceClassification") for known in architectures):
-        raise UnsupportedModel(f"{folder} is a {architectures[0]}; a cross-encoder is a …ForSequenceClassification")
+        raise UnsupportedModel(
+            f"{folder} is a {architectures[0]}; a cross-encoder must be a …ForSequenceClassification"
+        )
     activation = fields.get("hidden_act", "gelu")
     if activation != "gelu":
-        raise UnsupportedModel(f"{folder} uses the activation {activation!r}; only the exact 'gelu' is run")
+        raise UnsupportedModel(f"{folder} uses the activation {activation!r}; only the exact 'gelu' is supported")
     positions = fields.get("position_embedding_type", "absolute")
     if positions != "absolute":
-        raise UnsupportedModel(f"{folder} uses positions of kind {positions!r}; only 'absolute' ones are run")
+        raise UnsupportedModel(f"{folder} uses {positions!r} position embeddings; only 'absolute' ones are supported")
 
 
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
@@ -115,7 +117,7 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
     pair = fast.encode("a", "b")
     segments = pair.sequence_ids
     if 0 not in segments or 1 not in segments:
-        raise UnsupportedModel(f"the tokenizer in {folder} makes no tokens of plain letters")
+        raise UnsupportedModel(f"the tokenizer in {folder} makes no tokens from plain letters")
     second = segments.index(1)
     first_end = second - next(i for i, segment in enumerate(reversed(segments[:second])) if segment == 0)
     second_end = len(segments) - segments[::-1].index(1)
@@ -123,12 +125,12 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, bool]:
     if len(prefix) != 1 or len(suffix) != 1 or not separator or set(separator) != set(suffix):
         raise UnsupportedModel(
             f"the tokenizer in {folder} lays a pair out as {' '.join(pair.tokens)}; "
-            "the layouts that run are <s> a </s></s> b </s> and [CLS] a [SEP] b [SEP]"
+            "supported are <s> a </s></s> b </s> and [CLS] a [SEP] b [SEP]"
         )
     # From a damaged vocabulary, transformers makes a tokenizer that gives every text the same tokens.
     unknown = {fast.token_to_id(token) for token in ("<unk>", "[UNK]")} | {pair.ids[0], pair.ids[-1]}
     if set(fast.encode(_SAMPLE, add_special_tokens=False).ids) <= unknown:
-        raise ModelError(f"the tokenizer in {folder} knows no words; fetch its files again")
+        raise ModelError(f"the tokenizer in {folder} has no tokens for ordinary text; fetch its files again")
     wrapped = Tokenizer(fast, bos_id=prefix[0], eos_id=suffix[0], num_separators=len(separator))
     return wrapped, 1 in pair.type_ids
 
@@ -152,15 +154,15 @@ def _convert(folder: Path) -> FastTokenizer:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise ModelNotFound(
-            f"{folder} holds no tokenizer.json; with transformers installed (the extra [hub]) older forms are read too"
+            f"{folder} holds no tokenizer.json; to read older formats, install transformers (the extra [hub])"
         ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged file can cause any exception
-        raise ModelNotFound(f"{folder} holds no tokenizer.json, and transformers makes none of it: {error}") from error
+        raise ModelNotFound(f"{folder} holds no tokenizer.json, and transformers cannot make one: {error}") from error
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(fast, FastTokenizer):
-        raise UnsupportedModel(f"the tokenizer in {folder} has no fast form (tokenizer.json)")
+        raise UnsupportedModel(f"the tokenizer in {folder} cannot be converted to a fast one (tokenizer.json)")
     return fast
 
 
@@ -181,11 +183,11 @@ def _read_config(fields: Mapping[str, Any], form: Form, *, uses_types: bool, fol
     except KeyError as error:
         raise ModelError(f"{folder / 'config.json'} lacks {error}") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"{folder / 'config.json'} holds a value that is no number: {error}") from error
+        raise ModelError(f"{folder / 'config.json'} holds a value that is not a number: {error}") from error
     try:
         check_sizes(config)
     except ValueError as error:
-        raise ModelError(f"{folder / 'config.json'} describes no model: {error}") from error
+        raise ModelError(f"{folder / 'config.json'} does not describe a valid model: {error}") from error
     return config
 
 
@@ -193,7 +195,7 @@ def _num_token_types(fields: Mapping[str, Any], folder: Path) -> int:
     """Reads the number of token types in the checkpoint, used or not."""
     found = fields.get("type_vocab_size", 2)
     if not isinstance(found, int) or not 1 <= found <= 1_024:
-        raise ModelError(f"{folder / 'config.json'}: type_vocab_size is {found!r}, which should be a count")
+        raise ModelError(f"{folder / 'config.json'}: type_vocab_size is {found!r}, which should be 1 to 1024")
     return found
 
 

@@ -55,12 +55,14 @@ def detect_form(tensors: Mapping[str, torch.Tensor], folder: Path) -> Form:
     elif "bert.embeddings.word_embeddings.weight" in tensors:
         form, head = Form.BERT, "classifier.weight"
     else:
-        raise UnsupportedModel(f"{folder} holds no BERT, RoBERTa or XLM-R; its first tensors are {_first_few(tensors)}")
+        raise UnsupportedModel(
+            f"{folder} is not a BERT, RoBERTa or XLM-R model; its first tensors are {_first_few(tensors)}"
+        )
     if head not in tensors:
-        raise UnsupportedModel(f"{folder} has no classification head ({head}); a cross-encoder ends in one")
+        raise UnsupportedModel(f"{folder} has no classification head ({head}); a cross-encoder needs one")
     num_logits = tensors[head].shape[0] if tensors[head].dim() else 0
     if num_logits != 1:
-        raise UnsupportedModel(f"{folder} gives {num_logits} logits per pair; a reranker here gives one")
+        raise UnsupportedModel(f"{folder} gives {num_logits} logits per pair; only models with one logit are supported")
     return form
 
 
@@ -76,7 +78,7 @@ def rename(
     wanted = [theirs for group in names.values() for theirs in group]
     _raise_if_any("lacks", sorted(set(wanted) - set(tensors)), folder)
     unknown = sorted(set(tensors) - set(wanted))
-    _raise_if_any("holds unexpected", [name for name in unknown if not name.endswith(_IGNORED_ENDS)], folder)
+    _raise_if_any("holds unexpected tensors", [name for name in unknown if not name.endswith(_IGNORED_ENDS)], folder)
     shapes = _shapes(config, num_token_types)
     wrong = [
         f"{theirs} {tuple(tensors[theirs].shape)} instead of {_part(shapes[ours], len(group))}"

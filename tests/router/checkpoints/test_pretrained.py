@@ -128,7 +128,10 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(_config(architectures=["XLMRobertaModel"]), UnsupportedModel, "XLMRobertaModel", id="no head"),
         pytest.param(_config(hidden_act="gelu_new"), UnsupportedModel, "activation 'gelu_new'", id="activation"),
         pytest.param(
-            _config(position_embedding_type="relative_key"), UnsupportedModel, "'relative_key'", id="relative positions"
+            _config(position_embedding_type="relative_key"),
+            UnsupportedModel,
+            "'relative_key' position embeddings",
+            id="relative positions",
         ),
         pytest.param(
             _tensors(lambda t: t.update({"classifier.out_proj.weight": torch.zeros(3, 32)})),
@@ -151,7 +154,7 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(
             _tensors(lambda t: t.update({"adapter.weight": torch.zeros(2)})),
             ModelError,
-            "holds unexpected adapter.weight$",
+            "holds unexpected tensors adapter.weight$",
             id="unexpected tensor",
         ),
         pytest.param(
@@ -161,8 +164,10 @@ def _rename(old: str, new: str) -> Edit:
             _config(intermediate_size=64), ModelError, r"intermediate.dense.bias \(48,\) instead of \(64,\)", id="shape"
         ),
         pytest.param(_config(hidden_size=None), ModelError, "lacks 'hidden_size'", id="config lacks a size"),
-        pytest.param(_config(hidden_size="big"), ModelError, "no number", id="config holds a word"),
-        pytest.param(_config(num_attention_heads=5), ModelError, "describes no model", id="heads do not divide"),
+        pytest.param(_config(hidden_size="big"), ModelError, "not a number", id="config holds a word"),
+        pytest.param(
+            _config(num_attention_heads=5), ModelError, "does not describe a valid model", id="heads do not divide"
+        ),
         pytest.param(
             lambda folder: (folder / "model.safetensors").write_bytes(b"\x80\x02}q\x00."),
             ModelError,
@@ -178,7 +183,7 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(
             lambda folder: (folder / "config.json").write_text("[1]"),
             ModelError,
-            "no JSON object",
+            "is not a JSON object",
             id="config is a list",
         ),
     ],
