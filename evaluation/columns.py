@@ -44,10 +44,10 @@ def evaluate_columns(
     databases = tables_of_groups(data)
     queries = [query for query in data.split(split) if gold_columns(query)]
     if not queries:
-        raise InvalidInput(f"no query of {data.name} says which columns it needs", field="data")
+        raise InvalidInput(f"no query of {data.name} lists the columns that it needs", field="data")
     if strays := [query for query in queries if query.group not in databases]:
         raise InvalidInput(
-            f"query {strays[0].id!r} has the group {strays[0].group!r}, of which corpus.jsonl has no table",
+            f"query {strays[0].id!r} has the group {strays[0].group!r}, but corpus.jsonl has no table of that group",
             field="data",
         )
     if limit and limit < len(queries):

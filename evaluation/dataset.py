@@ -91,7 +91,7 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
     def read_document(fields: Mapping[str, Any]) -> DatasetDocument | None:
         key = str(fields["id"])
         if key in seen:
-            raise InvalidInput(f"the id {key!r} stands there twice", field=str(folder / "corpus.jsonl"))
+            raise InvalidInput(f"the id {key!r} occurs twice", field=str(folder / "corpus.jsonl"))
         seen.add(key)
         return _document(fields, namespaced) if only is None or key in only else None
 
@@ -107,7 +107,9 @@ def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> 
     for query in queries:
         for what, ids in (("relevant", query.relevant), ("candidates", query.candidates or ())):
             if strays := sorted(set(ids) - known):
-                raise InvalidInput(f"{what} of query {query.id!r}: corpus.jsonl has no {strays[0]!r}", field=str(path))
+                raise InvalidInput(
+                    f"{what} of query {query.id!r}: corpus.jsonl has no document {strays[0]!r}", field=str(path)
+                )
 
 
 def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
@@ -161,7 +163,9 @@ def _table(fields: Mapping[str, Any]) -> Table:
         reason = parsed.unparsed[0].reason if parsed.unparsed else "no table"
         raise InvalidInput(reason, field=f"corpus document {fields['id']}")
     if len(parsed.tables) > 1:
-        raise InvalidInput("its ddl defines several tables; give each a line", field=f"corpus document {fields['id']}")
+        raise InvalidInput(
+            "its ddl defines several tables; put each on a line of its own", field=f"corpus document {fields['id']}"
+        )
     return replace(parsed.tables[0], source="")
 
 
@@ -184,5 +188,5 @@ def _ids(listed: object, name: str) -> tuple[str, ...]:
         raise _WrongField(f"{name} should be a list of ids")
     ids = tuple(map(str, listed))
     if len(set(ids)) < len(ids):
-        raise _WrongField(f"{name} names an id twice")
+        raise _WrongField(f"{name} lists an id twice")
     return ids

@@ -101,7 +101,7 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
     """Returns the queries of a split that have relevant documents and match `where`, at most `limit` of them."""
     queries = [query for query in data.split(split) if query.relevant]
     if not queries:
-        raise InvalidInput(f"no query of the split {split!r} of {data.name} says what is relevant", field="split")
+        raise InvalidInput(f"no query in the split {split!r} of {data.name} has relevant documents", field="split")
     if where is not None:
         name, equals, value = where.partition("=")
         if not equals or not any(name in query.fields for query in queries):
@@ -162,7 +162,7 @@ class Pools:
         if scope not in SCOPES:
             raise InvalidInput(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}", field="scope")
         if scope != "corpus" and not any(query.group for query in queries):
-            raise InvalidInput(f"the queries of {data.name} name no group; use scope corpus", field="scope")
+            raise InvalidInput(f"the queries of {data.name} have no group; use the scope corpus", field="scope")
         self._items = [dataset_item(document.item, index) for index, document in enumerate(data.documents)]
         self._place = {document.id: index for index, document in enumerate(data.documents)}
         self._groups = [document.group for document in data.documents]

@@ -162,7 +162,7 @@ def test_the_scope_says_which_tables_are_ranked(tables: Path, scope: str, docume
 def test_a_scope_of_groups_needs_groups(tools: Path) -> None:
     write_lines(tools / "queries.jsonl", [{"split": "test"} | TOOL_QUERIES[2]])
 
-    with pytest.raises(InvalidInput, match="name no group; use scope corpus"):
+    with pytest.raises(InvalidInput, match="have no group; use the scope corpus"):
         evaluate(load_dataset(tools), None, method="bm25", scope="group")
 
 
@@ -318,12 +318,12 @@ def test_the_command_says_which_splits_there_are(tools: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("queries", {"relevant": ["t9"]}, r"relevant of query 'x': corpus\.jsonl has no 't9'"),
-        ("queries", {"candidates": ["t1", "t9"]}, r"candidates of query 'x': corpus\.jsonl has no 't9'"),
+        ("queries", {"relevant": ["t9"]}, r"relevant of query 'x': corpus\.jsonl has no document 't9'"),
+        ("queries", {"candidates": ["t1", "t9"]}, r"candidates of query 'x': corpus\.jsonl has no document 't9'"),
         ("queries", {"relevant": "t1"}, "relevant should be a list of ids"),
         ("queries", {"relevant": None}, "relevant should be a list of ids"),
-        ("queries", {"candidates": ["t1", "t1"]}, "candidates names an id twice"),
-        ("corpus", {"id": "t1", "tool": {"name": "again"}}, "the id 't1' stands there twice"),
+        ("queries", {"candidates": ["t1", "t1"]}, "candidates lists an id twice"),
+        ("corpus", {"id": "t1", "tool": {"name": "again"}}, "the id 't1' occurs twice"),
     ],
     ids=["no such answer", "no such candidate", "a text", "nothing", "a candidate twice", "a document twice"],
 )
@@ -351,5 +351,5 @@ def test_several_tables_in_one_document_are_an_error(tables: Path) -> None:
 
 def test_a_split_without_answers_is_an_error(tools: Path) -> None:
     write_lines(tools / "queries.jsonl", [{"id": "q", "query": "x", "lang": "en", "relevant": [], "split": "test"}])
-    with pytest.raises(InvalidInput, match=r"no query of the split 'test' of .* says what is relevant"):
+    with pytest.raises(InvalidInput, match=r"no query in the split 'test' of .* has relevant documents"):
         evaluate(load_dataset(tools), None, method="bm25")
