@@ -1,4 +1,4 @@
-"""Evaluates the choice of columns: how many of those a query needs are among the best-scored share of its database."""
+"""Evaluates column selection: how many of the columns that a query needs are among the best-scored ones."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def evaluate_columns(
     """Measures, at several keep-rates, the mean share of a query's gold columns that are kept.
 
     The pool is every column of the query's database (its group); a keep-rate is a share of that pool, rounded up.
-    ``bm25`` ranks by the words of each column and its table's name. Queries whose columns are not known are left out.
+    ``bm25`` ranks by the words of each column and its table's name. Queries without gold columns are skipped.
 
     Raises:
-        InvalidInput: the set has no queries with columns, or one of no database; or the method needs a model.
+        InvalidInput: no query has gold columns, a query's database is missing, or the method needs a model.
     """
     if method not in ("rerank", "bm25") or (method == "rerank" and router is None):
         raise InvalidInput(f"columns are ranked by rerank (with a model) or bm25, not {method}", field="method")
     databases = tables_of_groups(data)
     queries = [query for query in data.split(split) if gold_columns(query)]
     if not queries:
-        raise InvalidInput(f"no query of {data.name} says which columns it needs", field="data")
+        raise InvalidInput(f"no query of {data.name} lists the columns that it needs", field="data")
     if strays := [query for query in queries if query.group not in databases]:
         raise InvalidInput(
-            f"query {strays[0].id!r} has the group {strays[0].group!r}, of which corpus.jsonl has no table",
+            f"query {strays[0].id!r} has the group {strays[0].group!r}, but corpus.jsonl has no table of that group",
             field="data",
         )
     if limit and limit < len(queries):
@@ -76,12 +76,12 @@ def evaluate_columns(
 
 
 def gold_columns(query: DatasetQuery) -> set[str]:
-    """Returns the columns a query needs as ``table.column``, lower case, empty where they are not known."""
+    """Returns the columns that a query needs as ``table.column``, in lower case; empty if they are not known."""
     return {str(one).partition(".")[2].lower() for one in query.fields.get("columns") or ()}
 
 
 def tables_of_groups(data: Dataset) -> dict[str, list[Table]]:
-    """Returns the tables of each database."""
+    """Returns the tables of each database, by the name of its group."""
     found: dict[str, list[Table]] = {}
     for document in data.documents:
         if isinstance(document.item, Table):

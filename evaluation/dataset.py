@@ -1,6 +1,6 @@
-"""Reads a set of queries and tools or tables from a folder, for evaluation and for training.
+"""Reads a set of queries with tools or tables from a folder, for evaluation and training.
 
-The folder holds `corpus.jsonl` (a document a line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``) and
+The folder holds `corpus.jsonl` (one document per line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``) and
 `queries.jsonl` (``id``, ``query``, ``lang``, ``relevant``, ``split``, optionally ``candidates`` and ``group``).
 """
 
@@ -22,12 +22,13 @@ __all__ = ["Dataset", "DatasetDocument", "DatasetQuery", "load_dataset", "load_q
 
 _T = TypeVar("_T")
 
-# Sets whose groups are real servers or APIs; elsewhere a group is a category or a file, which no caller would send.
+# Sets whose groups are real servers or APIs, used as namespaces; in other sets a group is a category or a file, which
+# no caller would send.
 _NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo"})
 
 
 class _WrongField(Exception):
-    """A field of a line is not what it should be; the text names it."""
+    """A field of a line has a wrong value; the text names the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class DatasetDocument:
 
 @dataclass(frozen=True, slots=True)
 class DatasetQuery:
-    """One query; `candidates` is None where the whole corpus is meant, `fields` the line as it stands in the file."""
+    """One query; `candidates` is None if the whole corpus is the pool, `fields` is the line of the file."""
 
     id: str
     text: str
@@ -66,7 +67,7 @@ class Dataset:
         """Returns the queries of one split.
 
         Raises:
-            InvalidInput: there are none; the message names the splits there are.
+            InvalidInput: there are none; the message lists the splits of the set.
         """
         queries = tuple(query for query in self.queries if query.split == name)
         if not queries:
@@ -76,22 +77,22 @@ class Dataset:
 
 
 def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
-    """Reads a set; a line that does not parse is an error, since a measure over part of a set misleads.
+    """Reads a set; a line that does not parse is an error, because measures over part of a set are misleading.
 
-    `only` keeps the documents of these ids: training reads a part of corpora that take minutes to parse whole.
+    `only` keeps the documents with these ids: training needs only part of corpora that take minutes to parse.
 
     Raises:
-        InvalidInput: a file is missing or a line is not what it should be.
+        InvalidInput: a file is missing or a line is invalid.
     """
     queries = load_queries(folder)
-    name = folder.absolute().name  # "." has none
+    name = folder.absolute().name  # Path(".") has no name
     namespaced = name in _NAMESPACE_SETS
     seen: set[str] = set()
 
     def read_document(fields: Mapping[str, Any]) -> DatasetDocument | None:
         key = str(fields["id"])
         if key in seen:
-            raise InvalidInput(f"the id {key!r} stands there twice", field=str(folder / "corpus.jsonl"))
+            raise InvalidInput(f"the id {key!r} occurs twice", field=str(folder / "corpus.jsonl"))
         seen.add(key)
         return _document(fields, namespaced) if only is None or key in only else None
 
@@ -103,18 +104,20 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
 
 
 def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> None:
-    """A document that is not there could only be missed, and would pass for one that was."""
+    """Rejects ids that are not in the corpus: they would count as documents that the ranking missed."""
     for query in queries:
         for what, ids in (("relevant", query.relevant), ("candidates", query.candidates or ())):
             if strays := sorted(set(ids) - known):
-                raise InvalidInput(f"{what} of query {query.id!r}: corpus.jsonl has no {strays[0]!r}", field=str(path))
+                raise InvalidInput(
+                    f"{what} of query {query.id!r}: corpus.jsonl has no document {strays[0]!r}", field=str(path)
+                )
 
 
 def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
-    """Reads the queries of a set, of all splits.
+    """Reads the queries of all splits of a set.
 
     Raises:
-        InvalidInput: a file is missing or a line is not what it should be.
+        InvalidInput: a file is missing or a line is invalid.
     """
     for file in ("corpus.jsonl", "queries.jsonl"):
         if not (folder / file).is_file():
@@ -161,7 +164,9 @@ def _table(fields: Mapping[str, Any]) -> Table:
         reason = parsed.unparsed[0].reason if parsed.unparsed else "no table"
         raise InvalidInput(reason, field=f"corpus document {fields['id']}")
     if len(parsed.tables) > 1:
-        raise InvalidInput("its ddl defines several tables; give each a line", field=f"corpus document {fields['id']}")
+        raise InvalidInput(
+            "its ddl defines several tables; put each on a line of its own", field=f"corpus document {fields['id']}"
+        )
     return replace(parsed.tables[0], source="")
 
 
@@ -184,5 +189,5 @@ def _ids(listed: object, name: str) -> tuple[str, ...]:
         raise _WrongField(f"{name} should be a list of ids")
     ids = tuple(map(str, listed))
     if len(set(ids)) < len(ids):
-        raise _WrongField(f"{name} names an id twice")
+        raise _WrongField(f"{name} lists an id twice")
     return ids

@@ -22,16 +22,16 @@ MEASURES = (
 
 
 def measure(ranking: Sequence[str], relevant: Set[str]) -> dict[str, float]:
-    """Measures one ranking (ids, best first) against the relevant ids, of which there is at least one.
+    """Measures one ranking (ids, best first) against at least one relevant id.
 
-    recall@k is the share of relevant ids in the first k, complete@k whether all are; nDCG counts every relevant id
-    alike (Järvelin and Kekäläinen 2002).
+    recall@k is the share of the relevant ids that are in the first k, complete@k is 1 if all are, hit@k is 1 if any is.
+    nDCG gives every relevant id the same gain (Järvelin and Kekäläinen 2002).
     """
     return {name: _MEASURE_OF[name.partition("@")[0]](ranking, relevant, _depth(name)) for name in MEASURES}
 
 
 def mean_measures(measured: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Returns the mean of each measure over queries, 0 where there are none."""
+    """Returns the mean of each measure over queries, 0 if there are none."""
     count = max(len(measured), 1)
     return {name: round(sum(one[name] for one in measured) / count, 4) for name in MEASURES}
 

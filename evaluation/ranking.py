@@ -1,4 +1,4 @@
-"""Evaluates ranking on a set of queries, through the same stages that a request goes through."""
+"""Evaluates rankings on a set of queries, with the same stages as a request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ SCOPES = ("group", "all", "corpus")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one evaluation found; `documents` counts the largest pool; `by_lang` has `queries` beside the measures."""
+    """The result of one evaluation; `documents` is the size of the largest pool.
+
+    `by_lang` has, for each language, the measures and the number of `queries`.
+    """
 
     dataset: str
     kind: str
@@ -42,7 +45,7 @@ class Evaluation:
     seconds: float
 
     def as_json(self) -> dict[str, object]:
-        """Returns the fields as they are printed."""
+        """Returns the fields as a JSON object."""
         return asdict(self)
 
 
@@ -58,14 +61,16 @@ def evaluate(
     limit: int | None = None,
     progress: Callable[[Iterable[DatasetQuery]], Iterable[DatasetQuery]] = iter,
 ) -> Evaluation:
-    """Ranks every query's pool by one of `METHODS` and measures it; only ``bm25`` needs no router.
+    """Ranks each query's pool by one of `METHODS` and measures the rankings; only ``bm25`` needs no router.
 
-    ``rerank`` is what a request does: of each pool the first stage keeps `candidates` (0 = all) for the cross-encoder,
-    and the rest follow in its order. ``encoder`` and ``fused`` are the first stage alone, without and with words.
-    `limit` takes a random sample, always the same. `where` is FIELD=VALUE on the query's line.
+    ``rerank`` does what a request does: the first stage keeps `candidates` (0 = all) of each pool for the
+    cross-encoder, and the rest follow in first-stage order. ``encoder`` and ``fused`` are the first stage alone,
+    without and with words. `limit` takes a random sample, always the same one. `where` is FIELD=VALUE and keeps the
+    queries whose line has that value.
 
     Raises:
-        InvalidInput: the split, the scope or what `where` asks for does not exist, or the model cannot do this.
+        InvalidInput: the split, the scope or the field or value of `where` does not exist, or the model does not
+            support the method.
     """
     _check_method(method, router)
     queries = choose_queries(data, split, where, limit)
@@ -93,10 +98,10 @@ def evaluate(
 
 
 def choose_queries(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
-    """Returns the queries of a split that have something relevant and meet the condition, at most `limit` of them."""
+    """Returns the queries of a split that have relevant documents and match `where`, at most `limit` of them."""
     queries = [query for query in data.split(split) if query.relevant]
     if not queries:
-        raise InvalidInput(f"no query of the split {split!r} of {data.name} says what is relevant", field="split")
+        raise InvalidInput(f"no query in the split {split!r} of {data.name} has relevant documents", field="split")
     if where is not None:
         name, equals, value = where.partition("=")
         if not equals or not any(name in query.fields for query in queries):
@@ -111,7 +116,7 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All places of a pool, best first; `top_score` is the first one's score (0..1), None without the cross-encoder."""
+    """All places of a pool, best first; `top_score` is the first one's score (0..1), None without a cross-encoder."""
 
     places: list[int]
     top_score: float | None = None
@@ -121,12 +126,12 @@ def rank(items: Candidates, query: str, router: Router | None, method: str, cand
     """Ranks a pool by one of `METHODS`; `kind` (tools or tables) chooses the score's weights.
 
     Raises:
-        InvalidInput: the model cannot do this.
+        InvalidInput: the model does not support the method.
     """
     _check_method(method, router)
     if router is None or method == "bm25":
         return Ranking(ranked(items.first_stage(query, None).scores))
-    # A single request embeds only so many documents anew; a server that has run for a while knows all of them.
+    # All documents are embedded here: a request has a limit, but a server that has run for a while has cached them all.
     found = items.first_stage(query, router.embedder)
     if method == "encoder" and found.cosines is not None:
         return Ranking(ranked(found.cosines))
@@ -151,13 +156,13 @@ def _check_method(method: str, router: Router | None) -> None:
 
 
 class Pools:
-    """Finds the items a query is ranked against; encoded documents are shared between pools."""
+    """Finds the items that a query is ranked against; pools share encoded documents."""
 
     def __init__(self, data: Dataset, queries: Sequence[DatasetQuery], scope: str) -> None:
         if scope not in SCOPES:
             raise InvalidInput(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}", field="scope")
         if scope != "corpus" and not any(query.group for query in queries):
-            raise InvalidInput(f"the queries of {data.name} name no group; use scope corpus", field="scope")
+            raise InvalidInput(f"the queries of {data.name} have no group; use the scope corpus", field="scope")
         self._items = [dataset_item(document.item, index) for index, document in enumerate(data.documents)]
         self._place = {document.id: index for index, document in enumerate(data.documents)}
         self._groups = [document.group for document in data.documents]
@@ -168,7 +173,7 @@ class Pools:
         self.largest = 0
 
     def of(self, query: DatasetQuery) -> Candidates:
-        """Returns the query's own candidates where it has them, else the pool of the scope."""
+        """Returns the query's own candidates if it has any, else the pool of the scope."""
         if query.candidates:
             return self._make(self._items[self._place[one]] for one in query.candidates if one in self._place)
         key = query.group if self._scope == "group" else ""
@@ -188,7 +193,7 @@ class Pools:
 
 
 def dataset_item(item: Tool | Table, index: int) -> Item:
-    """Wraps a document of a set; `index` is its place there."""
+    """Wraps a document of a set as an item; `index` is its position in the set."""
     made = item_of_tool(item) if isinstance(item, Tool) else item_of_table(item)
     return replace(made, index=index)
 

@@ -1,4 +1,4 @@
-"""Takes the time of each stage of a request, and notes it for whoever watches the request from outside the Router."""
+"""Times each stage of a request and records it for observers outside the Router, such as tracing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Clock", "Stage", "note_stage", "recording", "within_stage"]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the work on one request; `began` and `ended` are seconds on the clock of `time.perf_counter`.
+    """One timed part of a request; `began` and `ended` are `time.perf_counter` seconds.
 
-    `within` names the stage that it is a part of; empty where it is none's. `num_tokens` is 0 where none were counted.
+    `within` names the enclosing stage, and is empty at the top level. `num_tokens` is 0 where tokens were not counted.
     """
 
     name: str
@@ -33,7 +33,7 @@ _within: ContextVar[str] = ContextVar("within", default="")
 
 @contextmanager
 def recording(stages: list[Stage]) -> Iterator[None]:
-    """Adds to `stages` what this thread notes while the block lasts, in the order in which it ended."""
+    """Appends to `stages` each stage that this thread notes inside the block, in the order in which they end."""
     token = _stages.set(stages)
     try:
         yield
@@ -43,7 +43,7 @@ def recording(stages: list[Stage]) -> Iterator[None]:
 
 @contextmanager
 def within_stage(name: str) -> Iterator[None]:
-    """Lets what is noted in the block be a part of the stage `name`."""
+    """Marks stages noted inside the block as parts of the stage `name`."""
     token = _within.set(name)
     try:
         yield
@@ -52,7 +52,7 @@ def within_stage(name: str) -> Iterator[None]:
 
 
 def note_stage(name: str, began: float, ended: float, *, num_tokens: int = 0) -> None:
-    """Notes a stage that has ended, where someone watches."""
+    """Adds a finished stage to the list given to `recording`; does nothing outside such a block."""
     stages = _stages.get()
     if stages is not None:
         stages.append(Stage(name, began, ended, _within.get(), num_tokens))

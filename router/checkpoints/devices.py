@@ -1,4 +1,4 @@
-"""Finds the device and the number format that suit a machine."""
+"""Resolves the names of devices and dtypes, and picks those that suit the machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """Reads ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the first CUDA card if there is one, else the CPU.
+    """Resolves ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the first CUDA GPU if there is one, else the CPU.
 
     Raises:
-        InvalidInput: the name is none of these, or there is no such card.
+        InvalidInput: the name is none of these, or there is no such GPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,18 +31,18 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Reads ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    """Resolves ``auto``, ``float32``, ``bfloat16`` or ``float16``.
 
     ``auto`` is bfloat16 where the hardware multiplies in it (CUDA from compute capability 8.0, CPUs with AMX or
-    AVX512-bf16), float16 on older cards and float32 on other CPUs.
+    AVX512-bf16), float16 on older GPUs and float32 on other CPUs.
 
     Raises:
-        InvalidInput: the name is none of these, or the card does not compute in bfloat16.
+        InvalidInput: the name is none of these, or the GPU does not compute in bfloat16.
     """
     has_bf16 = _cpu_has_bf16() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
     if name == "auto":
-        slower = torch.float32 if device.type == "cpu" else torch.float16
-        return torch.bfloat16 if has_bf16 else slower
+        fallback = torch.float32 if device.type == "cpu" else torch.float16
+        return torch.bfloat16 if has_bf16 else fallback
     if name not in DTYPES:
         raise InvalidInput(f"unknown dtype {name!r}; use one of auto, {', '.join(DTYPES)}", field="dtype")
     if name == "bfloat16" and device.type == "cuda" and not has_bf16:
@@ -52,22 +52,22 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _cuda_device(index: int) -> torch.device:
     if not torch.cuda.is_available():
-        reason = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no CUDA card"
+        reason = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no CUDA GPU"
         raise InvalidInput(f"{reason}; use cpu or auto", field="device")
     count = torch.cuda.device_count()
     if index >= count:
-        raise InvalidInput(f"there is no cuda:{index}; the cards are cuda:0 to cuda:{count - 1}", field="device")
+        raise InvalidInput(f"there is no cuda:{index}; the GPUs are cuda:0 to cuda:{count - 1}", field="device")
     return torch.device("cuda", index)
 
 
 def _cpu_has_bf16() -> bool:
-    """Tells whether the CPU multiplies in bfloat16; elsewhere torch emulates it, several times slower than float32."""
+    """Returns whether the CPU multiplies in bfloat16; else torch emulates it, several times slower than float32."""
     flags = _cpu_flags()
     return "avx512_bf16" in flags or {"amx_tile", "amx_bf16"} <= flags
 
 
 def _cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    # torch.cpu.get_capabilities came after the oldest torch supported; its names are those of Linux.
+    # The oldest supported torch lacks torch.cpu.get_capabilities. Its names are the same as those of Linux.
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if capabilities is not None:
         return {name for name, present in capabilities().items() if present is True}

@@ -1,4 +1,4 @@
-"""Writes a cross-encoder in forms that other programs run: a folder as on the hub, ONNX, and OpenVINO."""
+"""Exports a cross-encoder to formats that other programs run: a Hugging Face folder, ONNX, and OpenVINO."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from typing import Any
 import torch
 
 from shortlist.router.checkpoints.native import LoadedModel, save_tensors
-from shortlist.router.checkpoints.pretrained_names import Form, publish
+from shortlist.router.checkpoints.tensor_names import Form, publish
 from shortlist.router.model.encoder import ModelConfig, QuantizedEmbedding
 from shortlist.schemas.errors import InvalidInput, UnsupportedModel
 
 __all__ = ["FORMATS", "export"]
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_EXAMPLE_SHAPE = (2, 16)  # pairs, tokens: both are free in what is written
+_EXAMPLE_SHAPE = (2, 16)  # pairs, tokens: the exported graph accepts any number of both
 
 
-def export(loaded: LoadedModel, form: str, folder: Path) -> list[Path]:
+def export(loaded: LoadedModel, format_name: str, folder: Path) -> list[Path]:
     """Writes the cross-encoder of `loaded`, in float32, to an empty or new folder; returns the files.
 
-    `form` is one of `FORMATS`: ``hf`` adds model.safetensors to a config and a tokenizer, as transformers reads them;
-    ``onnx`` adds model.onnx, ``openvino`` model.xml and model.bin. The latter two take
-    int64 `input_ids` and `attention_mask` of `(pairs, tokens)`, and `token_type_ids` where the model has several types,
-    and give `logits` of `(pairs, 1)`.
+    `format_name` is one of `FORMATS`. Each has a config and a tokenizer as transformers reads them; ``hf`` adds
+    model.safetensors, ``onnx`` model.onnx, and ``openvino`` model.xml and model.bin. The latter two take int64
+    `input_ids` and `attention_mask` of `(pairs, tokens)`, and `token_type_ids` if the model has several token types;
+    they return `logits` of `(pairs, 1)`.
 
     Raises:
-        InvalidInput: the form is unknown, a package it needs is missing, or the folder holds something.
-        UnsupportedModel: the model's special tokens are laid out in a way that the form cannot say.
+        InvalidInput: the format is unknown, a package it needs is missing, or the folder is not empty.
+        UnsupportedModel: the installed transformers uses other tensor names for this model.
     """
-    if form not in FORMATS:
-        raise InvalidInput(f"unknown format {form!r}; use one of {', '.join(FORMATS)}", field="to")
-    _check_packages(form)
+    if format_name not in FORMATS:
+        raise InvalidInput(f"unknown format {format_name!r}; use one of {', '.join(FORMATS)}", field="to")
+    _check_packages(format_name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInput(f"{folder} is not an empty folder; name a new one", field="out")
     folder.mkdir(parents=True, exist_ok=True)
-    FORMATS[form](loaded, folder)
+    FORMATS[format_name](loaded, folder)
     _write_json(folder / "config.json", _config(loaded.model.config, _form(loaded), loaded))
     _write_tokenizer(loaded, folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _check_packages(form: str) -> None:
-    missing = [name for name in _PACKAGES[form] if not find_spec(name)]
+def _check_packages(format_name: str) -> None:
+    missing = [name for name in _PACKAGES[format_name] if not find_spec(name)]
     if missing:
-        raise InvalidInput(f"{form!r} needs {' and '.join(missing)}; install the extra [export]", field="to")
+        raise InvalidInput(f"{format_name!r} needs {' and '.join(missing)}; install the extra [export]", field="to")
 
 
 def _export_huggingface(loaded: LoadedModel, folder: Path) -> None:
@@ -63,7 +63,7 @@ def _export_huggingface(loaded: LoadedModel, folder: Path) -> None:
 def _export_onnx(loaded: LoadedModel, folder: Path) -> None:
     model, example = _stock_model(loaded)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's remarks about itself
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         torch.onnx.export(
             model,
             example,
@@ -98,7 +98,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def _stock_model(loaded: LoadedModel) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-    """Builds transformers' own model, whose graph other runtimes know how to fuse, and an example of its input."""
+    """Builds transformers' own model, whose graph other runtimes know how to fuse, and example inputs for it."""
     import transformers
 
     form, config = _form(loaded), loaded.model.config
@@ -110,14 +110,14 @@ def _stock_model(loaded: LoadedModel) -> tuple[torch.nn.Module, tuple[torch.Tens
     missing, unexpected = stock.load_state_dict(publish(_weights(loaded), form, config), strict=False)
     unknown = [name for name in (*missing, *unexpected) if not name.endswith(("position_ids", "token_type_ids"))]
     if unknown:
-        raise UnsupportedModel(f"this transformers names the model's tensors in another way: {', '.join(unknown[:5])}")
+        raise UnsupportedModel(f"the installed transformers uses other tensor names: {', '.join(unknown[:5])}")
     ids, mask = torch.full(_EXAMPLE_SHAPE, 5, dtype=torch.int64), torch.ones(_EXAMPLE_SHAPE, dtype=torch.int64)
     types = (torch.zeros_like(ids),) if config.num_token_types > 1 else ()
     return _Logits(stock.eval()), (ids, mask, *types)
 
 
 class _Logits(torch.nn.Module):
-    """Gives the logits alone, so that the graph has one output."""
+    """Returns only the logits, so that the graph has one output."""
 
     def __init__(self, stock: torch.nn.Module) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def _form(loaded: LoadedModel) -> Form:
 
 
 def _weights(loaded: LoadedModel) -> dict[str, torch.Tensor]:
-    """Gives all tensors of the cross-encoder in float32, an embedding table in 4 bits decoded."""
+    """Returns all tensors of the cross-encoder in float32; a 4-bit embedding table is decoded."""
     words, config = loaded.model.words, loaded.model.config
     weights = {name: tensor.float() for name, tensor in loaded.model.state_dict().items()}
     if isinstance(words, QuantizedEmbedding):
@@ -165,7 +165,7 @@ def _config(config: ModelConfig, form: Form, loaded: LoadedModel) -> dict[str, A
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         **_special_ids(loaded),
-        # RoBERTa's positions begin after this id.
+        # RoBERTa's position ids begin after this one.
         **({} if is_bert else {"pad_token_id": config.position_offset - 1}),
     }
 

@@ -1,4 +1,4 @@
-"""Reads a published checkpoint's folder: its config.json and its safetensors, whole or sharded; never a pickle."""
+"""Reads the files of a published checkpoint: config.json and safetensors, whole or sharded, never a pickle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["read_json", "read_tensors", "weight_files"]
 
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -25,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         ModelNotFound: there is no such file.
-        ModelError: it holds something else.
+        ModelError: it does not contain a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -34,16 +34,16 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object")
+        raise ModelError(f"{path} is not a JSON object")
     return value
 
 
 def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Reads every tensor of a folder; floating ones are converted to `dtype` one by one, to keep the peak low.
+    """Reads every tensor of a folder; floats are converted to `dtype` one by one, to keep peak memory low.
 
     Raises:
-        ModelNotFound: a file of weights is missing.
-        UnsupportedModel: the weights are there as a pickle only.
+        ModelNotFound: a weight file is missing.
+        UnsupportedModel: the weights exist only as a pickle, or in a dtype other than 16 to 64-bit floats.
         ModelError: a file is damaged.
     """
     tensors: dict[str, torch.Tensor] = {}
@@ -52,9 +52,11 @@ def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
                     tensor = file.get_tensor(name)
-                    # Weights in 8 bits have factors, which other formats put elsewhere: alone they are not the weights.
-                    if not name.endswith("_ids") and tensor.dtype not in _NUMBERS:
-                        raise UnsupportedModel(f"{path} holds {name} as {tensor.dtype}; float16 to float64 are read")
+                    # 8-bit weights need scale factors, which each format stores elsewhere; alone they are not weights.
+                    if not name.endswith("_ids") and tensor.dtype not in _FLOAT_DTYPES:
+                        raise UnsupportedModel(
+                            f"{path} holds {name} as {tensor.dtype}; supported are float16 to float64"
+                        )
                     tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} cannot be read as safetensors: {error}; fetch it again") from error
@@ -62,11 +64,11 @@ def read_tensors(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Finds the safetensors of a folder, in a fixed order.
+    """Finds the safetensors files of a folder, in a fixed order.
 
     Raises:
         ModelNotFound: a file is missing.
-        UnsupportedModel: the weights are there as a pickle only.
+        UnsupportedModel: the weights exist only as a pickle.
         ModelError: the index of a sharded checkpoint is damaged.
     """
     if (folder / _WHOLE).is_file():
@@ -75,9 +77,9 @@ def weight_files(folder: Path) -> list[Path]:
         return _shards(folder, read_json(folder / _INDEX))
     if any(next(folder.glob(pattern), None) for pattern in _PICKLES):
         raise UnsupportedModel(
-            f"{folder} holds its weights as a pickle only, which could run code when read; convert it once where you "
-            "trust it: AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(new_folder) "
-            f"of transformers writes {_WHOLE}"
+            f"{folder} holds its weights only as a pickle, which can run code when it is read; if you trust it, "
+            "convert it with transformers: AutoModelForSequenceClassification.from_pretrained(folder)"
+            f".save_pretrained(new_folder) writes {_WHOLE}"
         )
     raise ModelNotFound(f"{folder} holds no {_WHOLE} (nor {_INDEX})")
 
@@ -86,11 +88,11 @@ def _shards(folder: Path, index: Mapping[str, Any]) -> list[Path]:
     weight_map = index.get("weight_map")
     names = sorted({str(name) for name in weight_map.values()}) if isinstance(weight_map, dict) else []
     if not names:
-        raise ModelError(f"{folder / _INDEX} names no files")
+        raise ModelError(f"{folder / _INDEX} lists no files")
     for name in names:
-        # The index is data from outside: it may only name files beside it, and only safetensors.
+        # The index is untrusted: it may name only safetensors files beside it.
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{folder / _INDEX} names {name!r}, which is not a safetensors file beside it")
+            raise ModelError(f"{folder / _INDEX} lists {name!r}, which is not a safetensors file beside it")
         if not (folder / name).is_file():
-            raise ModelNotFound(f"{folder} lacks {name}, which {_INDEX} names")
+            raise ModelNotFound(f"{folder} lacks {name}, which {_INDEX} lists")
     return [folder / name for name in names]

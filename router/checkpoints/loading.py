@@ -1,4 +1,4 @@
-"""Finds a model by name or folder and readies it for a device."""
+"""Loads a model by name or folder, and prepares it for a device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAST = "fast"
 _BUILT_IN_FOLDER = "shortlist-small"
 _BUILT_IN_PACKAGE = "shortlist_model_small"
 _M = TypeVar("_M", CrossEncoder, TextEncoder)
-# A foreign model's documents may fill most of its window; beyond this a tool says nothing new.
+# Limits the documents of foreign models with long windows: beyond this, a tool's text adds nothing new.
 _FOREIGN_DOCUMENT_TOKENS = 384
 
 
@@ -33,9 +33,9 @@ def load_model(name: str | Path, *, allow_download: bool = False, revision: str 
     """Loads ``built-in``, its six-layer variant ``fast``, a folder, or a model of the hub (downloaded if allowed).
 
     Raises:
-        ModelNotFound: there is no such folder, or it would have to be downloaded.
-        UnsupportedModel: it is of a kind this program does not run.
-        ModelError: a file of it is damaged, or holds weights that are no numbers.
+        ModelNotFound: there is no such folder, or the model would have to be downloaded.
+        UnsupportedModel: this kind of model is not supported.
+        ModelError: a file is damaged, or some weights are NaN or infinite.
     """
     loaded = _load(name, allow_download=allow_download, revision=revision)
     _check_finite(loaded, name)
@@ -47,7 +47,7 @@ def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> Lo
         return read_folder(_built_in_folder(), variant=FAST if name == FAST else None)
     folder = Path(name)
     if not folder.is_dir():
-        from shortlist.router.checkpoints.hub import download  # only those who ask for the hub pay for its client
+        from shortlist.router.checkpoints.hub import download  # slow to import, and only hub models need it
 
         folder = download(str(name), revision=revision, allow_download=allow_download)
     if is_own_folder(folder):
@@ -58,14 +58,14 @@ def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> Lo
 def make_engine(
     loaded: LoadedModel, *, device: str, dtype: str, attention: str, max_batch_tokens: int | None
 ) -> tuple[Engine, ModelInfo]:
-    """Moves the model to its device and dtype, with the attention that suits them."""
+    """Moves the model to its device and dtype, and chooses the attention backend for them."""
     target = resolve_device(device)
     precision = resolve_dtype(dtype, target)
     config = loaded.model.config
     backend = choose_attention(attention, target, precision, config.hidden_size // config.num_heads)
     budget = max_batch_tokens or default_batch_tokens(target)
-    model = _ready(loaded.model, target, precision)
-    encoder = _ready(loaded.encoder, target, precision) if loaded.encoder is not None else None
+    model = _prepare(loaded.model, target, precision)
+    encoder = _prepare(loaded.encoder, target, precision) if loaded.encoder is not None else None
     info = ModelInfo(
         name=loaded.name,
         version=loaded.version,
@@ -83,7 +83,7 @@ def make_engine(
     return Engine(model, backend, target, max_batch_tokens=budget, encoder=encoder), info
 
 
-def _ready(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
+def _prepare(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
     model = _move(model, device, dtype)
     if can_pack(device, dtype):
         pack_linears(model)
@@ -93,8 +93,8 @@ def _ready(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
 def _move(model: _M, device: torch.device, dtype: torch.dtype) -> _M:
     words = model.words
     if isinstance(words, QuantizedEmbedding):
-        # Its factors stay float16 whatever the model computes in: a cast would only lose or waste bits. Both models
-        # hold the same table, which moves once.
+        # The table's scales stay float16 in every dtype: a cast would only lose or waste bits. Both models share the
+        # table, which moves once.
         model.words = torch.nn.Identity()
         model.to(device=device, dtype=dtype)
         model.words = words.to(device)
@@ -109,9 +109,8 @@ def _num_parameters(loaded: LoadedModel) -> int:
 
 
 def _load_foreign(folder: Path) -> LoadedModel:
-    from shortlist.router.checkpoints.pretrained import (
-        load_foreign,  # may import transformers: only foreign checkpoints pay for it
-    )
+    # May import transformers, which is slow and which only foreign checkpoints need.
+    from shortlist.router.checkpoints.pretrained import load_foreign
 
     foreign = load_foreign(folder)
     return LoadedModel(
@@ -127,7 +126,7 @@ def _load_foreign(folder: Path) -> LoadedModel:
 
 
 def _check_finite(loaded: LoadedModel, name: str | Path) -> None:
-    """Refuses weights that are no numbers: each score they have a part in would be none either."""
+    """Rejects weights that are NaN or infinite: the scores that they enter would be meaningless."""
     for model in (loaded.model, loaded.encoder):
         for what, tensor in () if model is None else model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)):
@@ -135,7 +134,7 @@ def _check_finite(loaded: LoadedModel, name: str | Path) -> None:
 
 
 def _built_in_folder() -> Path:
-    """Finds the weights beside the code, as in a checkout, or in the distribution that carries them."""
+    """Finds the built-in model beside the code, as in a checkout, or in its own distribution."""
     folder = Path(__file__).parents[1] / "models" / _BUILT_IN_FOLDER
     if not is_own_folder(folder) and find_spec(_BUILT_IN_PACKAGE):
         folder = Path(str(resources.files(_BUILT_IN_PACKAGE))) / _BUILT_IN_FOLDER

@@ -1,4 +1,4 @@
-"""Runs packed batches through the models: the engine, and the scorer that uses it directly."""
+"""Runs packed batches through the models: the engine, and a scorer that calls it directly."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _T = TypeVar("_T")
 
 
 def default_batch_tokens(device: torch.device) -> int:
-    """Gives the batch budget that suits a kind of device, in tokens."""
-    # A CPU gains nothing above a few thousand tokens, and attention weights of 1,024-token pairs take 50 KiB a token.
+    """Returns the default token budget of a batch on a device."""
+    # A CPU is not faster above a few thousand tokens, and attention weights of 1,024-token pairs take 50 KiB a token.
     return 4_096 if device.type == "cpu" else 65_536
 
 
 class Engine:
-    """Holds a model on its device and runs one packed batch at a time; not safe to share between threads.
+    """Holds a model on its device and runs one packed batch at a time; not thread-safe.
 
     `model` and `encoder` must already be on `device`, in the dtype that `attention` was chosen for.
     """
@@ -49,9 +49,9 @@ class Engine:
         self.max_batch_tokens = max_batch_tokens
 
     def run(self, pairs: Sequence[Pair]) -> list[float]:
-        """Computes one float32 logit per pair, in order.
+        """Returns one float32 logit per pair, in order.
 
-        The caller keeps the batch within `max_batch_tokens`; only the memory of the device holds it to that.
+        The caller keeps the batch within `max_batch_tokens`; a larger one may run out of device memory.
 
         Raises:
             LimitExceeded: a pair is longer than the model's position table.
@@ -59,19 +59,19 @@ class Engine:
         return self._in_order(pairs, lambda batch: self.model(batch, self.attention).tolist())
 
     def embed(self, texts: Sequence[Pair]) -> list[Embedded]:
-        """Computes the vectors of each framed text, in order; raises as `run`."""
+        """Returns the vectors of each text (`Tokenizer.make_single`), in order; raises as `run`."""
         return self._in_order(texts, self._encode)
 
     def _encode(self, batch: PackedBatch) -> list[Embedded]:
         if self.encoder is None:
-            raise RuntimeError("the model has no encoder")  # callers ask `encoder` first: a defect of ours
+            raise RuntimeError("the model has no encoder")  # a bug: callers check `encoder` first
         vectors, tokens = self.encoder.encode(batch, self.attention)
-        # Copies: a view would keep the whole batch alive for as long as one text is remembered.
-        alone = [vector.copy() for vector in vectors.cpu().numpy()]
+        # Copies: a view would keep the whole batch in memory for as long as one text's vector is cached.
+        copied = [vector.copy() for vector in vectors.cpu().numpy()]
         if tokens is None:
-            return [Embedded(vector) for vector in alone]
+            return [Embedded(vector) for vector in copied]
         parts = torch.split(tokens.half().cpu(), list(batch.lengths))
-        return [Embedded(vector, part.numpy().copy()) for vector, part in zip(alone, parts, strict=True)]
+        return [Embedded(vector, part.numpy().copy()) for vector, part in zip(copied, parts, strict=True)]
 
     def _in_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:
         if not pairs:
@@ -82,7 +82,7 @@ class Engine:
         return self._in_sorted_order(pairs, compute)
 
     def _in_sorted_order(self, pairs: Sequence[Pair], compute: Callable[[PackedBatch], list[_T]]) -> list[_T]:
-        # Longest first: attention that groups neighbours of like length then pads next to nothing.
+        # Longest first: attention that groups neighbours of similar length then needs little padding.
         order = sorted(range(len(pairs)), key=lambda index: (-len(pairs[index]), index))
         self._check_length(len(pairs[order[0]]))
         with torch.inference_mode():
@@ -92,31 +92,31 @@ class Engine:
 
     def _check_length(self, longest: int) -> None:
         limit = self.model.config.max_pair_tokens
-        # On CUDA a position outside the table would end the whole process' use of the card.
+        # On CUDA, a position outside the table would make the GPU unusable for the rest of the process.
         if longest > limit:
             raise LimitExceeded(
-                f"a pair has {longest} tokens, the model reads at most {limit}", limit=limit, actual=longest
+                f"a pair has {longest} tokens; the model reads at most {limit}", limit=limit, actual=longest
             )
 
 
 class DirectScorer:
-    """Runs pairs and texts through an engine of its own, batch after batch; a `PairScorer`, safe to share."""
+    """Runs pairs and texts through its own engine, batch after batch; a thread-safe `PairScorer`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
-        """Gives one logit per pair; the engine is free for others between two batches.
+        """Returns one logit per pair; other threads can use the engine between two batches.
 
         Raises:
-            RequestCancelled: `cancel` was set before all pairs were scored; what was computed is lost.
+            RequestCancelled: `cancel` was set before all pairs were scored; the logits so far are discarded.
             LimitExceeded: a pair is longer than the model's position table.
         """
         return PairScores(*self._run(self._engine.run, pairs, cancel))
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives the vectors of each framed text; raises as `score`."""
+        """Returns the vectors of each text (`Tokenizer.make_single`); raises as `score`."""
         return TextVectors(*self._run(self._engine.embed, texts, cancel))
 
     def _run(
@@ -126,14 +126,14 @@ class DirectScorer:
         outputs: list[Any] = [None] * len(pairs)
         queue_seconds = infer_seconds = 0.0
         for batch in plan_batches(lengths, self._engine.max_batch_tokens):
-            asked = time.perf_counter()
+            queued = time.perf_counter()
             with self._lock:
                 began = time.perf_counter()
                 if cancel is not None:
                     cancel.raise_if_cancelled()
                 results = run([pairs[index] for index in batch])
                 infer_seconds += time.perf_counter() - began
-            queue_seconds += began - asked
+            queue_seconds += began - queued
             for index, result in zip(batch, results, strict=True):
                 outputs[index] = result
         return outputs, sum(lengths), queue_seconds * 1_000, infer_seconds * 1_000

@@ -12,16 +12,16 @@ from shortlist.router.engine.tokenizer import Pair
 
 __all__ = ["PackedBatch", "filler", "pack", "plan_batches", "round_up"]
 
-_LEAST_STEP, _MOST_STEP = 16, 128
+_MIN_STEP, _MAX_STEP = 16, 128
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Pairs laid end to end.
+    """Pairs concatenated into one flat batch.
 
     `input_ids`, `positions` and `token_types` are int64 `(total_tokens,)`; `positions` count from 0 in each pair.
-    `cu_seqlens` is int32 `(pairs + 1,)`, on the device of the ids; `lengths` are the pairs' own, on the host;
-    `max_seqlen` is the longest.
+    `cu_seqlens` is int32 `(pairs + 1,)`, on the same device; `lengths` holds each pair's length, on the host;
+    `max_seqlen` is the largest of them.
     """
 
     input_ids: torch.Tensor
@@ -49,7 +49,7 @@ class PackedBatch:
 
 
 def pack(pairs: Sequence[Pair]) -> PackedBatch:
-    """Lays the pairs end to end in the order given; there must be at least one."""
+    """Concatenates the pairs in the given order; at least one is required."""
     lengths = np.fromiter((len(pair.input_ids) for pair in pairs), dtype=np.int64, count=len(pairs))
     ends = np.cumsum(lengths)
     starts = np.repeat(ends - lengths, lengths)
@@ -68,26 +68,26 @@ def pack(pairs: Sequence[Pair]) -> PackedBatch:
 
 
 def round_up(count: int) -> int:
-    """Rounds up to a multiple of 16 to 128, at most an eighth above a `count` of 128 or more, so that sizes recur.
+    """Rounds up to a multiple of 16, 32, 64 or 128, so that few distinct sizes occur.
 
-    oneDNN builds a kernel for each size of a product it has not met, and keeps it: in varied traffic that cost 6 % of
-    the time and hundreds of MiB (docs/log.md).
+    From 128 on, the result is at most an eighth larger than `count`. oneDNN builds a kernel for each new product size
+    and keeps it: with varied traffic, that cost 6 % of the time and hundreds of MiB (docs/log.md).
     """
-    step = min(max(_LEAST_STEP, 1 << max(count.bit_length() - 4, 0)), _MOST_STEP)
+    step = min(max(_MIN_STEP, 1 << max(count.bit_length() - 4, 0)), _MAX_STEP)
     return -(-count // step) * step
 
 
 def filler(pairs: Sequence[Pair], max_pair_tokens: int) -> Pair | None:
-    """Makes a pair of no meaning that brings the tokens of a batch to a size that recurs; None where they have one."""
+    """Makes a dummy pair that brings the batch to a rounded size (`round_up`); None if it already has one."""
     total = sum(map(len, pairs))
     missing = min(round_up(total) - total, max_pair_tokens)
     return Pair(np.repeat(pairs[0].input_ids[:1], missing), missing) if missing else None
 
 
 def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
-    """Groups indices into batches of at most `max_batch_tokens`, longest first so that neighbours are alike.
+    """Groups indices into batches of at most `max_batch_tokens`, longest first so that neighbours have similar lengths.
 
-    A pair longer than the budget gets a batch of its own. Ties keep input order.
+    A pair longer than the budget gets its own batch. Ties keep input order.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches: list[list[int]] = []

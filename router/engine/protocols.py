@@ -1,4 +1,4 @@
-"""Defines how pairs are handed to whatever scores them, and how a caller takes its request back."""
+"""Defines the interface to whatever scores pairs, and the token that cancels a request."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["CancelToken", "Embedded", "PairScorer", "PairScores", "TextVectors"]
 
 
 class CancelToken:
-    """Tells the work on one request that its caller left, or that its time is up; safe to share between threads.
+    """Signals that a request was cancelled or its deadline has passed; thread-safe.
 
-    `timeout_seconds` counts from the making of the token; None means no limit.
+    `timeout_seconds` counts from construction; None means no deadline.
     """
 
     def __init__(self, *, timeout_seconds: float | None = None) -> None:
@@ -45,29 +45,29 @@ class CancelToken:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the caller left or the time is up."""
+        """Whether the request was cancelled or its deadline has passed."""
         return self._cancelled or self.is_expired
 
     @property
     def caller_left(self) -> bool:
-        """Whether it was cancelled, be the time up or not."""
+        """Whether `cancel` was called, regardless of the deadline."""
         return self._cancelled
 
     @property
     def is_expired(self) -> bool:
-        """Whether the time is up."""
+        """Whether the deadline has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     @property
     def remaining_seconds(self) -> float | None:
-        """The time that is left, at least 0; None where there is no limit."""
+        """The time until the deadline, at least 0; None without a deadline."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def raise_if_cancelled(self) -> None:
-        """Does nothing while the request is wanted.
+        """Stops work on a request that is no longer wanted.
 
         Raises:
-            RequestCancelled: the caller left or the time is up.
+            RequestCancelled: the request was cancelled or its deadline has passed.
         """
         if self._cancelled:
             raise RequestCancelled("the request was cancelled before its answer was ready")
@@ -76,7 +76,7 @@ class CancelToken:
 
     @contextmanager
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Has `callback` run upon cancel() while the block lasts, at once if that was before; not upon expiry."""
+        """Runs `callback` if `cancel` is called inside the block or was called before; not when the deadline passes."""
         with self._lock:
             was_cancelled = self._cancelled
             if not was_cancelled:
@@ -93,7 +93,7 @@ class CancelToken:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """The logits of some pairs in their order, the tokens read, and how long they waited and were computed."""
+    """The logits of some pairs, in order, with the tokens read and the time spent waiting and computing."""
 
     logits: list[float]
     num_tokens: int
@@ -103,9 +103,9 @@ class PairScores:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One text's unit vector `(width,)`, and its tokens' `(tokens, token_width + 1)`: unit vectors, then the weights.
+    """One text's unit vector `(width,)` and its token rows `(tokens, token_width + 1)`: a unit vector, then its weight.
 
-    `tokens` is None where the encoder has no vectors of tokens.
+    `tokens` is None if the encoder has no token vectors.
     """
 
     vector: Vector
@@ -113,13 +113,13 @@ class Embedded:
 
     @property
     def num_bytes(self) -> int:
-        """What the arrays take."""
+        """The size of the arrays in bytes."""
         return self.vector.nbytes + (self.tokens.nbytes if self.tokens is not None else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TextVectors:
-    """The vectors of some texts in their order; the other fields as in `PairScores`."""
+    """The vectors of some texts, in order; the other fields are as in `PairScores`."""
 
     texts: list[Embedded]
     num_tokens: int
@@ -128,10 +128,10 @@ class TextVectors:
 
 
 class PairScorer(Protocol):
-    """Anything that scores pairs and embeds texts: an engine used directly, or a queue that many requests share."""
+    """Scores pairs and embeds texts: an engine called directly, or a queue that many requests share."""
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
-        """Gives one logit per pair; may be called from many threads at once.
+        """Returns one logit per pair; thread-safe.
 
         Raises:
             RequestCancelled: `cancel` was set before all pairs were scored.
@@ -139,7 +139,7 @@ class PairScorer(Protocol):
         ...
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives the vectors of each framed text; only where the model has an encoder.
+        """Returns the vectors of each text (`Tokenizer.make_single`); needs a model with an encoder.
 
         Raises:
             RequestCancelled: `cancel` was set before all texts were embedded.

@@ -21,7 +21,7 @@ _PADDING = ("<pad>", "[PAD]")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One query and one chunk with their special tokens; `second_start` is where the chunk's segment begins."""
+    """One query and one chunk with their special tokens; `second_start` is where the second segment begins."""
 
     input_ids: TokenIds
     second_start: int
@@ -30,15 +30,15 @@ class Pair:
         return len(self.input_ids)
 
 
-# The encodings of a fast tokenizer take a hundred bytes a token until they are reduced to ids, so texts are handed to
-# it in parts of this size.
+# A fast tokenizer's encodings take a hundred bytes per token until they are reduced to ids, so it gets texts in parts
+# of this size.
 _PART_CHARACTERS = 2_000_000
 
 
 class Tokenizer:
     """Wraps a fast tokenizer; XLM-R pairs read ``<s> q </s></s> d </s>``, BERT pairs ``[CLS] q [SEP] d [SEP]``.
 
-    Text that looks like a special token is never read as one, so that no document can forge the boundary of a segment.
+    Text that looks like a special token is never encoded as one, so that no document can forge a segment boundary.
     """
 
     def __init__(self, fast: FastTokenizer, *, bos_id: int, eos_id: int, num_separators: int) -> None:
@@ -54,17 +54,17 @@ class Tokenizer:
 
     @property
     def edge_ids(self) -> tuple[int, int]:
-        """The ids that begin and end a text."""
+        """The ids of the special tokens before and after a text."""
         return int(self._prefix[0]), int(self._suffix[0])
 
     @property
     def num_special_tokens(self) -> int:
-        """The special tokens of one pair."""
+        """The number of special tokens in a pair."""
         return 2 + len(self._separator)
 
     @property
     def vocabulary_size(self) -> int:
-        """The number of pieces, added tokens included."""
+        """The number of tokens in the vocabulary, added ones included."""
         return int(self._fast.get_vocab_size())
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
@@ -72,7 +72,7 @@ class Tokenizer:
         ids: list[TokenIds] = []
         for part in _parts(texts):
             encodings = self._fast.encode_batch_fast([_clean(text) for text in part], add_special_tokens=False)
-            ids.extend(self._allowed(np.array(encoding.ids, np.int32)) for encoding in encodings)
+            ids.extend(self._without_forged(np.array(encoding.ids, np.int32)) for encoding in encodings)
         return ids
 
     def count(self, text: str) -> int:
@@ -80,25 +80,25 @@ class Tokenizer:
         return len(self.encode([text])[0])
 
     def decode(self, ids: TokenIds) -> str:
-        """Writes token ids as text again, special tokens left out."""
+        """Turns token ids back into text, without special tokens."""
         return str(self._fast.decode(ids.tolist(), skip_special_tokens=True))
 
     def special_tokens(self) -> dict[str, str]:
-        """Gives the pieces with a part of their own by the names that transformers has for the parts."""
+        """Returns the special tokens, under transformers' names for their roles."""
         bos, eos = (str(self._fast.id_to_token(int(ids[0]))) for ids in (self._prefix, self._suffix))
         found = {"bos_token": bos, "cls_token": bos, "eos_token": eos, "sep_token": eos}
-        for name, pieces in (("pad_token", _PADDING), ("unk_token", _UNKNOWN)):
-            found.update((name, piece) for piece in pieces if self._fast.token_to_id(piece) is not None)
+        for name, tokens in (("pad_token", _PADDING), ("unk_token", _UNKNOWN)):
+            found.update((name, token) for token in tokens if self._fast.token_to_id(token) is not None)
         return found
 
-    def id_of(self, piece: str) -> int:
-        """Gives the id of a piece of the vocabulary."""
-        index = self._fast.token_to_id(piece)
-        assert index is not None, piece
+    def id_of(self, token: str) -> int:
+        """Returns the id of a token that is in the vocabulary."""
+        index = self._fast.token_to_id(token)
+        assert index is not None, token
         return index
 
     def save(self, path: Path, *, num_token_types: int) -> None:
-        """Writes a tokenizer.json that frames a text or a pair as `make_single` and `make_pair` do."""
+        """Writes a tokenizer.json that adds special tokens to a text or a pair as `make_single` and `make_pair` do."""
         names = self.special_tokens()
         bos, eos, second = names["bos_token"], names["eos_token"], min(1, num_token_types - 1)
         separators = f" {eos}" * (len(self._separator) - 1)
@@ -113,16 +113,16 @@ class Tokenizer:
     def make_pair(self, query_ids: TokenIds, chunk_ids: TokenIds) -> Pair:
         """Joins a query and a chunk with the model's special tokens."""
         ids = np.concatenate([self._prefix, query_ids, self._separator, chunk_ids, self._suffix])
-        # BERT counts the first separator to the first segment; models with two have a single token type.
+        # In BERT the first separator belongs to the first segment; models with two separators have one token type.
         return Pair(ids, second_start=2 + len(query_ids))
 
     def make_single(self, ids: TokenIds) -> Pair:
-        """Frames one text alone, for an encoder: all of it is the first segment."""
-        framed = np.concatenate([self._prefix, ids, self._suffix])
-        return Pair(framed, second_start=len(framed))
+        """Adds the special tokens to a single text, for an encoder; all of it is the first segment."""
+        whole = np.concatenate([self._prefix, ids, self._suffix])
+        return Pair(whole, second_start=len(whole))
 
-    def _allowed(self, ids: TokenIds) -> TokenIds:
-        """Takes out the ids of special tokens, which a Unigram vocabulary finds in plain text (and in ``＜/s＞``)."""
+    def _without_forged(self, ids: TokenIds) -> TokenIds:
+        """Replaces or removes special-token ids, which a Unigram vocabulary finds in plain text (and in ``＜/s＞``)."""
         forged = np.isin(ids, self._forbidden)
         if not forged.any():
             return ids
@@ -148,7 +148,7 @@ def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _clean(text: str) -> str:
-    """Replaces lone surrogates, which JSON allows and the tokenizer cannot take."""
+    """Replaces lone surrogates, which JSON allows but the tokenizer cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

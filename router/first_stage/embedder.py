@@ -1,4 +1,4 @@
-"""Embeds queries and documents with the retrieval encoder, and keeps the documents' vectors for the next request."""
+"""Embeds queries and documents with the retrieval encoder, and caches the documents' vectors for later requests."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from shortlist.schemas.results import CacheCounts
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
 
-# The encoder's inputs begin as those of its base did (e5; Wang et al. 2022, arXiv:2212.03533).
+# The encoder's base model was trained with these prefixes (e5; Wang et al. 2022, arXiv:2212.03533).
 QUERY_PREFIX = "query: "
 DOCUMENT_PREFIX = "passage: "
 _MAX_QUERY_TOKENS = 128
-# Vectors are kept as they come, so that a request cut short leaves its work to the next one.
+# Vectors are cached after every so many documents, so that a cancelled request leaves its work to the next one.
 _SLICE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings:
-    """How the first stage reads and weighs: the encoder's budget for a document, and what else adds to a cosine.
+    """The encoder's token budget for a document, and the weights of what the first stage adds to the cosine.
 
-    The first stage ranks by cosine + `lexical_weight` × BM25's share of the best; where the encoder has vectors of
-    tokens (`token_width` > 0), the best by that once more, with `maxsim_weight` × the sum of both coverages. A table
-    that joins with others then gains `join_weight` × the best of theirs: questions need whole joins.
+    The first stage ranks by cosine + `lexical_weight` × BM25 score / best BM25 score. If the encoder has token vectors
+    (`token_width` > 0), the best of these gain `maxsim_weight` × the sum of both late-interaction scores. A table that
+    joins with others then gains `join_weight` × the best score among those: queries need whole joins.
     """
 
     document_tokens: int
@@ -40,7 +40,7 @@ class RetrievalSettings:
 
 
 class VectorCache:
-    """Keeps the vectors of the documents seen last, by content, `max_bytes` in all; safe to share between threads.
+    """Caches the vectors of the most recently used documents by content, up to `max_bytes`; thread-safe.
 
     A document of 96 tokens takes 14 KB, so some 28,000 of them fit by default.
     """
@@ -53,12 +53,12 @@ class VectorCache:
 
     @property
     def counts(self) -> CacheCounts:
-        """How often a document's vectors were there already; catalogs that are kept hold their own and do not ask."""
+        """Hits, misses and entries; catalogs that are kept have their own vectors and do not use this cache."""
         with self._lock:
             return CacheCounts(self._num_hits, self._num_misses, len(self._vectors))
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
-        """Returns those that are there."""
+        """Returns the cached vectors among those asked for."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
@@ -69,7 +69,7 @@ class VectorCache:
         return found
 
     def put(self, keys: Sequence[bytes], vectors: Sequence[Embedded]) -> None:
-        """Keeps vectors, and forgets those used longest ago where they grow too large."""
+        """Caches vectors, and evicts the least recently used ones above `max_bytes`."""
         with self._lock:
             for key, embedded in zip(keys, vectors, strict=True):
                 if (known := self._vectors.pop(key, None)) is not None:
@@ -77,8 +77,8 @@ class VectorCache:
                 self._vectors[key] = embedded
                 self._num_bytes += embedded.num_bytes
             while self._num_bytes > self._max_bytes:
-                _, forgotten = self._vectors.popitem(last=False)
-                self._num_bytes -= forgotten.num_bytes
+                _, evicted = self._vectors.popitem(last=False)
+                self._num_bytes -= evicted.num_bytes
 
 
 class Embedder:
@@ -100,16 +100,16 @@ class Embedder:
         self._document_tokens = min(settings.document_tokens, room)
 
     def embed_queries(self, queries: Sequence[str], cancel: CancelToken | None = None) -> list[Embedded]:
-        """Gives each query's vectors."""
+        """Returns each query's vectors."""
         ids = self._tokenizer.encode([QUERY_PREFIX + query for query in queries])
         return self._embed([one[: self._query_tokens] for one in ids], cancel)
 
     def embed_documents(
         self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None
     ) -> list[Embedded | None]:
-        """Gives each item's vectors, computing those of at most `max_new` that are not kept yet, the first ones.
+        """Returns each item's vectors; of those not cached, computes only the first `max_new` (None: all).
 
-        Those left out are None.
+        Items without vectors get None.
         """
         texts = [write_document(item) for item in items]
         keys = [blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
@@ -126,7 +126,7 @@ class Embedder:
         return [known.get(key) for key in keys]
 
     def _document_ids(self, items: Sequence[Item], wholes: Sequence[str]) -> list[TokenIds]:
-        """Encodes documents, whole where they fit the budget and written again within it where they do not."""
+        """Encodes documents: whole if they fit the budget, else written again to fit it."""
         budget = self._document_tokens
         encoded = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64] for whole in wholes])
         room = budget - self._tokenizer.count(DOCUMENT_PREFIX)
@@ -136,5 +136,5 @@ class Embedder:
         return [ids[:budget] for ids in encoded]
 
     def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> list[Embedded]:
-        framed: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]
-        return self._scorer.embed(framed, cancel=cancel).texts
+        singles: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]
+        return self._scorer.embed(singles, cancel=cancel).texts

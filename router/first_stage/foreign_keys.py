@@ -1,4 +1,4 @@
-"""Finds which tables join with which, by their foreign keys."""
+"""Finds which tables can be joined, by their foreign keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNQUOTED = str.maketrans("", "", '"`[]')
 
 
 def find_links(names: Sequence[str], references: Sequence[Sequence[str]]) -> list[frozenset[int]]:
-    """Returns for each table the places of those it refers to or that refer to it, itself left out."""
+    """Returns, for each table, the indices of the other tables that it references or that reference it."""
     links: list[set[int]] = [set() for _ in names]
     for place, targets in enumerate(find_targets(names, references)):
         for target in targets:
@@ -22,12 +22,11 @@ def find_links(names: Sequence[str], references: Sequence[Sequence[str]]) -> lis
 
 
 def find_targets(names: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[int | None]]:
-    """Returns for each table the places of those it refers to, in order; None for one that is not there.
+    """Returns, for each table, the indices of the tables that it references, in order; None for an unknown one.
 
-    `names` are full names, `references` each table's target tables as written. A target without a namespace is sought
-    in the table's own first; a namespace and one that is written shorter agree where the shorter ends the longer. A
-    target that several tables could be (databases pasted one after the other) is the one nearest in the script;
-    comparison ignores case and quotes.
+    `names` are full names, `references` each table's target tables as written. A target without a namespace is looked
+    up in the table's own namespace first. A shorter name matches a longer one that ends in it. If several tables match
+    (databases pasted one after the other), the nearest in the script is taken. Case and quotes are ignored.
     """
     plain = [_plain(name) for name in names]
     by_name: dict[str, list[int]] = {}
@@ -53,7 +52,7 @@ def _find(
 
 
 def _nearest(place: int, candidates: Sequence[int]) -> int | None:
-    """Returns the candidate nearest to `place`, of two as near the one above; `candidates` ascend."""
+    """Returns the candidate nearest to `place`, the earlier one on a tie; `candidates` must ascend."""
     at = bisect_left(candidates, place)
     return min(candidates[max(0, at - 1) : at + 1], key=lambda other: (abs(other - place), other), default=None)
 

@@ -1,8 +1,8 @@
-"""Compares a query with documents token by token: how much of each is met in the other.
+"""Compares a query with documents token by token, in both directions.
 
-Every token takes its best match in the other text (late interaction: Khattab and Zaharia, "ColBERT", SIGIR 2020,
-arXiv:2004.12832), and counts by the weight the encoder gave it. A query of several wishes covers each of its tools
-well, where its one vector lies between them.
+Each token is compared with its best match in the other text (late interaction: Khattab and Zaharia, "ColBERT", SIGIR
+2020, arXiv:2004.12832) and counts by the weight that the encoder gave it. A query that asks for several things matches
+each of its tools well, whereas its single vector lies between them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Values = npt.NDArray[np.float32]
 
 
 def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
-    """Returns how much of the query each document covers, and how much of each document the query covers.
+    """Returns, for each document, how well it matches the query's tokens and how well the query matches its tokens.
 
     Both are `(documents,)`, -1..1. Each text is `(tokens, width + 1)`: a unit vector, then the token's weight.
     """
     if not documents:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    asked = query.astype(np.float32)
+    query_tokens = query.astype(np.float32)
     tokens = np.concatenate(documents).astype(np.float32)
     lengths = np.fromiter(map(len, documents), np.int64, len(documents))
     starts = np.cumsum(lengths) - lengths
-    alike = tokens[:, :-1] @ asked[:, :-1].T  # (all documents' tokens, query's tokens)
-    of_query = np.maximum.reduceat(alike, starts, axis=0) @ asked[:, -1]
-    of_documents = np.add.reduceat(alike.max(1) * tokens[:, -1], starts)
-    return of_query, of_documents
+    cosines = tokens[:, :-1] @ query_tokens[:, :-1].T  # (all documents' tokens, query's tokens)
+    query_maxsim = np.maximum.reduceat(cosines, starts, axis=0) @ query_tokens[:, -1]
+    document_maxsim = np.add.reduceat(cosines.max(1) * tokens[:, -1], starts)
+    return query_maxsim, document_maxsim

@@ -1,11 +1,11 @@
-"""The packed cross-encoder: a BERT, RoBERTa or XLM-R encoder with one logit, and no padding anywhere."""
+"""Defines the models that run on packed batches, without padding: the cross-encoder and the retrieval encoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+import torch.nn.functional as F  # noqa: N812 (PyTorch's usual alias)
 from torch import nn
 
 from shortlist.router.engine.packing import PackedBatch
@@ -20,7 +20,7 @@ class ModelConfig:
     """The shape of an encoder.
 
     `position_offset` is the position id of a pair's first token (0 for BERT, 2 for RoBERTa and XLM-R);
-    `max_pair_tokens` is the longest pair the position table allows.
+    `max_pair_tokens` is the longest pair that fits the position table.
     """
 
     num_layers: int
@@ -38,7 +38,7 @@ class QuantizedEmbedding(nn.Module):
     """An embedding table in 4 bits, decoded row by row at lookup.
 
     `codes` is uint8 `(rows, width / 2)`: the low nibble holds the first half of a block of 32 values, the high nibble
-    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. It is ggml's Q4_0 block (ggml-quants.c).
+    the second, each offset by 8; `scales` is float16 `(rows, width / 32)`. This is ggml's Q4_0 block (ggml-quants.c).
     """
 
     block = 32
@@ -54,8 +54,8 @@ class QuantizedEmbedding(nn.Module):
         """Looks up `(tokens,)` ids and returns `(tokens, width)` in `dtype`."""
         if input_ids.device.type != "cpu":
             return self._decode(input_ids).to(dtype)
-        # Documents share most of their words, and decoding a row costs much more than copying it. On a card finding
-        # the distinct ones would make the host wait for it.
+        # Documents share most of their words, and decoding a row costs much more than copying it, so decode each
+        # distinct row once. On a GPU, finding the distinct ids would make the host wait for the device.
         distinct, places = torch.unique(input_ids, return_inverse=True)
         return self._decode(distinct).to(dtype).index_select(0, places)
 
@@ -81,7 +81,7 @@ class _Layer(nn.Module):
         self.output_norm = nn.LayerNorm(hidden, eps)
 
     def forward(self, hidden: torch.Tensor, attend: Attend, firsts: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns the states of all tokens, or only of each pair's first, at the indices `firsts`."""
+        """Returns the states of all tokens, or only of each pair's first token, at the indices `firsts`."""
         tokens, width = hidden.shape
         qkv = self.qkv(hidden).view(tokens, 3, self.num_heads, width // self.num_heads)
         mixed = attend(qkv, first_only=firsts is not None)
@@ -92,7 +92,7 @@ class _Layer(nn.Module):
 
 
 class _Trunk(nn.Module):
-    """Embeddings and layers: what the cross-encoder and the retrieval encoder have in common."""
+    """The embeddings and layers that the cross-encoder and the retrieval encoder have in common."""
 
     def __init__(self, config: ModelConfig, words: nn.Module | None) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class _Trunk(nn.Module):
 class CrossEncoder(_Trunk):
     """Scores packed pairs: first token → dense → tanh → one logit.
 
-    RoBERTa's classification head and BERT's pooler followed by its classifier are this same computation.
+    RoBERTa's classification head computes this, and so does BERT's pooler followed by its classifier.
     """
 
     def __init__(self, config: ModelConfig, words: nn.Module | None = None) -> None:
@@ -134,17 +134,17 @@ class CrossEncoder(_Trunk):
         hidden = self.embed(batch)
         for layer in self.layers[:-1]:
             hidden = layer(hidden, attend)
-        # Only first tokens reach the head, so what follows the last layer's keys and values runs for them alone: three
-        # quarters of that layer's products fall away.
+        # Only first tokens reach the head, so the last layer computes everything after its keys and values for them
+        # alone. This saves three quarters of that layer's products.
         first = self.layers[-1](hidden, attend, batch.cu_seqlens[:-1])
         logits: torch.Tensor = self.head_out(torch.tanh(self.head_dense(first)))
         return logits.float().squeeze(-1)
 
 
 class TextEncoder(_Trunk):
-    """Turns packed texts into unit vectors: the mean of the last layer's states, normalised.
+    """Turns packed texts into unit vectors: the normalised mean of the last layer's states.
 
-    With a `token_width` it also gives each token a vector and a weight, by which texts are compared token by token.
+    With a `token_width` it also gives each token a vector and a weight, for late interaction.
     """
 
     def __init__(self, config: ModelConfig, words: nn.Module | None = None, *, token_width: int = 0) -> None:
@@ -156,7 +156,7 @@ class TextEncoder(_Trunk):
         return self.encode(batch, attention)[0]
 
     def encode(self, batch: PackedBatch, attention: AttentionBackend) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns the vectors, and float32 `(total_tokens, token_width + 1)` where the model has a token width.
+        """Returns the text vectors and, if the model has a token width, float32 `(total_tokens, token_width + 1)`.
 
         A token's row is a vector of length 1, then its weight; the weights of one text sum to 1.
         """
@@ -171,8 +171,8 @@ class TextEncoder(_Trunk):
         if self.token_out is None:
             return vectors, None
         tokens = self.token_out(hidden).float()
-        # Within these bounds exp neither overflows nor vanishes, so no maximum per text is needed.
-        raised = torch.exp(tokens[:, -1].clamp(-20, 20))
-        totals = torch.zeros(len(lengths), device=hidden.device).index_add(0, owner, raised)
-        weights = (raised / totals[owner]).unsqueeze(-1)
+        # Within these bounds exp neither overflows nor underflows, so softmax needs no maximum per text.
+        exps = torch.exp(tokens[:, -1].clamp(-20, 20))
+        totals = torch.zeros(len(lengths), device=hidden.device).index_add(0, owner, exps)
+        weights = (exps / totals[owner]).unsqueeze(-1)
         return vectors, torch.cat([F.normalize(tokens[:, :-1], dim=-1), weights], -1)

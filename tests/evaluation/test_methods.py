@@ -1,4 +1,4 @@
-"""Each method of evaluation ranks by what its name says."""
+"""Each evaluation method ranks by what its name says."""
 
 from __future__ import annotations
 
@@ -63,24 +63,24 @@ def test_reranking_takes_the_best_of_the_first_stage(
     assert found.metrics["recall@5"] == 1
 
 
-def test_the_encoder_goes_by_meaning_alone(tmp_path: Path, router: Router) -> None:
+def test_the_encoder_ranks_by_meaning_alone(tmp_path: Path, router: Router) -> None:
     data = data_for(tmp_path, "email")
 
     by_method = {method: evaluate(data, router, method=method).metrics["recall@3"] for method in METHODS}
 
-    # What means the least is last by meaning, but by words it is no worse than others.
+    # The least similar document is last by meaning, but by words it is no worse than others.
     assert by_method["encoder"] == by_method["fused"] == 0
 
 
 @pytest.mark.parametrize(("method", "named"), [("bm25", False), ("encoder", True), ("fused", True), ("rerank", True)])
-def test_the_model_is_named_where_it_took_part(tmp_path: Path, router: Router, method: str, named: bool) -> None:
+def test_the_model_is_named_if_it_was_used(tmp_path: Path, router: Router, method: str, named: bool) -> None:
     found = evaluate(data_for(tmp_path, "date"), router, method=method)
 
     assert found.model == ("tiny-own 1.2.3" if named else "")
 
 
 @pytest.mark.parametrize("method", ["encoder", "fused"])
-def test_a_method_of_the_encoder_needs_one(tmp_path: Path, tiny_model_dir: Path, method: str) -> None:
+def test_encoder_methods_need_a_model_with_an_encoder(tmp_path: Path, tiny_model_dir: Path, method: str) -> None:
     plain = Router.load(tiny_model_dir, device="cpu", dtype="float32")
 
     with pytest.raises(InvalidInput, match=f"method: {tiny_model_dir.name} has no encoder; use rerank or bm25"):
@@ -88,11 +88,11 @@ def test_a_method_of_the_encoder_needs_one(tmp_path: Path, tiny_model_dir: Path,
 
 
 @pytest.mark.parametrize("method", ["encoder", "fused", "rerank"])
-def test_only_words_need_no_model(tmp_path: Path, method: str) -> None:
+def test_only_bm25_needs_no_model(tmp_path: Path, method: str) -> None:
     with pytest.raises(InvalidInput, match=f"method: {method} needs a model"):
         evaluate(data_for(tmp_path, "date"), None, method=method)
 
 
-def test_an_unknown_method_is_an_error_that_names_those_there_are(tmp_path: Path, router: Router) -> None:
+def test_an_unknown_method_is_an_error_that_lists_the_known_ones(tmp_path: Path, router: Router) -> None:
     with pytest.raises(InvalidInput, match="unknown method 'luck'; use one of rerank, bm25, encoder, fused"):
         evaluate(data_for(tmp_path, "date"), router, method="luck")

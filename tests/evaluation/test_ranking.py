@@ -102,7 +102,7 @@ def router(tiny_model_dir: Path) -> Router:
     return Router.load(tiny_model_dir, device="cpu", dtype="float32")
 
 
-def test_measures_are_those_worked_out_by_hand() -> None:
+def test_measures_match_those_worked_out_by_hand() -> None:
     found = measure(["a", "b", "c", "d"], {"b", "d"})
 
     assert found == {
@@ -119,7 +119,7 @@ def test_measures_are_those_worked_out_by_hand() -> None:
     }
 
 
-def test_the_ideal_gain_is_that_of_ten_places() -> None:
+def test_the_ideal_gain_covers_ten_places() -> None:
     many = [str(number) for number in range(12)]
 
     assert measure(many, set(many))["ndcg@10"] == pytest.approx(1)
@@ -134,7 +134,7 @@ def test_the_mean_of_nothing_is_0() -> None:
     assert mean_measures([]) == dict.fromkeys(MEASURES, 0)
 
 
-def test_bm25_on_tools_measures_as_worked_out_by_hand(tools: Path) -> None:
+def test_measures_of_bm25_on_tools_match_those_worked_out_by_hand(tools: Path) -> None:
     found = evaluate(load_dataset(tools), None, method="bm25")
 
     assert (found.dataset, found.kind, found.method, found.model) == ("little", "tools", "bm25", "")
@@ -145,7 +145,7 @@ def test_bm25_on_tools_measures_as_worked_out_by_hand(tools: Path) -> None:
     assert found.metrics["ndcg@10"] == pytest.approx((3 + 1 / math.log2(3)) / 4, abs=1e-4)
 
 
-def test_languages_are_measured_apart(tools: Path) -> None:
+def test_languages_are_measured_separately(tools: Path) -> None:
     by_lang = evaluate(load_dataset(tools), None, method="bm25").by_lang
 
     assert {lang: (of["queries"], of["recall@1"]) for lang, of in by_lang.items()} == {"de": (2, 0.5), "en": (2, 0.75)}
@@ -162,7 +162,7 @@ def test_the_scope_says_which_tables_are_ranked(tables: Path, scope: str, docume
 def test_a_scope_of_groups_needs_groups(tools: Path) -> None:
     write_lines(tools / "queries.jsonl", [{"split": "test"} | TOOL_QUERIES[2]])
 
-    with pytest.raises(InvalidInput, match="name no group; use scope corpus"):
+    with pytest.raises(InvalidInput, match="have no group; use the scope corpus"):
         evaluate(load_dataset(tools), None, method="bm25", scope="group")
 
 
@@ -201,12 +201,12 @@ def test_a_limit_takes_the_same_sample_every_time(tools: Path) -> None:
     assert len(choose_queries(load_dataset(tools), "test", None, 9)) == 4
 
 
-def test_a_missing_split_names_those_there_are(tools: Path) -> None:
+def test_a_missing_split_is_an_error_that_lists_the_splits(tools: Path) -> None:
     with pytest.raises(InvalidInput, match="little has no split 'train'; it has: dev, test"):
         evaluate(load_dataset(tools), None, method="bm25", split="train")
 
 
-def test_the_rest_follows_what_was_reranked_in_first_stage_order(tools: Path, router: Router) -> None:
+def test_documents_not_reranked_follow_in_first_stage_order(tools: Path, router: Router) -> None:
     data = load_dataset(tools)
     items = Pools(data, data.split("test"), "corpus").of(data.queries[0])
     query = "search the web for an email payment"
@@ -259,7 +259,7 @@ def test_a_folder_named_by_a_dot_has_its_own_name(tools: Path, monkeypatch: pyte
     ],
     ids=["no_json", "no_object", "no_field"],
 )
-def test_a_line_that_is_wrong_is_an_error(tools: Path, line: str, message: str) -> None:
+def test_an_invalid_line_is_an_error(tools: Path, line: str, message: str) -> None:
     (tools / "queries.jsonl").write_text(line + "\n", encoding="utf-8")
 
     with pytest.raises(InvalidInput, match=message):
@@ -318,18 +318,16 @@ def test_the_command_says_which_splits_there_are(tools: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("queries", {"relevant": ["t9"]}, r"relevant of query 'x': corpus\.jsonl has no 't9'"),
-        ("queries", {"candidates": ["t1", "t9"]}, r"candidates of query 'x': corpus\.jsonl has no 't9'"),
+        ("queries", {"relevant": ["t9"]}, r"relevant of query 'x': corpus\.jsonl has no document 't9'"),
+        ("queries", {"candidates": ["t1", "t9"]}, r"candidates of query 'x': corpus\.jsonl has no document 't9'"),
         ("queries", {"relevant": "t1"}, "relevant should be a list of ids"),
         ("queries", {"relevant": None}, "relevant should be a list of ids"),
-        ("queries", {"candidates": ["t1", "t1"]}, "candidates names an id twice"),
-        ("corpus", {"id": "t1", "tool": {"name": "again"}}, "the id 't1' stands there twice"),
+        ("queries", {"candidates": ["t1", "t1"]}, "candidates lists an id twice"),
+        ("corpus", {"id": "t1", "tool": {"name": "again"}}, "the id 't1' occurs twice"),
     ],
     ids=["no such answer", "no such candidate", "a text", "nothing", "a candidate twice", "a document twice"],
 )
-def test_ids_that_do_not_fit_are_an_error_and_no_miss(
-    tools: Path, file: str, line: dict[str, Any], message: str
-) -> None:
+def test_invalid_ids_are_an_error_and_not_a_miss(tools: Path, file: str, line: dict[str, Any], message: str) -> None:
     whole = {"id": "x", "query": "x", "lang": "en", "relevant": ["t1"], "split": "test"} if file == "queries" else {}
     with (tools / f"{file}.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(whole | line) + "\n")
@@ -353,5 +351,5 @@ def test_several_tables_in_one_document_are_an_error(tables: Path) -> None:
 
 def test_a_split_without_answers_is_an_error(tools: Path) -> None:
     write_lines(tools / "queries.jsonl", [{"id": "q", "query": "x", "lang": "en", "relevant": [], "split": "test"}])
-    with pytest.raises(InvalidInput, match=r"no query of the split 'test' of .* says what is relevant"):
+    with pytest.raises(InvalidInput, match=r"no query in the split 'test' of .* has relevant documents"):
         evaluate(load_dataset(tools), None, method="bm25")

@@ -34,8 +34,6 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "transformers": (
         "router/checkpoints/export.py",
         "router/checkpoints/pretrained.py",
-        "router/checkpoints/pretrained_names.py",
-        "router/checkpoints/pretrained_tokenizer.py",
         "router/checkpoints/hub.py",
     ),
     "huggingface_hub": ("router/checkpoints/hub.py",),

@@ -85,9 +85,7 @@ def test_a_long_document_counts_with_its_best_window(reranker: Reranker, recorde
 
 @pytest.mark.parametrize("name", ["overlap", "overlap_tokens"])
 @pytest.mark.parametrize("shared", [0, 5, 10])
-def test_windows_share_the_overlap_that_was_asked_for(
-    name: str, shared: int, reranker: Reranker, recorder: Recorder
-) -> None:
+def test_windows_overlap_as_requested(name: str, shared: int, reranker: Reranker, recorder: Recorder) -> None:
     options: dict[str, Any] = {name: shared}
 
     reranker.rerank("email", ["open orders of a customer by date " * 20], max_length=64, **options)
@@ -105,7 +103,7 @@ def test_the_query_is_cut_with_its_special_tokens_counted(reranker: Reranker, re
     assert recorder.calls[0][0].second_start == 10
 
 
-def test_the_batch_size_bounds_what_is_scored_at_once_and_changes_nothing(
+def test_the_batch_size_limits_what_is_scored_at_once_and_changes_nothing(
     reranker: Reranker, recorder: Recorder
 ) -> None:
     documents = ["open orders of a customer by date " * 20, "Paris", "email"]
@@ -117,12 +115,12 @@ def test_the_batch_size_bounds_what_is_scored_at_once_and_changes_nothing(
 
 
 @pytest.mark.parametrize(("documents", "num_items"), [([], 0), ([""], 1), (["", "", "a"], 3)])
-def test_empty_documents_are_answered(documents: list[str], num_items: int, reranker: Reranker) -> None:
+def test_empty_documents_are_accepted(documents: list[str], num_items: int, reranker: Reranker) -> None:
     assert len(reranker.rerank("email", documents)) == num_items
 
 
 @pytest.mark.parametrize(("top_n", "num_items"), [(None, 3), (0, 3), (2, 2), (99, 3)])
-def test_top_n_bounds_the_answer(top_n: int | None, num_items: int, reranker: Reranker) -> None:
+def test_top_n_limits_the_results(top_n: int | None, num_items: int, reranker: Reranker) -> None:
     everything = reranker.rerank("email", ["a", "b", "c"])
 
     assert reranker.rerank("email", ["a", "b", "c"], top_n=top_n) == everything[:num_items]
@@ -131,12 +129,14 @@ def test_top_n_bounds_the_answer(top_n: int | None, num_items: int, reranker: Re
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"max_length": 129}, "max_length: is 129, the model reads at most 128", id="beyond the model"),
-        pytest.param({"max_length": 4}, "max_length: is 4; a pair alone takes 4", id="no room"),
-        pytest.param({"max_query_length": 33}, "max_query_length: is 33; at most half", id="query over half"),
+        pytest.param({"max_length": 129}, "max_length: is 129; the model reads at most 128", id="beyond the model"),
+        pytest.param({"max_length": 4}, "max_length: is 4; the special tokens of a pair alone take 4", id="no room"),
+        pytest.param({"max_query_length": 33}, "max_query_length: is 33; it may be at most half", id="query over half"),
         pytest.param({"max_query_length": 2}, "max_query_length: is 2; give 3 or more", id="no query"),
         pytest.param({"overlap": -1}, "overlap: is -1", id="negative overlap"),
-        pytest.param({"overlap": 1, "overlap_tokens": 2}, "overlap: is 1, and overlap_tokens", id="two overlaps"),
+        pytest.param(
+            {"overlap": 1, "overlap_tokens": 2}, "overlap: is 1, but its alias overlap_tokens is 2", id="two overlaps"
+        ),
         pytest.param({"top_n": -1}, "top_n: is -1", id="negative top_n"),
         pytest.param({"batch_size": 0}, "batch_size: is 0", id="empty batches"),
     ],
@@ -159,7 +159,7 @@ def test_one_pair_gives_a_bare_float(pair: Sequence[str], reranker: Reranker) ->
     assert reranker.compute_score([pair]) == score
 
 
-def test_pairs_are_scored_in_order_and_none_give_none(real: Reranker) -> None:
+def test_pairs_are_scored_in_order_and_no_pairs_give_no_scores(real: Reranker) -> None:
     pairs = [("email", "Paris"), ("orders", "open orders " * 50), ("", "")]
 
     scores = real.compute_score(pairs)
@@ -175,13 +175,13 @@ def test_a_long_pair_is_truncated_and_not_windowed(reranker: Reranker, recorder:
 
 
 @pytest.mark.parametrize("pairs", [["email"], [("a", "b", "c")], [("a", 1)], "ab"], ids=str)
-def test_something_else_than_pairs_is_an_error(pairs: Any, reranker: Reranker) -> None:
-    with pytest.raises(InvalidInput, match=r"pairs\[0\]: is no pair of texts"):
+def test_anything_but_pairs_is_an_error(pairs: Any, reranker: Reranker) -> None:
+    with pytest.raises(InvalidInput, match=r"pairs\[0\]: is not a pair of texts"):
         reranker.compute_score(pairs)
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 70))
-def test_truncation_is_that_of_the_rust_tokenizers(num_first: int, num_second: int, budget: int) -> None:
+def test_truncation_matches_the_rust_tokenizers(num_first: int, num_second: int, budget: int) -> None:
     TRUNCATING.enable_truncation(budget + 4, strategy="longest_first")
 
     pair = TRUNCATING.encode("x " * num_first, "x " * num_second)

@@ -1,9 +1,9 @@
-"""Attention over packed pairs: what a backend is, and those that run everywhere.
+"""Defines the interface of attention backends over packed pairs, and the backends that run everywhere.
 
 A backend prepares what it needs once per batch (`plan`) and is then called once per layer with
-`qkv (total_tokens, 3, heads, head_dim)`; it returns `(total_tokens, heads * head_dim)`. Pairs never see each other.
-The CPU's fast path is in `attention_cpu`, training's in `attention_training`, the kernels that need a CUDA card are in
-`attention_cuda`; `attention_choice` picks one for a machine.
+`qkv (total_tokens, 3, heads, head_dim)`; it returns `(total_tokens, heads * head_dim)`. Tokens attend only to tokens of
+their own pair. Beside this module, `cpu` holds the fast path for CPUs, `training` the one with gradients and `cuda` the
+kernels that need a CUDA GPU; `choice` picks a backend for a machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+import torch.nn.functional as F  # noqa: N812 (PyTorch's usual alias)
 
 from shortlist.router.engine.packing import PackedBatch
 from shortlist.router.model.attention.buckets import MAX_WASTE, Bucket, make_bucket, plan_buckets
@@ -29,10 +29,10 @@ __all__ = [
 
 
 class Attend(Protocol):
-    """Computes attention of one batch's qkv."""
+    """Computes the attention of one batch."""
 
     def __call__(self, qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
-        """Returns `(total_tokens, heads * head_dim)`, or, of each pair's first token alone, `(pairs, …)`."""
+        """Returns `(total_tokens, heads * head_dim)`, or `(pairs, …)` if only each pair's first token is wanted."""
         ...
 
 
@@ -47,7 +47,7 @@ class AttentionBackend(Protocol):
 
 
 class SdpaAttention:
-    """Pads only within groups of like length and calls torch's `scaled_dot_product_attention` on each group."""
+    """Pads only within groups of similar length and calls torch's `scaled_dot_product_attention` on each group."""
 
     name = "sdpa"
 
@@ -55,24 +55,24 @@ class SdpaAttention:
         self._max_waste = max_waste
 
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
-        """Groups neighbours so that at most `max_waste` of a block is padding."""
+        """Groups neighbouring pairs so that at most `max_waste` of a block is padding."""
         buckets = plan_buckets(batch.lengths, self._max_waste, dtype, batch.input_ids.device)
         return attend_to_all(batch, _attend_in_buckets(buckets, F.scaled_dot_product_attention))
 
 
 class PaddedAttention:
-    """Pads every pair to the longest: slow and simple, the reference that tests compare the others with."""
+    """Pads every pair to the longest: slow and simple, the reference that tests compare the others to."""
 
     name = "padded"
 
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
-        """Makes one block of the whole batch."""
+        """Turns the whole batch into one block."""
         bucket = make_bucket(batch.lengths, 0, dtype, batch.input_ids.device)
         return attend_to_all(batch, lambda qkv: _attend_bucket(qkv, bucket, plain_attention))
 
 
 def attend_to_all(batch: PackedBatch, kernel: Callable[[torch.Tensor], torch.Tensor]) -> Attend:
-    """Makes an `Attend` of a kernel that always computes all tokens."""
+    """Turns a kernel that always computes all tokens into an `Attend`."""
     firsts = batch.cu_seqlens[:-1]
 
     def attend(qkv: torch.Tensor, *, first_only: bool = False) -> torch.Tensor:
@@ -104,7 +104,7 @@ def _attend_bucket(qkv: torch.Tensor, bucket: Bucket, kernel: Callable[..., torc
 def plain_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, attn_mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Computes attention of `(pairs, heads, width, head_dim)` with batched products."""
+    """Computes the attention of `(pairs, heads, width, head_dim)` with batched matrix products."""
     pairs, heads, width, head_dim = query.shape
     shape = (pairs * heads, width, head_dim)
     query, key, value = query.reshape(shape), key.reshape(shape), value.reshape(shape)

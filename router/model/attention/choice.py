@@ -1,4 +1,4 @@
-"""Picks the attention backend a machine can run, or says why the one asked for cannot."""
+"""Picks an attention backend that the machine can run, or says why the requested one cannot run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _BACKENDS: Mapping[str, Callable[[], AttentionBackend]] = MappingProxyType(
 ATTENTION_NAMES = ("auto", *_BACKENDS)
 
 _PACKED_KERNELS = ("flash", "varlen")
-_MIN_CAPABILITY = (8, 0)  # Ampere; flash-attn 2 and the kernel in torch are built for nothing older
+_MIN_CAPABILITY = (8, 0)  # Ampere; flash-attn 2 and torch's own kernel do not support anything older
 _MAX_HEAD_DIM = 256
 
 
 def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
-    """Makes the backend called `name`; ``auto`` is the first of flash, varlen and sdpa on CUDA, and bucketed on a CPU
-    (sdpa in float16).
+    """Makes the backend called `name`.
+
+    ``auto`` is the first of flash, varlen and sdpa that can run on a CUDA GPU, and bucketed on a CPU (sdpa in float16).
 
     Raises:
         InvalidInput: there is no backend of that name, or it cannot run here.
@@ -48,7 +49,7 @@ def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_d
 
 
 class _CannotRunError(Exception):
-    """Says what is missing for a backend."""
+    """Says what the machine lacks for a backend."""
 
 
 def _first_that_runs(device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionBackend:
@@ -57,7 +58,7 @@ def _first_that_runs(device: torch.device, dtype: torch.dtype, head_dim: int) ->
             return _make(name, device, dtype, head_dim)
         except _CannotRunError:
             continue
-    # The range of float16 is too small for weights without their maximum.
+    # BucketedAttention computes softmax without a maximum; the range of float16 is too small for that.
     return BucketedAttention() if device.type == "cpu" and dtype != torch.float16 else SdpaAttention()
 
 
@@ -67,17 +68,19 @@ def _make(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) ->
     try:
         return _BACKENDS[name]()
     except (ImportError, OSError, AttributeError) as error:
-        # A flash-attn built for another torch fails with an undefined symbol, an ImportError or OSError.
+        # A flash-attn built for another torch has an undefined symbol: an ImportError or OSError.
         raise _CannotRunError(f"it cannot be imported ({error})") from error
 
 
 def _check_card(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
     if device.type != "cuda":
-        raise _CannotRunError(f"it needs a CUDA card, the device is {device}")
+        raise _CannotRunError(f"it needs a CUDA GPU; the device is {device}")
     if dtype not in (torch.float16, torch.bfloat16):
-        raise _CannotRunError(f"it computes in float16 or bfloat16, the dtype is {str(dtype).removeprefix('torch.')}")
+        raise _CannotRunError(f"it computes in float16 or bfloat16; the dtype is {str(dtype).removeprefix('torch.')}")
     capability = torch.cuda.get_device_capability(device)
     if capability < _MIN_CAPABILITY:
-        raise _CannotRunError(f"it needs compute capability 8.0, the card has {capability[0]}.{capability[1]}")
+        raise _CannotRunError(f"it needs compute capability 8.0; the GPU has {capability[0]}.{capability[1]}")
     if head_dim > _MAX_HEAD_DIM or head_dim % 8:
-        raise _CannotRunError(f"it takes heads of at most 256 dimensions in steps of 8, the model's have {head_dim}")
+        raise _CannotRunError(
+            f"it needs a head dimension of at most 256 that is a multiple of 8; the model's is {head_dim}"
+        )

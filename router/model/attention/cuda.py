@@ -1,4 +1,4 @@
-"""The attention kernels that read packed pairs as they lie and need a CUDA card: flash-attn, and torch's own varlen."""
+"""Attention kernels that read packed pairs in place and need a CUDA GPU: flash-attn, and torch's own varlen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Kernel = Callable[..., torch.Tensor]
 
 
 class FlashAttention:
-    """Calls `flash_attn_varlen_func` of the flash-attn package, which is imported here and nowhere else.
+    """Calls `flash_attn_varlen_func` of the flash-attn package, which only this class imports.
 
     Raises:
         ImportError: flash-attn is not installed, or was built for another torch.
@@ -29,7 +29,7 @@ class FlashAttention:
         self._kernel: _Kernel = import_module("flash_attn").flash_attn_varlen_func
 
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
-        """Takes the batch's boundaries as they are; queries and keys share them."""
+        """Uses the batch's boundaries as they are, for both queries and keys."""
         kernel, cu_seqlens, max_seqlen = self._kernel, batch.cu_seqlens, batch.max_seqlen
 
         def attend(qkv: torch.Tensor) -> torch.Tensor:
@@ -52,7 +52,7 @@ class FlashAttention:
 
 
 class VarlenAttention:
-    """Calls `varlen_attn`, which torch carries from 2.10 on.
+    """Calls `varlen_attn`, which torch has from 2.10 on.
 
     Raises:
         ImportError: this torch is older.
@@ -64,12 +64,13 @@ class VarlenAttention:
         self._kernel: _Kernel = import_module("torch.nn.attention.varlen").varlen_attn
 
     def plan(self, batch: PackedBatch, dtype: torch.dtype) -> Attend:
-        """Takes the batch's boundaries as they are; queries and keys share them."""
+        """Uses the batch's boundaries as they are, for both queries and keys."""
         kernel, cu_seqlens, max_seqlen = self._kernel, batch.cu_seqlens, batch.max_seqlen
 
         def attend(qkv: torch.Tensor) -> torch.Tensor:
             query, key, value = qkv.unbind(1)
-            # By position: the keywords differ between releases. Its defaults are no causal mask and 1/sqrt(head_dim).
+            # By position: the keywords differ between releases. By default there is no causal mask, and the scale is
+            # 1/sqrt(head_dim).
             mixed = kernel(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
             return mixed.reshape(len(qkv), -1)
 

@@ -1,4 +1,4 @@
-"""Model folders that are damaged or crafted: each is refused by an error that names it, before it answers."""
+"""Damaged or crafted model folders are refused while loading, by an error that names what is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from shortlist import Router
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.checkpoints.pretrained_tokenizer import load_tokenizer
+from shortlist.router.checkpoints.pretrained import load_tokenizer
 from shortlist.schemas.errors import ModelError
 
 Damage = Callable[[Path], None]
@@ -154,7 +154,9 @@ def refused(whole: Path, damage: Damage, copy: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if "variant" not in name])
-def test_a_damaged_folder_of_our_own_is_refused_by_name(own: Path, tmp_path: Path, name: str) -> None:
+def test_a_damaged_folder_of_our_format_is_refused_by_an_error_that_names_it(
+    own: Path, tmp_path: Path, name: str
+) -> None:
     assert str(tmp_path / "copy") in refused(own, OWN[name], tmp_path / "copy")
 
 
@@ -190,14 +192,14 @@ def test_a_damaged_variant_is_refused_where_it_is_asked_for(own: Path, tmp_path:
 
 @pytest.mark.parametrize("kind", ["roberta", "bert"])
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_damaged_checkpoint_is_refused_by_name(
+def test_a_damaged_checkpoint_is_refused_by_an_error_that_names_it(
     foreign: dict[str, Path], tmp_path: Path, kind: str, name: str
 ) -> None:
     assert str(tmp_path / "copy") in refused(foreign[kind], FOREIGN[name], tmp_path / "copy")
 
 
 @pytest.mark.parametrize("offset", [None, -2, -50])
-def test_a_padding_that_is_no_place_is_refused(foreign: dict[str, Path], tmp_path: Path, offset: int | None) -> None:
+def test_an_invalid_padding_id_is_refused(foreign: dict[str, Path], tmp_path: Path, offset: int | None) -> None:
     assert "config.json" in refused(foreign["roberta"], configured(pad_token_id=offset), tmp_path / "copy")
 
 
@@ -219,11 +221,11 @@ def test_a_damaged_vocabulary_is_refused(foreign: dict[str, Path], tmp_path: Pat
     (tmp_path / "copy" / "tokenizer.json").unlink()
     for file, content in VOCABULARIES[name].items():
         (tmp_path / "copy" / file).write_bytes(content)
-    with pytest.raises(ModelError, match=r"fetch|makes none of it"):
+    with pytest.raises(ModelError, match=r"fetch|cannot make one"):
         load_tokenizer(tmp_path / "copy")
 
 
-def test_a_copy_beside_the_parts_of_a_table_is_no_part(own: Path, tmp_path: Path) -> None:
+def test_a_stray_copy_beside_the_parts_of_a_table_is_ignored(own: Path, tmp_path: Path) -> None:
     shutil.copytree(own, tmp_path / "copy")
     shutil.copy(tmp_path / "copy" / "words-1.safetensors", tmp_path / "copy" / "words-1 copy.safetensors")
     assert Router.load(tmp_path / "copy", device="cpu", dtype="float32").info.name == "tiny-own"

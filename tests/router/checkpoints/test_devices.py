@@ -33,19 +33,19 @@ def test_a_device_is_found_by_name(name: str, expected: str) -> None:
 
 
 @pytest.mark.usefixtures("no_card")
-def test_auto_is_the_cpu_where_there_is_no_card() -> None:
+def test_auto_is_the_cpu_without_a_gpu() -> None:
     assert resolve_device("auto") == CPU
 
 
 @pytest.mark.usefixtures("no_card")
-def test_a_card_that_is_not_there_is_an_error_that_names_the_other_choices() -> None:
+def test_a_missing_gpu_is_an_error_that_names_the_other_choices() -> None:
     with pytest.raises(InvalidInput, match=r"device: .*CUDA.*use cpu or auto"):
         resolve_device("cuda")
 
 
 @pytest.mark.usefixtures("two_cards")
-def test_a_card_number_too_high_is_an_error_that_names_those_there_are() -> None:
-    with pytest.raises(InvalidInput, match="no cuda:2; the cards are cuda:0 to cuda:1"):
+def test_a_gpu_number_too_high_is_an_error_that_lists_the_gpus() -> None:
+    with pytest.raises(InvalidInput, match="no cuda:2; the GPUs are cuda:0 to cuda:1"):
         resolve_device("cuda:2")
 
 
@@ -65,7 +65,7 @@ def test_an_unknown_device_is_an_error(name: str) -> None:
         pytest.param({"amx_tile", "amx_int8"}, torch.float32, id="amx without bf16"),
     ],
 )
-def test_a_cpu_computes_in_what_it_multiplies_fast(
+def test_auto_on_a_cpu_is_bfloat16_only_where_that_is_fast(
     flags: set[str], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "_cpu_flags", lambda: flags)
@@ -76,7 +76,7 @@ def test_a_cpu_computes_in_what_it_multiplies_fast(
 @pytest.mark.parametrize(
     ("capability", "expected"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)], ids=str
 )
-def test_a_card_computes_in_bfloat16_from_capability_eight(
+def test_auto_on_a_gpu_is_bfloat16_from_capability_eight(
     capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
@@ -84,7 +84,7 @@ def test_a_card_computes_in_bfloat16_from_capability_eight(
     assert resolve_dtype("auto", CUDA) is expected
 
 
-def test_bfloat16_on_an_older_card_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_on_an_older_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
 
     with pytest.raises(InvalidInput, match="use float16 or float32"):
@@ -92,7 +92,7 @@ def test_bfloat16_on_an_older_card_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_a_dtype_can_be_asked_for_by_name(name: str) -> None:
+def test_a_dtype_can_be_requested_by_name(name: str) -> None:
     assert resolve_dtype(name, CPU) is getattr(torch, name)
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_dtype_is_an_error() -> None:
         resolve_dtype("fp8", CPU)
 
 
-def test_flags_are_read_from_linux_where_torch_tells_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_flags_are_read_from_cpuinfo_if_torch_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile\nbugs\t\t: x\n")
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
@@ -109,7 +109,7 @@ def test_flags_are_read_from_linux_where_torch_tells_none(tmp_path: Path, monkey
     assert devices._cpu_flags(cpuinfo) == {"fpu", "avx512_bf16", "amx_tile"}
 
 
-def test_no_flags_are_known_where_nothing_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_flags_are_empty_without_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
 
     assert devices._cpu_flags(tmp_path / "missing") == set()

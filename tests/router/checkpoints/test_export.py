@@ -1,4 +1,4 @@
-"""What is exported scores in other programs as it does here."""
+"""An exported model gives the same scores in other programs as here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_exported_model_is_read_again_and_scores_the_same(publish: Callable[[
     assert again.default_pair_tokens == loaded.default_pair_tokens
 
 
-def test_weights_are_as_readable_as_the_files_beside_them(own: LoadedModel, tmp_path: Path) -> None:
+def test_weights_have_the_permissions_of_the_files_beside_them(own: LoadedModel, tmp_path: Path) -> None:
     export(own, "hf", tmp_path / "out")
 
     for folder in (tmp_path / "own", tmp_path / "out"):
@@ -71,7 +71,7 @@ def test_a_table_in_4_bits_is_exported_decoded(own: LoadedModel, tmp_path: Path)
 
 
 @pytest.mark.parametrize("publish", KINDS)
-def test_transformers_reads_what_is_exported(publish: Callable[[Path], Tiny], tmp_path: Path) -> None:
+def test_transformers_reads_an_exported_model(publish: Callable[[Path], Tiny], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     loaded = load_model(publish(tmp_path / "published").folder)
     export(loaded, "hf", tmp_path / "out")
@@ -122,7 +122,7 @@ def padded(loaded: LoadedModel) -> dict[str, np.ndarray]:
     return {name: np.array([[*row, *[0] * (width - len(row))] for row in rows]) for name, rows in shape.items()}
 
 
-def test_a_folder_that_holds_something_is_left_alone(own: LoadedModel, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(own: LoadedModel, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
 
     with pytest.raises(InvalidInput, match="not an empty folder; name a new one"):

@@ -12,8 +12,8 @@ from shortlist.schemas.errors import ModelNotFound
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """Stands in for the hub and keeps what it was asked."""
+def requested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Replaces the hub and records what was requested of it."""
     given: dict[str, Any] = {}
 
     def snapshot_download(repo_id: str, **options: Any) -> str:
@@ -24,20 +24,26 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     return given
 
 
-def test_only_the_cache_is_looked_at_unless_a_download_is_allowed(asked: dict[str, Any], tmp_path: Path) -> None:
+def test_only_the_cache_is_searched_unless_a_download_is_allowed(requested: dict[str, Any], tmp_path: Path) -> None:
     assert download("someone/ranker") == tmp_path
-    assert asked["local_files_only"] is True
+    assert requested["local_files_only"] is True
 
 
-def test_an_allowed_download_takes_the_revision_and_neither_pickles_nor_code(asked: dict[str, Any]) -> None:
+def test_an_allowed_download_takes_the_revision_and_neither_pickles_nor_code(requested: dict[str, Any]) -> None:
     download("someone/ranker", revision="abc123", allow_download=True)
 
-    assert (asked["repo_id"], asked["revision"], asked["local_files_only"]) == ("someone/ranker", "abc123", False)
-    assert (
-        _kept(asked, "model.safetensors", "config.json", "tokenizer.json", "sentencepiece.bpe.model", "README.md") == 5
+    assert (requested["repo_id"], requested["revision"], requested["local_files_only"]) == (
+        "someone/ranker",
+        "abc123",
+        False,
     )
     assert (
-        _kept(asked, "pytorch_model.bin", "modeling_x.py", "onnx/model.onnx", "onnx/config.json", "x.pt", "x.pkl") == 0
+        _kept(requested, "model.safetensors", "config.json", "tokenizer.json", "sentencepiece.bpe.model", "README.md")
+        == 5
+    )
+    assert (
+        _kept(requested, "pytorch_model.bin", "modeling_x.py", "onnx/model.onnx", "onnx/config.json", "x.pt", "x.pkl")
+        == 0
     )
 
 
@@ -52,12 +58,12 @@ def test_a_model_that_is_not_cached_says_how_to_allow_the_download(
         download("someone/ranker", revision="v1")
 
 
-def test_a_name_the_hub_cannot_have_is_said() -> None:
+def test_an_invalid_hub_name_is_an_error() -> None:
     with pytest.raises(ModelNotFound, match="neither a folder nor a name on the hub"):
         download("no/such/place/on the hub")
 
 
-def test_a_hub_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot_download(*_: Any, **__: Any) -> str:
         raise OSError("401: the repository is gated")
 
@@ -74,8 +80,8 @@ def test_without_the_hubs_client_the_extra_is_named(monkeypatch: pytest.MonkeyPa
         download("someone/ranker")
 
 
-def _kept(asked: dict[str, Any], *files: str) -> int:
+def _kept(requested: dict[str, Any], *files: str) -> int:
     filtered = huggingface_hub.utils.filter_repo_objects(
-        files, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+        files, allow_patterns=requested["allow_patterns"], ignore_patterns=requested["ignore_patterns"]
     )
     return len(list(filtered))

@@ -188,7 +188,7 @@ def test_layers_that_do_not_fit_the_description_are_refused(folder: Path) -> Non
         read_folder(folder)
 
 
-def test_a_folder_is_told_by_its_description(folder: Path, tiny_model_dir: Path) -> None:
+def test_a_folder_of_our_format_is_recognised_by_its_description(folder: Path, tiny_model_dir: Path) -> None:
     assert (is_own_folder(folder), is_own_folder(tiny_model_dir)) == (True, False)
 
 
@@ -204,7 +204,7 @@ def test_a_router_runs_a_folder_with_its_score_weights(tmp_path: Path) -> None:
     assert weighted_logit["invoice"] == pytest.approx(logit["invoice"] - 0.5, abs=1e-4)
 
 
-def test_a_router_tells_the_limits_of_its_folder(folder: Path) -> None:
+def test_a_router_reports_the_limits_of_its_folder(folder: Path) -> None:
     info = load(folder).info
 
     assert (info.name, info.version, info.license) == ("tiny-own", "1.2.3", "MIT")

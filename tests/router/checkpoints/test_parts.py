@@ -47,7 +47,7 @@ def test_an_encoder_embeds_as_the_written_one_did(written: Written) -> None:
     assert float((read * vectors(written.encoder)).sum(-1).min()) > 0.999
 
 
-def test_the_settings_of_retrieval_are_given_back(written: Written) -> None:
+def test_retrieval_settings_are_read_back(written: Written) -> None:
     assert read_folder(written.folder).retrieval == RetrievalSettings(**RETRIEVAL)
 
 
@@ -93,7 +93,7 @@ def test_an_engine_keeps_the_table_shared(written: Written, dtype: str) -> None:
     assert float(cosines.min()) > 0.995
 
 
-def test_an_unknown_variant_is_an_error_that_names_those_there_are(written: Written) -> None:
+def test_an_unknown_variant_is_an_error_that_lists_the_known_ones(written: Written) -> None:
     with pytest.raises(UnsupportedModel, match=r"no variant 'slow'; it has: fast"):
         read_folder(written.folder, variant="slow")
 
@@ -123,7 +123,7 @@ def test_a_damaged_encoder_is_named(written: Written) -> None:
         read_folder(written.folder)
 
 
-def test_layers_of_another_shape_are_no_encoder(written: Written) -> None:
+def test_layers_of_another_shape_are_an_error(written: Written) -> None:
     (written.folder / "layers-fast.safetensors").rename(written.folder / "encoder.safetensors")
 
     with pytest.raises(UnsupportedModel, match=r"encoder\.safetensors: the tensors do not fit the description"):

@@ -38,7 +38,7 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.mark.parametrize(("write", "architecture"), FORMS)
-def test_a_checkpoint_gives_the_logits_of_transformers(
+def test_a_checkpoint_gives_the_same_logits_as_transformers(
     write: Callable[[Path], Tiny], architecture: str, tmp_path: Path
 ) -> None:
     written = write(tmp_path / "model")
@@ -65,7 +65,7 @@ def test_a_model_comes_with_its_limits_and_its_name(tiny: Tiny) -> None:
     assert load_foreign(tiny.folder).version == foreign.version != load_foreign(_retrained(tiny)).version
 
 
-def test_a_snapshot_of_the_hub_is_named_and_versioned_as_there(tmp_path: Path) -> None:
+def test_a_snapshot_has_the_name_and_version_of_the_hub(tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     written = write_bert(tmp_path / "models--someone--some-ranker" / "snapshots" / commit)
 
@@ -102,7 +102,7 @@ def _config(**fields: object) -> Edit:
 
 def _tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Edit:
     def edit(folder: Path) -> None:
-        # Copies: what is loaded is a view of the file that is about to be written.
+        # Copies: the loaded tensors are views of the file that is about to be overwritten.
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
@@ -128,7 +128,10 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(_config(architectures=["XLMRobertaModel"]), UnsupportedModel, "XLMRobertaModel", id="no head"),
         pytest.param(_config(hidden_act="gelu_new"), UnsupportedModel, "activation 'gelu_new'", id="activation"),
         pytest.param(
-            _config(position_embedding_type="relative_key"), UnsupportedModel, "'relative_key'", id="relative positions"
+            _config(position_embedding_type="relative_key"),
+            UnsupportedModel,
+            "'relative_key' position embeddings",
+            id="relative positions",
         ),
         pytest.param(
             _tensors(lambda t: t.update({"classifier.out_proj.weight": torch.zeros(3, 32)})),
@@ -151,7 +154,7 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(
             _tensors(lambda t: t.update({"adapter.weight": torch.zeros(2)})),
             ModelError,
-            "holds unexpected adapter.weight$",
+            "holds unexpected tensors adapter.weight$",
             id="unexpected tensor",
         ),
         pytest.param(
@@ -161,8 +164,10 @@ def _rename(old: str, new: str) -> Edit:
             _config(intermediate_size=64), ModelError, r"intermediate.dense.bias \(48,\) instead of \(64,\)", id="shape"
         ),
         pytest.param(_config(hidden_size=None), ModelError, "lacks 'hidden_size'", id="config lacks a size"),
-        pytest.param(_config(hidden_size="big"), ModelError, "no number", id="config holds a word"),
-        pytest.param(_config(num_attention_heads=5), ModelError, "describes no model", id="heads do not divide"),
+        pytest.param(_config(hidden_size="big"), ModelError, "not a number", id="config holds a word"),
+        pytest.param(
+            _config(num_attention_heads=5), ModelError, "does not describe a valid model", id="heads do not divide"
+        ),
         pytest.param(
             lambda folder: (folder / "model.safetensors").write_bytes(b"\x80\x02}q\x00."),
             ModelError,
@@ -178,7 +183,7 @@ def _rename(old: str, new: str) -> Edit:
         pytest.param(
             lambda folder: (folder / "config.json").write_text("[1]"),
             ModelError,
-            "no JSON object",
+            "is not a JSON object",
             id="config is a list",
         ),
     ],
@@ -190,7 +195,7 @@ def test_a_checkpoint_that_cannot_run_says_why(edit: Edit, error: type[ModelErro
         load_foreign(tiny.folder)
 
 
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="no folder"):
         load_foreign(tmp_path / "missing")
 
@@ -212,7 +217,7 @@ def test_a_missing_shard_is_named(tiny: Tiny) -> None:
         load_foreign(tiny.folder)
 
 
-def test_tensors_left_by_old_releases_of_transformers_are_passed_over(tiny: Tiny) -> None:
+def test_tensors_left_by_old_releases_of_transformers_are_ignored(tiny: Tiny) -> None:
     _tensors(lambda t: t.update({"roberta.embeddings.position_ids": torch.arange(130)}))(tiny.folder)
 
     assert load_foreign(tiny.folder).model.config.num_layers == 2
@@ -227,7 +232,7 @@ def test_tensors_left_by_old_releases_of_transformers_are_passed_over(tiny: Tiny
         pytest.param("", "unknown", id="empty"),
     ],
 )
-def test_the_license_is_read_off_the_model_card(card: str, expected: str, tiny: Tiny) -> None:
+def test_the_license_is_read_from_the_model_card(card: str, expected: str, tiny: Tiny) -> None:
     (tiny.folder / "README.md").write_text(card)
 
     assert load_foreign(tiny.folder).license == expected
@@ -282,7 +287,7 @@ def _their_logits(written: Tiny, architecture: str) -> list[float]:
 
 
 def _layout(foreign: ForeignModel) -> tuple[list[int], int]:
-    """Gives an empty-handed pair with -1 for each text's one token, and where its second segment begins."""
+    """Returns the ids of a pair with -1 for the single token of each text, and where its second segment begins."""
     one = foreign.tokenizer.encode(["email"])[0][:1] * 0 - 1
     pair = foreign.tokenizer.make_pair(one, one)
     return pair.input_ids.tolist(), pair.second_start

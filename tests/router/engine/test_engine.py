@@ -67,11 +67,11 @@ def test_a_cancelled_request_stops_between_batches(monkeypatch: pytest.MonkeyPat
 def test_a_pair_longer_than_the_model_reads_is_refused() -> None:
     engine = Engine(random_model(max_pair_tokens=50), BucketedAttention(), CPU, max_batch_tokens=100)
 
-    with pytest.raises(LimitExceeded, match="a pair has 51 tokens, the model reads at most 50"):
+    with pytest.raises(LimitExceeded, match="a pair has 51 tokens; the model reads at most 50"):
         engine.run(random_pairs([4, 51]))
 
 
-def test_an_empty_batch_gives_nothing() -> None:
+def test_an_empty_batch_gives_no_logits() -> None:
     assert Engine(random_model(), BucketedAttention(), CPU, max_batch_tokens=100).run([]) == []
 
 
@@ -113,7 +113,7 @@ def test_an_engine_keeps_each_texts_own_tokens() -> None:
         np.testing.assert_allclose(mine, other, atol=2e-3)  # float16
 
 
-def test_no_texts_have_no_vectors() -> None:
+def test_embedding_no_texts_gives_no_vectors() -> None:
     engine = encoding_engine()
 
     assert engine.embed([]) == []
@@ -121,7 +121,7 @@ def test_no_texts_have_no_vectors() -> None:
 
 
 def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
-    with pytest.raises(LimitExceeded, match="51 tokens, the model reads at most 50"):
+    with pytest.raises(LimitExceeded, match="51 tokens; the model reads at most 50"):
         encoding_engine(max_pair_tokens=50).embed(random_texts([4, 51]))
 
 

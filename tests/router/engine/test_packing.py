@@ -13,7 +13,7 @@ LENGTHS = st.lists(st.integers(1, 90), max_size=60)
 BUDGETS = st.integers(1, 200)
 
 
-def test_pairs_lie_end_to_end_with_positions_and_types_of_their_own() -> None:
+def test_pairs_are_concatenated_each_with_its_own_positions_and_types() -> None:
     batch = pack([Pair(np.array([0, 7, 2, 8, 2], np.int32), 3), Pair(np.array([0, 2, 9], np.int32), 2)])
 
     assert batch.input_ids.tolist() == [0, 7, 2, 8, 2, 0, 2, 9]
@@ -65,12 +65,12 @@ def test_sizes_are_rounded_up_a_little(count: int) -> None:
     assert round_up(rounded) == rounded
 
 
-def test_few_sizes_occur() -> None:
+def test_rounding_leaves_few_sizes() -> None:
     assert len({round_up(count) for count in range(1, 4_097)}) < 60
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40))
-def test_a_filler_brings_a_batch_to_a_size_that_recurs(lengths: list[int]) -> None:
+def test_a_filler_brings_a_batch_to_a_rounded_size(lengths: list[int]) -> None:
     pairs = [Pair(np.arange(length, dtype=np.int32), 1) for length in lengths]
 
     extra = filler(pairs, max_pair_tokens=200)
@@ -78,7 +78,7 @@ def test_a_filler_brings_a_batch_to_a_size_that_recurs(lengths: list[int]) -> No
     assert sum(lengths) + (len(extra) if extra else 0) == round_up(sum(lengths))
 
 
-def test_a_filler_is_no_longer_than_the_model_reads() -> None:
+def test_a_filler_is_never_longer_than_the_model_reads() -> None:
     extra = filler([Pair(np.arange(1_025, dtype=np.int32), 1)], max_pair_tokens=30)
 
     assert extra is not None

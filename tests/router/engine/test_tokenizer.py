@@ -46,7 +46,7 @@ def test_a_pair_is_laid_out_as_the_tokenizer_itself_lays_it_out(
     )
 
 
-def test_many_texts_are_encoded_in_order_whatever_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_encoded_in_order_however_they_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = Tokenizer(unigram_tokenizer(), bos_id=0, eos_id=2, num_separators=2)
     texts = ["email", "", "open orders by date", "Paris", "customer invoice", ""]
     alone = [tokenizer.encode([text])[0].tolist() for text in texts]

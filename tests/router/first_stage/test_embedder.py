@@ -1,4 +1,4 @@
-"""The embedder computes a document's vector once, whoever asks for it and how often."""
+"""The embedder computes a document's vectors once, however many requests need them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VECTORS = {"email": (0.0, 1.0, 0.0), "orders": (0.0, 0.0, 1.0)}
 
 @dataclass
 class Interrupted(Meanings):
-    """Cancels its caller's token once it has embedded something."""
+    """Cancels the request's token after it has embedded something."""
 
     token: CancelToken = field(default_factory=CancelToken)
 
@@ -52,20 +52,20 @@ def scorer() -> Meanings:
     return Meanings(VECTORS)
 
 
-def test_documents_have_their_vectors_in_order(scorer: Meanings) -> None:
+def test_documents_get_their_vectors_in_order(scorer: Meanings) -> None:
     embedded = embedder_of(scorer).embed_documents(tools("email", "ping", "orders", "email"))
 
     expected = [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
     assert [one is not None and one.vector.tolist() for one in embedded] == expected
 
 
-def test_queries_have_their_vectors_in_order(scorer: Meanings) -> None:
+def test_queries_get_their_vectors_in_order(scorer: Meanings) -> None:
     embedded = embedder_of(scorer).embed_queries(["orders", "email"])
 
     assert [one.vector.tolist() for one in embedded] == [[0, 0, 1], [0, 1, 0]]
 
 
-def test_a_text_reads_otherwise_as_a_query_than_as_a_document(scorer: Meanings) -> None:
+def test_queries_and_documents_get_different_prefixes(scorer: Meanings) -> None:
     embedder = embedder_of(scorer)
 
     embedder.embed_queries(["email"])
@@ -77,7 +77,7 @@ def test_a_text_reads_otherwise_as_a_query_than_as_a_document(scorer: Meanings) 
     assert document.endswith("email")
 
 
-def test_no_documents_have_no_vectors(scorer: Meanings) -> None:
+def test_embedding_no_documents_gives_no_vectors(scorer: Meanings) -> None:
     assert embedder_of(scorer).embed_documents([]) == []
     assert scorer.embedded == []
 
@@ -100,7 +100,7 @@ def test_a_cache_serves_several_embedders(scorer: Meanings) -> None:
     assert len(scorer.embedded) == 3
 
 
-def test_documents_are_known_by_their_content(scorer: Meanings) -> None:
+def test_documents_are_cached_by_content(scorer: Meanings) -> None:
     one, other = Tool("email", "attach an invoice", index=1), Tool("email", "attach an invoice", source="x", index=7)
 
     embedder_of(scorer).embed_documents([item_of_tool(one), item_of_tool(other)])
@@ -108,7 +108,7 @@ def test_documents_are_known_by_their_content(scorer: Meanings) -> None:
     assert len(scorer.embedded) == 1
 
 
-def test_a_changed_document_is_embedded_anew(scorer: Meanings) -> None:
+def test_a_changed_document_is_embedded_again(scorer: Meanings) -> None:
     embedder = embedder_of(scorer)
 
     embedder.embed_documents([item_of_tool(Tool("email", "attach an invoice"))])
@@ -117,14 +117,14 @@ def test_a_changed_document_is_embedded_anew(scorer: Meanings) -> None:
     assert len(scorer.embedded) == 2
 
 
-def test_at_most_max_new_are_computed_the_first_ones(scorer: Meanings) -> None:
+def test_only_the_first_max_new_documents_are_embedded(scorer: Meanings) -> None:
     vectors = embedder_of(scorer).embed_documents(tools("email", "email", "ping", "orders", "city"), max_new=2)
 
     assert [vector is not None for vector in vectors] == [True, True, True, False, False]
     assert len(scorer.embedded) == 2
 
 
-def test_later_requests_go_on_where_an_earlier_one_stopped(scorer: Meanings) -> None:
+def test_later_requests_continue_where_an_earlier_one_stopped(scorer: Meanings) -> None:
     embedder, items = embedder_of(scorer), tools("email", "ping", "orders", "city", "date")
 
     known = [sum(vector is not None for vector in embedder.embed_documents(items, max_new=2)) for _ in range(4)]
@@ -203,7 +203,7 @@ def test_a_cache_gives_back_what_it_was_given() -> None:
     assert {key: one.vector.tolist() for key, one in found.items()} == {b"a": [1], b"bb": [2]}
 
 
-def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
+def test_a_full_cache_evicts_the_least_recently_used() -> None:
     cache = VectorCache(max_bytes=3 * ONE_VECTOR)
     cache.put(*keyed("a", "b", "c"))
     cache.get([b"a"])
@@ -213,7 +213,7 @@ def test_a_full_cache_forgets_what_was_used_longest_ago() -> None:
     assert kept(cache, "a", "b", "c", "d") == ["a", "c", "d"]
 
 
-def test_vectors_that_come_again_take_no_more_room() -> None:
+def test_vectors_cached_again_take_no_more_memory() -> None:
     cache = VectorCache(max_bytes=2 * ONE_VECTOR)
     for _ in range(5):
         cache.put(*keyed("a"))
@@ -223,7 +223,7 @@ def test_vectors_that_come_again_take_no_more_room() -> None:
     assert kept(cache, "a", "b") == ["a", "b"]
 
 
-def test_vectors_of_tokens_take_room_too() -> None:
+def test_token_vectors_count_towards_the_size() -> None:
     cache = VectorCache(max_bytes=100)
     large = Embedded(np.zeros(1, np.float32), np.zeros((4, 10), np.float16))
 
@@ -232,7 +232,7 @@ def test_vectors_of_tokens_take_room_too() -> None:
     assert kept(cache, "a", "b") == ["b"]
 
 
-def test_more_than_the_cache_holds_are_still_all_returned(scorer: Meanings) -> None:
+def test_all_vectors_are_returned_even_beyond_the_cache_size(scorer: Meanings) -> None:
     vectors = embedder_of(scorer, VectorCache(max_bytes=1)).embed_documents(tools("email", "ping", "orders"))
 
     assert all(vector is not None for vector in vectors)

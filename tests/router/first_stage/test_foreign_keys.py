@@ -17,11 +17,11 @@ def test_a_link_holds_in_both_directions() -> None:
     assert find_links(["orders", "customers", "parcels"], [["customers"], [], ["orders"]]) == [{1, 2}, {0}, {0}]
 
 
-def test_a_table_is_no_neighbour_of_itself() -> None:
+def test_a_table_is_not_linked_to_itself() -> None:
     assert find_links(["employees"], [["employees"]]) == [frozenset()]
 
 
-def test_a_target_that_is_not_there_links_nothing() -> None:
+def test_an_unknown_target_links_nothing() -> None:
     assert find_links(["orders"], [["customers"]]) == [frozenset()]
 
 
@@ -30,7 +30,7 @@ def test_a_target_is_found_however_it_is_written(written: str) -> None:
     assert find_links(["shop.orders", "shop.customers"], [[written], []]) == [{1}, {0}]
 
 
-def test_an_exact_name_goes_before_the_same_name_elsewhere() -> None:
+def test_an_exact_name_is_preferred_to_the_same_name_elsewhere() -> None:
     assert find_links(["a.users", "b.orders", "b.users"], [[], ["a.users"], []]) == [{1}, {0}, frozenset()]
 
 
@@ -41,11 +41,11 @@ def test_a_namespace_that_differs_is_another_table() -> None:
 
 @pytest.mark.parametrize("name", ["users", "auth.users", "shop.auth.users"])
 @pytest.mark.parametrize("target", ["users", "auth.users", "shop.auth.users"])
-def test_a_namespace_written_shorter_still_agrees(name: str, target: str) -> None:
+def test_a_shorter_namespace_still_matches(name: str, target: str) -> None:
     assert find_links([name, "other.profiles"], [[], [target]]) == [{1}, {0}]
 
 
-def test_a_target_without_a_namespace_is_sought_beside_the_table_first() -> None:
+def test_a_target_without_a_namespace_is_looked_up_beside_the_table_first() -> None:
     names = ["b.users", "a.orders", "a.logs", "a.parcels", "a.users"]
     assert find_links(names, [[], ["users"], [], [], []]) == [frozenset(), {4}, frozenset(), frozenset(), {1}]
 
@@ -59,7 +59,7 @@ def test_many_tenants_with_the_same_tables_are_linked_in_time_that_grows_with_th
     assert links[49 + 50] == set(range(50, 99))
 
 
-def test_among_equal_names_the_nearest_in_the_script_is_meant() -> None:
+def test_among_equal_names_the_nearest_in_the_script_is_taken() -> None:
     names = ["users", "orders", "samples", "orders_log", "users"]
     assert find_links(names, [[], ["users"], [], ["users"], []]) == [{1}, {0}, frozenset(), {4}, {3}]
 
@@ -74,7 +74,7 @@ def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
     assert [items.links(place) for place in range(3)] == [{1}, {0}, frozenset()]
 
 
-def test_a_neighbour_is_worth_how_far_the_best_that_a_table_joins_with_lies_above_the_mean() -> None:
+def test_the_neighbour_feature_is_how_far_the_best_joined_table_is_above_the_mean() -> None:
     features = [Features(3.0), Features(0.0), Features(1.0), Features(-2.0)]
     known = with_neighbours(features, [[1], [0, 2], [1], []])
     assert [one.neighbour for one in known] == [-0.5, 2.5, -0.5, 0.0]

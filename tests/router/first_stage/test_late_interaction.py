@@ -1,4 +1,4 @@
-"""Coverage tells how much of a query and of a document is met in the other, token by token."""
+"""Late interaction measures how well a query and a document match, token by token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLERANCE = 1e-3  # float16
 
 
 def text(*tokens: npt.NDArray[np.float64], weights: tuple[float, ...] = ()) -> npt.NDArray[np.float16]:
-    """Lays tokens out with their weights, all the same unless given."""
+    """Puts each token's weight after its vector; the weights are equal unless given."""
     shares = weights or (1 / len(tokens),) * len(tokens)
     return np.column_stack([np.stack(tokens), shares]).astype(np.float16)
 
@@ -41,12 +41,12 @@ def test_a_token_counts_by_its_weight() -> None:
     assert of_document.tolist() == [0.25]
 
 
-def test_no_documents_have_no_coverage() -> None:
+def test_no_documents_give_no_scores() -> None:
     assert [part.shape for part in maxsim(text(MAIL), [])] == [(0,), (0,)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 8), st.integers(0, 2**32 - 1))
-def test_documents_together_are_as_each_alone(lengths: list[int], asked: int, seed: int) -> None:
+def test_documents_score_the_same_together_as_alone(lengths: list[int], asked: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
     query, *documents = (random_text(draw, length) for length in (asked, *lengths))
 

@@ -31,7 +31,7 @@ TOLERANCES = [
 
 @pytest.mark.parametrize("lengths", SHAPES)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_backend_mixes_as_the_padded_reference(backend: AttentionBackend, lengths: list[int]) -> None:
+def test_a_backend_matches_the_padded_reference(backend: AttentionBackend, lengths: list[int]) -> None:
     batch = pack(random_pairs(lengths))
     qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(1))
 
@@ -42,7 +42,7 @@ def test_a_backend_mixes_as_the_padded_reference(backend: AttentionBackend, leng
 
 @pytest.mark.parametrize("lengths", SHAPES)
 @pytest.mark.parametrize("backend", [*BACKENDS, pytest.param(PaddedAttention(), id="padded")])
-def test_first_tokens_alone_are_mixed_as_among_all(backend: AttentionBackend, lengths: list[int]) -> None:
+def test_first_tokens_get_the_same_attention_alone_as_among_all(backend: AttentionBackend, lengths: list[int]) -> None:
     batch = pack(random_pairs(lengths))
     qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(9))
     attend = backend.plan(batch, torch.float32)
@@ -53,7 +53,7 @@ def test_first_tokens_alone_are_mixed_as_among_all(backend: AttentionBackend, le
 
 
 @pytest.mark.parametrize("lengths", SHAPES)
-def test_the_padded_reference_is_attention_of_each_pair_by_itself(lengths: list[int]) -> None:
+def test_the_padded_reference_attends_within_each_pair(lengths: list[int]) -> None:
     batch = pack(random_pairs(lengths))
     qkv = torch.randn(sum(lengths), 3, 2, 8, generator=torch.Generator().manual_seed(2))
 
@@ -63,7 +63,7 @@ def test_the_padded_reference_is_attention_of_each_pair_by_itself(lengths: list[
     torch.testing.assert_close(mixed, torch.cat(alone), atol=1e-5, rtol=0)
 
 
-def test_attention_leaves_its_input_as_it_was() -> None:
+def test_attention_does_not_change_its_input() -> None:
     batch = pack(random_pairs([9, 5]))
     qkv = torch.randn(14, 3, 2, 8)
     before = qkv.clone()
@@ -112,7 +112,7 @@ def _attention_by_definition(qkv: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", [1.0, 60.0, 3_000.0], ids=["ordinary", "large", "beyond the range of a weight"])
 @pytest.mark.parametrize("lengths", SHAPES)
-def test_bucketed_attention_holds_for_scores_of_any_size(lengths: list[int], size: float) -> None:
+def test_bucketed_attention_is_correct_for_scores_of_any_size(lengths: list[int], size: float) -> None:
     batch = pack(random_pairs(lengths))
     qkv = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(4))
     qkv[:, :2] *= size**0.5
@@ -122,7 +122,7 @@ def test_bucketed_attention_holds_for_scores_of_any_size(lengths: list[int], siz
     torch.testing.assert_close(mixed, PaddedAttention().plan(batch, torch.float32)(qkv), atol=2e-4 * size**0.5, rtol=0)
 
 
-def test_bucketed_attention_of_a_nan_is_a_nan_in_its_pair_alone() -> None:
+def test_a_nan_spreads_only_within_its_own_pair() -> None:
     batch = pack(random_pairs([9, 9]))
     qkv = torch.randn(18, 3, 2, 8, generator=torch.Generator().manual_seed(5))
     qkv[4, 1] = torch.nan
@@ -133,7 +133,7 @@ def test_bucketed_attention_of_a_nan_is_a_nan_in_its_pair_alone() -> None:
     assert mixed[9:].isfinite().all()
 
 
-def test_bucketed_attention_uses_its_memory_again_without_mixing_batches() -> None:
+def test_bucketed_attention_reuses_buffers_without_mixing_batches() -> None:
     backend, generator = BucketedAttention(max_waste=0.5), torch.Generator().manual_seed(6)
     batches = [pack(random_pairs(lengths)) for lengths in ([60, 59], [5, 4, 3], [60, 31, 30])]
     inputs = [torch.randn(sum(batch.lengths), 3, 4, 8, generator=generator) for batch in batches]

@@ -21,7 +21,7 @@ LENGTHS = [7, 30, 4, 12]
 
 
 class StandIn:
-    """One kernel: keeps what it was called with, and attends pair by pair."""
+    """A kernel that records its arguments and attends pair by pair."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -64,7 +64,7 @@ def ampere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (8, 6))
 
 
-def test_flash_attention_is_told_the_boundaries_the_scale_and_no_causal_mask(flash: StandIn) -> None:
+def test_flash_attention_receives_the_boundaries_the_scale_and_no_causal_mask(flash: StandIn) -> None:
     batch, qkv = _batch(), _qkv()
 
     FlashAttention().plan(batch, torch.float32)(qkv)
@@ -77,7 +77,7 @@ def test_flash_attention_is_told_the_boundaries_the_scale_and_no_causal_mask(fla
     assert flash.given["dropout_p"] == 0.0
 
 
-def test_flash_attention_gets_one_tensor_each_of_tokens_heads_and_dimensions(flash: StandIn) -> None:
+def test_flash_attention_receives_queries_keys_and_values_separately(flash: StandIn) -> None:
     qkv = _qkv()
 
     FlashAttention().plan(_batch(), torch.float32)(qkv)
@@ -86,7 +86,7 @@ def test_flash_attention_gets_one_tensor_each_of_tokens_heads_and_dimensions(fla
     assert all(flash.given[name].stride(-1) == 1 for name in "qkv")
 
 
-def test_varlen_attention_is_told_the_boundaries_and_nothing_it_may_not_know(varlen: StandIn) -> None:
+def test_varlen_attention_receives_the_boundaries_and_no_other_options(varlen: StandIn) -> None:
     VarlenAttention().plan(_batch(), torch.float32)(_qkv())
 
     assert set(varlen.given) == {"query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"}
@@ -96,7 +96,7 @@ def test_varlen_attention_is_told_the_boundaries_and_nothing_it_may_not_know(var
 
 @pytest.mark.usefixtures("flash", "varlen")
 @pytest.mark.parametrize("backend", [FlashAttention, VarlenAttention])
-def test_packed_kernels_give_what_the_padded_reference_gives(backend: type[AttentionBackend]) -> None:
+def test_packed_kernels_match_the_padded_reference(backend: type[AttentionBackend]) -> None:
     batch, qkv = _batch(), _qkv()
 
     mixed = backend().plan(batch, torch.float32)(qkv)
@@ -105,12 +105,12 @@ def test_packed_kernels_give_what_the_padded_reference_gives(backend: type[Atten
 
 
 @pytest.mark.usefixtures("flash", "varlen", "ampere")
-def test_auto_prefers_flash_attention_on_a_card_that_has_it() -> None:
+def test_auto_prefers_flash_attention_on_a_gpu_that_has_it() -> None:
     assert choose_attention("auto", CUDA, torch.bfloat16, 32).name == "flash"
 
 
 @pytest.mark.usefixtures("no_packed_kernels", "ampere")
-def test_auto_falls_back_to_sdpa_on_a_card_without_packed_kernels() -> None:
+def test_auto_falls_back_to_sdpa_on_a_gpu_without_packed_kernels() -> None:
     assert choose_attention("auto", CUDA, torch.bfloat16, 32).name == "sdpa"
 
 
@@ -128,12 +128,12 @@ def test_auto_takes_torchs_own_kernel_where_flash_attention_is_missing(
     ("dtype", "head_dim"),
     [pytest.param(torch.float32, 64, id="float32"), pytest.param(torch.float16, 320, id="wide heads")],
 )
-def test_auto_passes_over_kernels_that_cannot_take_the_model(dtype: torch.dtype, head_dim: int) -> None:
+def test_auto_skips_kernels_that_cannot_run_the_model(dtype: torch.dtype, head_dim: int) -> None:
     assert choose_attention("auto", CUDA, dtype, head_dim).name == "sdpa"
 
 
 @pytest.mark.usefixtures("flash", "varlen")
-def test_auto_passes_over_kernels_that_an_older_card_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_skips_kernels_that_an_older_gpu_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
 
     assert choose_attention("auto", CUDA, torch.float16, 64).name == "sdpa"
@@ -144,12 +144,12 @@ def test_auto_is_bucketed_on_a_cpu(dtype: torch.dtype) -> None:
     assert choose_attention("auto", torch.device("cpu"), dtype, 64).name == "bucketed"
 
 
-def test_auto_on_a_cpu_leaves_float16_and_its_small_range_to_sdpa() -> None:
+def test_auto_on_a_cpu_uses_sdpa_for_float16() -> None:
     assert choose_attention("auto", torch.device("cpu"), torch.float16, 64).name == "sdpa"
 
 
 @pytest.mark.parametrize("name", ["sdpa", "bucketed", "padded"])
-def test_the_plain_backends_can_be_asked_for_anywhere(name: str) -> None:
+def test_the_plain_backends_can_be_requested_anywhere(name: str) -> None:
     assert choose_attention(name, torch.device("cpu"), torch.float32, 64).name == name
 
 
@@ -157,10 +157,10 @@ def test_the_plain_backends_can_be_asked_for_anywhere(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "device", "dtype", "head_dim", "reason"),
     [
-        pytest.param("flash", "cpu", torch.bfloat16, 64, "needs a CUDA card, the device is cpu", id="cpu"),
+        pytest.param("flash", "cpu", torch.bfloat16, 64, "needs a CUDA GPU; the device is cpu", id="cpu"),
         pytest.param("varlen", "cuda", torch.float32, 64, "the dtype is float32", id="dtype"),
-        pytest.param("flash", "cuda", torch.float16, 264, "at most 256 dimensions", id="head too wide"),
-        pytest.param("varlen", "cuda", torch.float16, 12, "in steps of 8", id="head not a multiple of 8"),
+        pytest.param("flash", "cuda", torch.float16, 264, "at most 256 that", id="head too wide"),
+        pytest.param("varlen", "cuda", torch.float16, 12, "a multiple of 8", id="head not a multiple of 8"),
     ],
 )
 def test_a_backend_that_cannot_run_says_why_and_what_to_use(
@@ -171,22 +171,22 @@ def test_a_backend_that_cannot_run_says_why_and_what_to_use(
 
 
 @pytest.mark.usefixtures("no_packed_kernels", "ampere")
-def test_a_kernel_that_is_not_installed_is_an_error_when_asked_for_by_name() -> None:
+def test_a_kernel_that_is_not_installed_is_an_error_when_requested_by_name() -> None:
     with pytest.raises(InvalidInput, match="'flash' cannot run here: it cannot be imported"):
         choose_attention("flash", CUDA, torch.float16, 64)
 
 
-def test_an_unknown_backend_is_an_error_that_lists_those_there_are() -> None:
+def test_an_unknown_backend_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="auto, flash, varlen, sdpa, bucketed, padded") as caught:
         choose_attention("quick", torch.device("cpu"), torch.float32, 64)
     assert caught.value.field == "attention"
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", ["flash", "varlen", "sdpa", "bucketed"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_the_real_kernels_give_what_the_padded_reference_gives(name: str, dtype: torch.dtype) -> None:
+def test_the_real_kernels_match_the_padded_reference(name: str, dtype: torch.dtype) -> None:
     pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "torch"))
     batch = pack(random_pairs([512, 3, 77, 200])).to(CUDA)
     qkv = torch.randn(792, 3, 12, 32, generator=torch.Generator().manual_seed(3)).to(CUDA)

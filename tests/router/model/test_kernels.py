@@ -1,4 +1,4 @@
-"""However many sizes batches have, their products have few: oneDNN keeps a kernel of half a MiB for each."""
+"""Batches of any size use few sizes of matrix products: oneDNN keeps a kernel of half a MiB for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checkpoints import HEADS
 from paths import TESTS
 
 from shortlist.router.engine.packing import round_up
-from shortlist.router.model.attention.cpu import parts
+from shortlist.router.model.attention.cpu import split_products
 from shortlist.router.model.linear import can_pack
 
 SCRIPT = """
@@ -37,19 +37,19 @@ for _ in range(50):
 """
 
 
-@pytest.mark.parametrize(("heads", "most"), [(12, 1000), (12, 50), (12, 12), (12, 8), (12, 1), (16, 7), (1, 3)])
-def test_products_of_attention_come_in_few_sizes_and_none_is_left_out(heads: int, most: int) -> None:
+@pytest.mark.parametrize(("heads", "max_products"), [(12, 1000), (12, 50), (12, 12), (12, 8), (12, 1), (16, 7), (1, 3)])
+def test_attention_products_come_in_few_sizes_and_none_is_left_out(heads: int, max_products: int) -> None:
     sizes = set()
     for pairs in range(1, 200):
         end = 0
-        for part in parts(pairs, heads, most):
+        for part in split_products(pairs, heads, max_products):
             assert part.start == end
             end = part.stop
             sizes.add(part.stop - part.start)
         assert end == pairs * heads
 
-    assert max(sizes) <= most
-    assert len(sizes) <= max(1, (most // heads).bit_length())
+    assert max(sizes) <= max_products
+    assert len(sizes) <= max(1, (max_products // heads).bit_length())
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def products() -> list[tuple[str, list[int]]]:
     if not can_pack(torch.device("cpu"), torch.bfloat16):
         pytest.skip("this machine multiplies bfloat16 without oneDNN")
     paths = os.pathsep.join([str(TESTS), *sys.path])
-    # One thread: several that wait for each other starve on a machine that is busy otherwise.
+    # One thread: on a busy machine, several threads that wait for each other are slow.
     environment = {**os.environ, "PYTHONPATH": paths, "ONEDNN_VERBOSE": "profile_create", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=120
@@ -67,17 +67,17 @@ def products() -> list[tuple[str, list[int]]]:
     return [(field[5], _sizes(field[-2])) for field in fields if field[5] in ("matmul", "inner_product")]
 
 
-def test_rows_of_linear_layers_recur(products: list[tuple[str, list[int]]]) -> None:
+def test_linear_layers_get_rounded_numbers_of_rows(products: list[tuple[str, list[int]]]) -> None:
     rows = {sizes[0] for kind, sizes in products if kind == "inner_product"}
     assert rows
     assert rows == {round_up(count) for count in rows}
 
 
-def test_nothing_but_attention_multiplies_without_weights_laid_out(products: list[tuple[str, list[int]]]) -> None:
+def test_only_attention_multiplies_without_reordered_weights(products: list[tuple[str, list[int]]]) -> None:
     assert {len(sizes) for kind, sizes in products if kind == "matmul"} == {6}
 
 
-def test_attention_multiplies_powers_of_two_of_pairs_for_every_width(products: list[tuple[str, list[int]]]) -> None:
+def test_attention_multiplies_a_power_of_two_of_pairs_for_every_width(products: list[tuple[str, list[int]]]) -> None:
     batches = {sizes[0] for kind, sizes in products if kind == "matmul"}
     widths = {sizes[-1] for kind, sizes in products if kind == "matmul"}
     assert batches <= {HEADS << power for power in range(6)}

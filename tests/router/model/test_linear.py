@@ -1,4 +1,4 @@
-"""Packed linear layers compute what plain ones do, and only where the machine can."""
+"""Packed linear layers compute the same as plain ones, and are used only where the machine supports them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def needs_packing(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @torch.inference_mode()
-def test_a_packed_layer_computes_as_the_plain_one_in_float32(
+def test_a_packed_layer_matches_the_plain_one_in_float32(
     dtype: torch.dtype, tolerance: float, operation: Operation, tokens: int
 ) -> None:
     needs_packing(dtype)
@@ -77,11 +77,11 @@ def test_packing_replaces_every_linear_layer() -> None:
 @pytest.mark.parametrize(
     ("device", "dtype"), [("cuda", torch.bfloat16), ("cpu", torch.float16)], ids=["another device", "another dtype"]
 )
-def test_what_cannot_be_packed_is_left_alone(device: str, dtype: torch.dtype) -> None:
+def test_other_devices_and_dtypes_cannot_be_packed(device: str, dtype: torch.dtype) -> None:
     assert not can_pack(torch.device(device), dtype)
 
 
-def test_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_processors_cannot_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
     assert not can_pack(CPU, torch.float32)

@@ -1,4 +1,4 @@
-"""The retrieval encoder: unit vectors that do not depend on their neighbours in a batch."""
+"""The retrieval encoder gives unit vectors that do not depend on the other texts in a batch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tokens_of(encoder: TextEncoder, texts: Sequence[Pair], attention: AttentionB
 
 
 def padded_reference(encoder: TextEncoder, texts: Sequence[Pair]) -> torch.Tensor:
-    """Computes what the encoder should: every text padded to the longest, masked, and the mean of its own states."""
+    """Computes the expected vectors: every text padded to the longest, masked, and the mean of its own states."""
     weights, config = encoder.state_dict(), encoder.config
     ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
     is_text = torch.zeros_like(ids, dtype=torch.bool)
@@ -68,7 +68,7 @@ def padded_reference(encoder: TextEncoder, texts: Sequence[Pair]) -> torch.Tenso
 
 
 @BACKENDS
-def test_vectors_are_those_of_a_padded_mean(attention: AttentionBackend) -> None:
+def test_vectors_match_the_padded_reference(attention: AttentionBackend) -> None:
     encoder, texts = random_encoder(), random_texts(LENGTHS)
 
     vectors = embed(encoder, texts, attention)
@@ -115,12 +115,12 @@ def test_tokens_are_the_same_alone_as_in_a_batch(attention: AttentionBackend) ->
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
 
 
-def test_without_a_token_width_there_are_no_tokens() -> None:
+def test_without_a_token_width_there_are_no_token_vectors() -> None:
     with torch.inference_mode():
         assert random_encoder().encode(pack(random_texts(LENGTHS)), PaddedAttention())[1] is None
 
 
-def test_other_texts_have_other_vectors() -> None:
+def test_different_texts_have_different_vectors() -> None:
     vectors = embed(random_encoder(), random_texts([20, 20]), PaddedAttention())
 
     assert float(vectors[0] @ vectors[1]) < 0.99

@@ -101,14 +101,14 @@ def test_a_set_without_columns_is_refused(folder: Path) -> None:
     text = (folder / "queries.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) | {"columns": None} for line in text.splitlines()]
     (folder / "queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    with pytest.raises(InvalidInput, match="says which columns"):
+    with pytest.raises(InvalidInput, match="lists the columns"):
         evaluate_columns(load_dataset(folder), None, method="bm25")
 
 
 def test_a_query_of_no_database_is_refused(folder: Path) -> None:
     text = (folder / "queries.jsonl").read_text(encoding="utf-8")
     (folder / "queries.jsonl").write_text(text.replace('"group": "lab"', '"group": ""'), encoding="utf-8")
-    with pytest.raises(InvalidInput, match=r"query 'q3' has the group '', of which corpus\.jsonl has no table"):
+    with pytest.raises(InvalidInput, match=r"query 'q3' has the group '', but corpus\.jsonl has no table"):
         evaluate_columns(load_dataset(folder), None, method="bm25")
 
 

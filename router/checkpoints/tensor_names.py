@@ -1,4 +1,4 @@
-"""Maps the tensors of published checkpoints to the names of our cross-encoder, and checks that all fit."""
+"""Maps the tensor names of published checkpoints to those of our cross-encoder, and checks names and shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shortlist.schemas.errors import ModelError, UnsupportedModel
 __all__ = ["Form", "detect_form", "publish", "rename"]
 
 _MAX_LISTED = 5
-# Left in some files by old releases of transformers, and used by no logit.
+# Old releases of transformers left these in some files; no logit depends on them.
 _IGNORED_ENDS = ("embeddings.position_ids", "roberta.pooler.dense.weight", "roberta.pooler.dense.bias")
 
 _BERT_LAYER = {
@@ -35,7 +35,7 @@ _JINA_LAYER = {
 
 
 class Form(Enum):
-    """The naming of a checkpoint."""
+    """The tensor naming scheme of a checkpoint."""
 
     BERT = "bert"
     ROBERTA = "roberta"
@@ -43,10 +43,10 @@ class Form(Enum):
 
 
 def detect_form(tensors: Mapping[str, torch.Tensor], folder: Path) -> Form:
-    """Tells the form by the tensors' names, since jina's config.json names no model type.
+    """Detects the form by the tensor names, since jina's config.json has no model type.
 
     Raises:
-        UnsupportedModel: it is none of the known ones, or has more than one logit.
+        UnsupportedModel: the form is unknown, or the model does not end in exactly one logit.
     """
     if "roberta.emb_ln.weight" in tensors:
         form, head = Form.JINA, "classifier.out_proj.weight"
@@ -55,28 +55,30 @@ def detect_form(tensors: Mapping[str, torch.Tensor], folder: Path) -> Form:
     elif "bert.embeddings.word_embeddings.weight" in tensors:
         form, head = Form.BERT, "classifier.weight"
     else:
-        raise UnsupportedModel(f"{folder} holds no BERT, RoBERTa or XLM-R; its first tensors are {_some(tensors)}")
+        raise UnsupportedModel(
+            f"{folder} is not a BERT, RoBERTa or XLM-R model; its first tensors are {_first_few(tensors)}"
+        )
     if head not in tensors:
-        raise UnsupportedModel(f"{folder} has no classification head ({head}); a cross-encoder ends in one")
+        raise UnsupportedModel(f"{folder} has no classification head ({head}); a cross-encoder needs one")
     num_logits = tensors[head].shape[0] if tensors[head].dim() else 0
     if num_logits != 1:
-        raise UnsupportedModel(f"{folder} gives {num_logits} logits per pair; a reranker here gives one")
+        raise UnsupportedModel(f"{folder} gives {num_logits} logits per pair; only models with one logit are supported")
     return form
 
 
 def rename(
     tensors: Mapping[str, torch.Tensor], form: Form, config: ModelConfig, num_token_types: int, folder: Path
 ) -> dict[str, torch.Tensor]:
-    """Gives our names to a checkpoint's tensors: stacks query, key and value, and cuts position and type rows.
+    """Renames a checkpoint's tensors to ours, stacks query, key and value, and cuts unused position and type rows.
 
     Raises:
-        ModelError: tensors are missing, too many or of a wrong shape; the first few are listed.
+        ModelError: tensors are missing, unexpected or have a wrong shape; the first few are listed.
     """
     names = dict(_names(form, config.num_layers))
     wanted = [theirs for group in names.values() for theirs in group]
-    _refuse("lacks", sorted(set(wanted) - set(tensors)), folder)
+    _raise_if_any("lacks", sorted(set(wanted) - set(tensors)), folder)
     unknown = sorted(set(tensors) - set(wanted))
-    _refuse("holds unexpected", [name for name in unknown if not name.endswith(_IGNORED_ENDS)], folder)
+    _raise_if_any("holds unexpected tensors", [name for name in unknown if not name.endswith(_IGNORED_ENDS)], folder)
     shapes = _shapes(config, num_token_types)
     wrong = [
         f"{theirs} {tuple(tensors[theirs].shape)} instead of {_part(shapes[ours], len(group))}"
@@ -84,16 +86,16 @@ def rename(
         for theirs in group
         if tuple(tensors[theirs].shape) != _part(shapes[ours], len(group))
     ]
-    _refuse("does not fit its config.json:", wrong, folder)
+    _raise_if_any("does not fit its config.json:", wrong, folder)
     weights = {ours: _join([tensors[theirs] for theirs in group]) for ours, group in names.items()}
-    # Positions count from 0 here, so the rows before the first token's fall away.
+    # Our positions count from 0, so the rows before the first token's are dropped.
     weights["positions.weight"] = weights["positions.weight"][config.position_offset :]
     weights["token_types.weight"] = weights["token_types.weight"][: config.num_token_types]
     return weights
 
 
 def publish(weights: Mapping[str, torch.Tensor], form: Form, config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Gives a cross-encoder's tensors the names of a published form: the inverse of `rename`.
+    """Renames a cross-encoder's tensors to those of a published form: the inverse of `rename`.
 
     The position rows before the first token's, which no pair uses, are zero.
     """
@@ -107,7 +109,7 @@ def publish(weights: Mapping[str, torch.Tensor], form: Form, config: ModelConfig
 
 
 def _names(form: Form, num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each of our names with the tensor, or the three tensors, it is made of."""
+    """Yields each of our names with the published tensor, or the three, that it is made of."""
     prefix = "bert." if form is Form.BERT else "roberta."
     for ours, theirs in (("words", "word"), ("positions", "position"), ("token_types", "token_type")):
         yield f"{ours}.weight", (f"{prefix}embeddings.{theirs}_embeddings.weight",)
@@ -129,7 +131,7 @@ def _names(form: Form, num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]
 
 
 def _shapes(config: ModelConfig, num_token_types: int) -> dict[str, tuple[int, ...]]:
-    """Gives the shape of each tensor as published, by our name, query, key and value taken together."""
+    """Returns the published shape of each tensor by our name, with query, key and value stacked."""
     hidden, inner = config.hidden_size, config.intermediate_size
     shapes: dict[str, tuple[int, ...]] = {
         "words.weight": (config.vocabulary_size, hidden),
@@ -165,11 +167,11 @@ def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def _refuse(complaint: str, names: Sequence[str], folder: Path) -> None:
+def _raise_if_any(problem: str, names: Sequence[str], folder: Path) -> None:
     if names:
-        raise ModelError(f"the checkpoint in {folder} {complaint} {_some(names)}")
+        raise ModelError(f"the checkpoint in {folder} {problem} {_first_few(names)}")
 
 
-def _some(names: Sequence[str] | Mapping[str, object]) -> str:
+def _first_few(names: Sequence[str] | Mapping[str, object]) -> str:
     listed = ", ".join(list(names)[:_MAX_LISTED])
     return f"{listed} and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else listed
