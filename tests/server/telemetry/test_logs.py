@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,21 +24,9 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts back what setting up the log changes for the whole process."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    root = logging.getLogger()
-    handlers, level, hook, show = root.handlers[:], root.level, threading.excepthook, warnings.showwarning
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    threading.excepthook = hook
-    logging.captureWarnings(False)
-    warnings.showwarning = show
-
-
-@pytest.fixture
-def set_up(restored: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], Lines]:
+def set_up(
+    restored_log: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Lines]:
     """Sets up the log as JSON, in the test itself, where stderr is the one that is captured; gives what is written."""
 
     def start() -> Lines:
@@ -104,7 +92,7 @@ def test_warnings_and_failures_of_threads_are_events_too(set_up: Callable[[], Li
     assert failed["event"] == "worker failed with RuntimeError"
 
 
-def test_people_get_a_line_with_its_fields(restored: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_a_line_with_its_fields(restored_log: None, capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up("console", "info")
     logging.getLogger("shortlist.some").info("started", extra={"caller": "ada\nlevel=error"})
     (line,) = capsys.readouterr().err.splitlines()
