@@ -19,6 +19,7 @@ from server_fakes import FakeEngine, Router
 
 from shortlist import Client
 from shortlist.server.app import Application
+from shortlist.server.call import Call
 from shortlist.server.settings import Settings
 
 SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
@@ -26,10 +27,11 @@ SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
 
 @dataclass
 class ServerThread:
-    """One Application on an event loop of its own thread."""
+    """One Application on an event loop of its own thread; `calls` are those that ended."""
 
     settings: Settings
     engine: FakeEngine = field(default_factory=FakeEngine)
+    calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -59,7 +61,7 @@ class ServerThread:
         self._loop.close()
 
     async def _make(self) -> Application:
-        app = Application(self.settings)
+        app = Application(self.settings, observers=(self.calls.append,))
         await app.start()
         return app
 
@@ -103,8 +105,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def wait_until_pairs_wait(server: ServerThread, num_pairs: int) -> None:
-    scorer = server.app._scorer
-    assert scorer is not None
+    scorer: Any = server.app.admission.backlog
     wait_until(lambda: scorer.num_waiting_pairs == num_pairs)
 
 
