@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from shortlist.router.checks import check_share
@@ -110,6 +111,19 @@ INFO = ModelInfo(
 )
 
 
+@dataclass(frozen=True)
+class FakeOptions:
+    """What a request asks for, as far as the fake Router heeds it."""
+
+    top_n: int
+    min_score: float
+    max_candidates: int
+    expected_model: str | None
+    expected_version: str | None
+    cancel: CancelToken | None
+    always_include: Sequence[str] = ()
+
+
 class Router:
     """Has the name of the real one, so that a module holding it can stand in for `shortlist.router.pipeline`."""
 
@@ -121,7 +135,18 @@ class Router:
         self._scorer = scorer or DirectScorer(self.engine)
 
     @classmethod
-    def load(cls, model: str = "built-in", **_: Any) -> Router:
+    def load(
+        cls,
+        model: str | Path = "built-in",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str = "auto",
+        allow_download: bool = False,
+        revision: str | None = None,
+        max_batch_tokens: int | None = None,
+        cache_mb: float | None = None,
+    ) -> Router:
         if model == "missing":
             raise ShortlistError("no such model")
         if model == "slow":
@@ -136,22 +161,42 @@ class Router:
         return Router(self.engine, scorer)
 
     def select_tools(
-        self, query: str | Sequence[Message], tools: Sequence[str], *, namespaces: Sequence[str] = (), **options: Any
+        self,
+        query: str | Sequence[Message],
+        tools: Any,
+        *,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        always_include: Sequence[str] = (),
+        max_candidates: int = 50,
+        namespaces: Sequence[str] = (),
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         parsed = parse_tools(tools, namespaces=namespaces)
         found = [Selected(tool.name, tool.index, 0, 0.0, tool.source, tool.namespace) for tool in parsed.tools]
-        selection = self._select(query, found, **options)
+        asked = FakeOptions(top_n, min_score, max_candidates, expected_model, expected_version, cancel, always_include)
+        selection = self._select(query, found, asked)
         warnings = parsed.warnings + selection.warnings
         return dataclasses.replace(selection, unparsed=parsed.unparsed, warnings=warnings)
 
     def select_tables(
         self,
-        query: str | Sequence[Message],
+        question: str | Sequence[Message],
         ddl: str,
         *,
         dialect: str | None = None,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        always_include: Sequence[str] = (),
+        max_candidates: int = 50,
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
         keep_columns: float = 0.0,
-        **options: Any,
     ) -> Selection:
         """Ranks tables; with `keep_columns` all columns are kept, each scoring that share."""
         check_share(keep_columns)
@@ -163,54 +208,50 @@ class Router:
             )
             for table in parsed.tables
         ]  # fmt: skip
-        return dataclasses.replace(self._select(query, found, **options), unparsed=parsed.unparsed)
+        asked = FakeOptions(top_n, min_score, max_candidates, expected_model, expected_version, cancel, always_include)
+        return dataclasses.replace(self._select(question, found, asked), unparsed=parsed.unparsed)
 
     def rerank(
         self,
         query: str | Sequence[Message],
         documents: Sequence[str],
         *,
+        top_n: int = 5,
+        min_score: float = 0.0,
+        max_candidates: int = 50,
         max_query_tokens: int | None = None,
         max_pair_tokens: int | None = None,
         overlap_tokens: int = 80,
         return_documents: bool = True,
-        **options: Any,
+        expected_model: str | None = None,
+        expected_version: str | None = None,
+        cancel: CancelToken | None = None,
+        allow_degraded: bool = False,
     ) -> Selection:
         if max_pair_tokens is not None and max_pair_tokens > self.info.max_pair_tokens:
             raise InvalidInput(
                 f"is {max_pair_tokens}; the model takes {self.info.max_pair_tokens}", field="max_pair_tokens"
             )
         found = [Selected("", index, 0, 0.0, document) for index, document in enumerate(documents)]
-        selection = self._select(query, found, **options)
+        asked = FakeOptions(top_n, min_score, max_candidates, expected_model, expected_version, cancel)
+        selection = self._select(query, found, asked)
         if return_documents:
             return selection
         return dataclasses.replace(
             selection, items=tuple(dataclasses.replace(item, source="") for item in selection.items)
         )
 
-    def _select(
-        self,
-        query: str | Sequence[Message],
-        found: Sequence[Selected],
-        *,
-        top_n: int = 5,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int = 50,
-        expected_model: str | None = None,
-        expected_version: str | None = None,
-        cancel: CancelToken | None = None,
-        allow_degraded: bool = False,
-    ) -> Selection:
-        if (expected_model or "fake") != "fake" or (expected_version or "1") != "1":
-            raise ModelMismatch(f"the loaded model is fake 1, not {expected_model} {expected_version}")
+    def _select(self, query: str | Sequence[Message], found: Sequence[Selected], asked: FakeOptions) -> Selection:
+        wanted, always_include = (asked.expected_model or "fake", asked.expected_version or "1"), asked.always_include
+        if wanted != ("fake", "1"):
+            raise ModelMismatch(f"the loaded model is fake 1, not {asked.expected_model} {asked.expected_version}")
         text = query if isinstance(query, str) else " ".join(message.content for message in query)
-        kept = found[: max_candidates or len(found)]
-        scores = self._scorer.score([FakePair(text, item.source) for item in kept], cancel=cancel)
+        kept = found[: asked.max_candidates or len(found)]
+        scores = self._scorer.score([FakePair(text, item.source) for item in kept], cancel=asked.cancel)
         ranked = sorted(zip(scores.logits, kept, strict=True), key=lambda pair: (-pair[0], pair[1].index))
         pinned = [pair for pair in ranked if pair[1].name in always_include]
-        free = [pair for pair in ranked if pair not in pinned and pair[0] >= min_score]
-        chosen = sorted(pinned + free[: top_n or len(free)], key=lambda pair: (-pair[0], pair[1].index))
+        free = [pair for pair in ranked if pair not in pinned and pair[0] >= asked.min_score]
+        chosen = sorted(pinned + free[: asked.top_n or len(free)], key=lambda pair: (-pair[0], pair[1].index))
         names = {item.name for item in found}
         return Selection(
             items=tuple(
