@@ -17,6 +17,9 @@ pytest_plugins = ["server_fixtures", "rest_fixtures"]
 
 # The tests are imported one by one (importlib mode), so what they share is found beside them.
 sys.path.insert(0, str(Path(__file__).parent))
+# Tests of code without a floor of coverage, and tests of very many or very long inputs: traced, they take 1.4 to 4
+# times as long, and what they reach is reached by others.
+UNTRACED = {"benchmarks", "training", "test_hostile_scripts.py", "test_properties.py"}
 # No test may reach for the network, whatever library it goes through.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A loaded machine may take long over one example; the count of examples bounds the time, not a clock.
@@ -24,6 +27,13 @@ hypothesis.settings.register_profile(
     "repository", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("repository")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the tests in `UNTRACED` without the tracing of coverage."""
+    for item in items:
+        if UNTRACED & set(item.path.relative_to(Path(__file__).parent).parts):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")
