@@ -61,7 +61,7 @@ def test_a_charset_of_utf_8_is_taken(web: httpx.Client, kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/tools:select"])
-def test_a_body_that_is_no_json_object_is_refused_with_the_place(
+def test_a_body_that_is_not_a_json_object_is_refused_with_the_place(
     web: httpx.Client, path: str, body: bytes, message: str
 ) -> None:
     answer = web.post(path, content=body, headers=JSON)
@@ -91,7 +91,7 @@ def test_whole_surrogate_pairs_are_taken(web: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("depth", [30, 300, 450, 480, 5000])
-def test_a_tool_nested_deeply_is_no_defect(web: httpx.Client, depth: int) -> None:
+def test_a_deeply_nested_tool_is_not_an_internal_error(web: httpx.Client, depth: int) -> None:
     inner = '{"properties": {"a": ' * depth + "{}" + "}}" * depth
     body = f'{{"query": "x", "tools": [{{"name": "deep", "parameters": {inner}}}]}}'
     assert web.post("/v1/tools:select", content=body, headers=JSON).status_code in (200, 400)
@@ -109,7 +109,7 @@ def test_a_body_above_the_limit_is_refused(start_server: StartServer, is_declare
     assert detail_of(answer, "ErrorInfo")["metadata"]["limit"] == str(1024 * 1024)
 
 
-def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None:
+def test_an_exceeded_limit_names_the_field_of_the_contract(web: httpx.Client) -> None:
     answers = [
         web.post("/v1/rerank", json={"query": "x" * 1_000_001, "documents": ["a"]}),
         web.post("/rerank", json={"query": "x" * 1_000_001, "texts": ["a"]}),
@@ -118,7 +118,7 @@ def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None
     assert [field_of(answer) for answer in answers] == ["query", "query", "query.text"]
 
 
-def test_a_name_that_stands_twice_is_found_among_many_at_once() -> None:
+def test_a_duplicate_name_is_found_among_many_without_comparing_each_with_each() -> None:
     body = "{" + ",".join(f'"n{number}": 0' for number in range(100_000)) + ',"z": 1, "z": 2}'
     with pytest.raises(InvalidInput, match="z: stands twice"):
         read_json(body.encode())  # comparing each with each would take minutes

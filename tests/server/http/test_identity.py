@@ -50,7 +50,7 @@ def url(served: ServerProcess) -> str:
     return served.process.stdout.readline().strip().removeprefix("listening on ")
 
 
-def test_both_faces_ask_the_same_key_count_together_and_tell_the_same(
+def test_both_apis_take_the_same_key_count_together_and_answer_alike(
     served: ServerProcess, url: str, key: str, tmp_path: Path
 ) -> None:
     context = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))

@@ -69,7 +69,7 @@ def test_every_schema_is_one(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
 
 
-def test_a_query_of_white_space_alone_is_none_by_the_document_either() -> None:
+def test_the_document_forbids_a_query_of_white_space_alone() -> None:
     characters = set(map(chr, range(sys.maxunicode + 1)))
     blank = {character for character in characters if not character.strip()}
 

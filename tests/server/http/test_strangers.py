@@ -31,7 +31,7 @@ def test_what_comes_behind_a_body_is_not_gathered(rest_server: ServerThread, sen
                 pass
 
 
-def test_a_caller_answered_before_its_body_is_let_go_of(rest_server: ServerThread) -> None:
+def test_a_caller_answered_before_its_body_is_disconnected(rest_server: ServerThread) -> None:
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
     host, port = rest_server.app.http_url.removeprefix("http://").rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -40,7 +40,7 @@ def test_a_caller_answered_before_its_body_is_let_go_of(rest_server: ServerThrea
     assert (answer.startswith(b"HTTP/1.1 415"), b"connection: close" in answer.lower()) == (True, True)
 
 
-def test_half_a_surrogate_pair_in_a_name_is_told_as_a_wrong_field(web: httpx.Client) -> None:
+def test_half_a_surrogate_pair_in_a_name_is_a_wrong_field(web: httpx.Client) -> None:
     body = b'{"\\ud800": 1, "\\ud800": 2}'
     answer = web.post("/v2/rerank", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, reason_of(answer)) == (400, "INVALID_FIELD")

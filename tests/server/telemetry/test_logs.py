@@ -36,7 +36,7 @@ def set_up(
     return start
 
 
-def test_a_line_says_when_how_grave_where_and_what(set_up: Callable[[], Lines]) -> None:
+def test_a_line_has_time_level_logger_and_event(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
     logging.getLogger("shortlist.some").warning("%d of them", 3, extra={"num_tokens": 7})
     (line,) = lines()
@@ -56,7 +56,7 @@ def test_an_event_of_many_lines_stays_one_line(set_up: Callable[[], Lines]) -> N
     assert "Traceback" in line["exception"]
 
 
-def test_what_is_logged_while_working_for_a_request_bears_its_id(set_up: Callable[[], Lines]) -> None:
+def test_lines_logged_while_working_for_a_request_have_its_id(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
     call = Call("Rerank", request_id="r-1")
     with working_for(call):
@@ -142,7 +142,7 @@ def test_a_slow_call_is_warned_of_with_its_stages(
     )
 
 
-def test_a_slow_call_that_failed_tells_how_far_it_came(
+def test_a_slow_call_that_failed_is_logged_with_the_stages_it_reached(
     start_server: Callable[..., ServerThread], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server(slow_ms=0.0001)

@@ -142,7 +142,9 @@ def test_waiting_and_computing_are_spans_in_their_real_order(start_server: Start
     assert attributes(infer) == {"shortlist.num_tokens": 14}
 
 
-def test_a_failed_call_tells_its_reason_and_how_far_it_came(start_server: StartServer, collector: Collector) -> None:
+def test_the_spans_of_a_failed_call_have_its_reason_and_the_stages_it_reached(
+    start_server: StartServer, collector: Collector
+) -> None:
     server = start_server(otlp_endpoint=collector.url)
     with Client(server.app.address, timeout_seconds=60) as client:
         with pytest.raises(ShortlistError):
