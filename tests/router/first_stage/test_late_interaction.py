@@ -1,4 +1,4 @@
-"""Coverage tells how much of a query and of a document is met in the other, token by token."""
+"""Late interaction measures how much of a query a document covers, and the reverse, token by token."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ QUESTION = {"query": "paris", "documents": ["berlin", "paris"]}
 
 @pytest.fixture
 def key(tmp_path: Path) -> str:
-    """An API key of a caller named ada, who may send two requests, and then one each hundred seconds."""
+    """An API key of a caller named ada, who may send two requests, then one every hundred seconds."""
     made, entry = new_key("ada", rate=0.01, burst=2)
     write_keys(tmp_path / "keys.json", KeysFile(keys=(entry,)))
     return made

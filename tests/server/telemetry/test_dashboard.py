@@ -27,7 +27,7 @@ def panels(holder: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def expressions() -> dict[str, str]:
-    """Gives every query by where it stands."""
+    """Maps each place in the dashboard to its query."""
     found = {f"alert {rule['alert']}": rule["expr"] for rule in ALERTS}
     for panel in panels(DASHBOARD):
         found |= {f"{panel['title']} {one['refId']}": one["expr"] for one in panel.get("targets", [])}
