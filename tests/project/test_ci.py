@@ -51,6 +51,13 @@ def test_every_make_target_in_the_page_for_contributors_exists() -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.MULTILINE)) <= TARGETS
 
 
+def test_every_file_in_the_page_for_contributors_exists() -> None:
+    named = re.findall(r"`((?:client|docs|proto|router|schemas|server|tests)/[a-z\d_./]+)`", PAGE)
+
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_workflow_runs_pythons_that_are_supported() -> None:
     supported = SpecifierSet(PROJECT["project"]["requires-python"])
     found = set(versions(JOBS))
