@@ -10,6 +10,9 @@ DATA ?=
 ROUNDS ?= 5
 # Processes that share the tests, file by file; each may take 2 GiB. 0 runs them in one.
 WORKERS ?= 2
+# Further arguments for pytest in `make test` and `make check`: ARGS="tests/schemas -k dialect -x".
+ARGS ?=
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # The folder in which the speed benchmarks save their results.
 BENCHED ?= build/bench/found
 TOOLS ?=
@@ -36,8 +39,8 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt
 demo: setup ## start a real server with the built-in model, send it four requests, and stop it
 	@$(BIN)/python examples/demo.py
 
-test: setup ## run all tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+test: setup ## run all tests, or what ARGS= says: options, files and folders for pytest
+	@$(PYTEST) $(ARGS)
 
 golden: setup ## compare a real server's answers with the golden ones (WRITE=1 replaces them)
 	@$(BIN)/python tests/golden/golden.py $(if $(WRITE),--write)
@@ -45,11 +48,11 @@ golden: setup ## compare a real server's answers with the golden ones (WRITE=1 r
 serve: setup ## run the server (HOST=, PORT=)
 	@$(BIN)/shortlist serve --host $(HOST) --port $(PORT)
 
-check: setup ns ## format, lint, types, layering and tests: what a commit must pass
+check: setup ns ## format, lint, types, and the tests with their coverage: what a commit must pass
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(PYTEST) --cov $(ARGS)
 
 format: setup ## format the code and apply the linter's automatic fixes
 	@$(BIN)/ruff format .
@@ -136,4 +139,4 @@ train: setup ## retrain the built-in model from the sets under DATA= (DEVICE=, S
 	@PYTHON=$(BIN)/python DEVICE="$(DEVICE)" SHARE="$(SHARE)" SETS="$(SETS)" WORK="$(WORK)" MODEL="$(MODEL)" training/run.sh "$(DATA)"
 
 clean: ## remove all build results and the virtual environment
-	@rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist $(VENV) .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

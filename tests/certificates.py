@@ -102,7 +102,7 @@ def public_pem(key: Any) -> bytes:
 
 @dataclass
 class Signer:
-    """A private key of an issuer, and what of it stands in a JWK set."""
+    """A private key of an issuer, and its entry in a JWK set."""
 
     key: Any
     algorithm: str

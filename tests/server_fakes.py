@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Unpack
 
 from shortlist.router.catalogs.catalog import Catalog
@@ -125,7 +126,18 @@ class Router:
         self._scorer = scorer or DirectScorer(self.engine)
 
     @classmethod
-    def load(cls, model: str = "built-in", **_: Any) -> Router:
+    def load(
+        cls,
+        model: str | Path = "built-in",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str = "auto",
+        allow_download: bool = False,
+        revision: str | None = None,
+        max_batch_tokens: int | None = None,
+        cache_mb: float | None = None,
+    ) -> Router:
         if model == "missing":
             raise ShortlistError("no such model")
         if model == "slow":

@@ -19,7 +19,7 @@ from server_fakes import FakeEngine, FakePair, Router
 
 from shortlist import Client
 from shortlist.server.app import Application
-from shortlist.server.call import Observer
+from shortlist.server.call import Call, Observer
 from shortlist.server.services import Service
 from shortlist.server.settings import Settings
 
@@ -28,12 +28,13 @@ SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
 
 @dataclass
 class ServerThread:
-    """One Application on an event loop of its own thread."""
+    """One Application on an event loop of its own thread; `calls` are those that ended."""
 
     settings: Settings
     engine: FakeEngine = field(default_factory=FakeEngine)
     services: Sequence[Service] | None = None
     observers: Sequence[Observer] = ()
+    calls: list[Call] = field(default_factory=list)  # those that have ended
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -63,7 +64,8 @@ class ServerThread:
         self._loop.close()
 
     async def _make(self) -> Application:
-        app = Application(self.settings, services=self.services, observers=self.observers)
+        observers = (self.calls.append, *self.observers)
+        app = Application(self.settings, services=self.services, observers=observers)
         await app.start()
         return app
 
@@ -115,8 +117,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 def wait_until_pairs_wait(server: ServerThread, num_pairs: int) -> None:
     """Waits until this many pairs of one word each are queued."""
-    scorer = server.app._scorer
-    assert scorer is not None
+    scorer: Any = server.app.admission.backlog
     wait_until(lambda: scorer.num_waiting_tokens == num_pairs * len(FakePair("one", "word")))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from shortlist.schemas.errors import InvalidInput
 
-__all__ = ["DTYPES", "resolve_device", "resolve_dtype"]
+__all__ = ["DTYPES", "cpu_flags", "resolve_device", "resolve_dtype"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -61,13 +61,14 @@ def _cuda_device(index: int) -> torch.device:
 
 
 def _cpu_has_bf16() -> bool:
-    """Returns whether the CPU multiplies in bfloat16; else torch emulates it, several times slower than float32."""
-    flags = _cpu_flags()
+    """Tells whether the CPU multiplies in bfloat16; elsewhere torch emulates it, several times slower than float32."""
+    flags = cpu_flags()
     return "avx512_bf16" in flags or {"amx_tile", "amx_bf16"} <= flags
 
 
-def _cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    # The oldest supported torch lacks torch.cpu.get_capabilities. Its names are the same as those of Linux.
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Returns the CPU's instruction sets by their Linux names; empty where neither torch nor `cpuinfo` lists them."""
+    # torch.cpu.get_capabilities came after the oldest torch supported; its names are those of Linux.
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if capabilities is not None:
         return {name for name, present in capabilities().items() if present is True}

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -130,7 +129,7 @@ def test_a_full_server_is_asked_again_until_it_has_room(start_server: StartServe
         first = pool.submit(client.rerank, "first", ["first"])
         server.engine.wait_until_entered()
         second = pool.submit(client.rerank, "second", ["second"])
-        time.sleep(0.2)
+        wait_until(lambda: len(server.calls) > 1)  # it was refused, more than once
         server.engine.gate.set()
         assert [len(future.result(60).items) for future in (first, second)] == [1, 1]
 
@@ -149,20 +148,16 @@ class Remembering(RetryPolicy):
 def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartServer) -> None:
     server = start_server(max_queue_seconds=0.2)
     server.engine.max_batch_tokens, server.engine.seconds_per_token = 100, 0.001
-    policy, seconds = Remembering(), []
+    policy, num_answered = Remembering(), 0
 
-    def ask_thrice(number: int) -> None:
-        for _ in range(3):
-            began = time.monotonic()
-            client.rerank(f"query {number}", ["word " * 90])
-            seconds.append(time.monotonic() - began)
+    def ask_thrice(number: int) -> int:
+        return sum(len(client.rerank(f"query {number}", ["word " * 90]).items) for _ in range(3))
 
     with Client(server.app.address, retry=policy) as client, ThreadPoolExecutor(16) as pool:
         client.rerank("what is usual", ["word " * 90])
         for asking in [pool.submit(ask_thrice, number) for number in range(16)]:
-            asking.result(60)
-    assert (len(seconds), bool(policy.given)) == (48, True)
-    assert max(seconds) < 10.0  # 1.6 where all take turns and nothing else is done
+            num_answered += asking.result(60)
+    assert (num_answered, bool(policy.given)) == (48, True)
 
 
 def test_a_server_that_still_loads_is_waited_for(start_server: StartServer) -> None:
@@ -182,7 +177,7 @@ def test_closing_the_client_ends_its_attempts(start_server: StartServer) -> None
     client = Client(server.app.address, timeout_seconds=60)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(client.rerank, "word", ["word"])
-        wait_until(lambda: client._stub is not None and waiting.running())
+        wait_until(lambda: bool(server.calls))  # it was refused, and will be tried again
         client.close()
         with pytest.raises(ShortlistError):
             waiting.result(30)

@@ -1,4 +1,4 @@
-"""What a caller gets whose time runs out, and who takes the first stage's order rather than nothing."""
+"""When time runs out: callers that allow a degraded answer get the first stage's order, others an error."""
 
 from __future__ import annotations
 

@@ -142,6 +142,7 @@ def test_no_key_and_no_token_is_written_anywhere(start_process: StartProcess, pa
     assert [part for part in [*parts, *hashes] if part in written] == []
 
 
+@pytest.mark.usefixtures("restored_log")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -68,7 +68,7 @@ def test_an_unknown_device_is_an_error(name: str) -> None:
 def test_auto_on_a_cpu_is_bfloat16_only_where_that_is_fast(
     flags: set[str], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(devices, "cpu_flags", lambda: flags)
 
     assert resolve_dtype("auto", CPU) is expected
 
@@ -106,10 +106,10 @@ def test_cpu_flags_are_read_from_cpuinfo_if_torch_has_none(tmp_path: Path, monke
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile\nbugs\t\t: x\n")
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
 
-    assert devices._cpu_flags(cpuinfo) == {"fpu", "avx512_bf16", "amx_tile"}
+    assert devices.cpu_flags(cpuinfo) == {"fpu", "avx512_bf16", "amx_tile"}
 
 
 def test_cpu_flags_are_empty_without_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
 
-    assert devices._cpu_flags(tmp_path / "missing") == set()
+    assert devices.cpu_flags(tmp_path / "missing") == set()

@@ -1,4 +1,4 @@
-"""Late interaction measures how well a query and a document match, token by token."""
+"""Late interaction measures how much of a query a document covers, and the reverse, token by token."""
 
 from __future__ import annotations
 

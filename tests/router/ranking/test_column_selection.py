@@ -9,6 +9,7 @@ from checkpoints import random_model
 from own_folders import write
 
 from shortlist import Router
+from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
@@ -86,7 +87,7 @@ class TiringScorer:
     """Has the time for so many calls, and for no more."""
 
     def __init__(self, router: Router, num_calls: int) -> None:
-        self._scorer, self._left = router._scorer, num_calls
+        self._scorer, self._left = DirectScorer(router.engine), num_calls
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
         self._left -= 1

@@ -18,9 +18,8 @@ from server_fixtures import ServerThread, wait_until
 
 from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, RateLimited, Unauthenticated
-from shortlist.server.auth.authenticator import headers_of, make_authenticator
+from shortlist.server.auth.authenticator import KeyAuthenticator, headers_of, make_authenticator
 from shortlist.server.auth.keys import KeysFile, new_key, read_keys, write_keys
-from shortlist.server.call import Call
 from shortlist.server.settings import Settings
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
@@ -179,14 +178,14 @@ def test_each_call_is_authenticated_once(
     guarded: ServerThread, path: Path, add_key: AddKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    authenticate = guarded.app._authenticator.authenticate
+    authenticate = KeyAuthenticator.authenticate
 
-    async def count(metadata: Any) -> Any:
-        caller = await authenticate(metadata)
+    async def count(authenticator: KeyAuthenticator, metadata: Any) -> Any:
+        caller = await authenticate(authenticator, metadata)
         asked.append(caller.name)
         return caller
 
-    monkeypatch.setattr(guarded.app._authenticator, "authenticate", count)
+    monkeypatch.setattr(KeyAuthenticator, "authenticate", count)
     ada, bob = add_key("ada"), add_key("bob")
     reload(guarded)
     for key in (ada, bob, ada):
@@ -274,11 +273,10 @@ def test_a_key_without_limits_has_those_of_the_settings(start_server: StartServe
     assert [len(ask(server, free).items) for _ in range(3)] == [1] * 3
 
 
-def test_a_token_names_the_caller(start_server: StartServer, token_settings: dict[str, Any]) -> None:
-    seen: list[Call] = []
-    server = start_server(observers=[seen.append], **token_settings)
+def test_a_token_tells_the_caller(start_server: StartServer, token_settings: dict[str, Any]) -> None:
+    server = start_server(**token_settings)
     ask(server, RSA.token(sub="alice"))
-    assert seen[0].caller.name == "jwt:alice"
+    assert [call.caller.name for call in server.calls] == ["jwt:alice"]
 
 
 @pytest.mark.parametrize(

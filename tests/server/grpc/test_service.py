@@ -225,7 +225,7 @@ def test_info_describes_the_model_and_the_limits(client: Client) -> None:
     assert "postgres" in info.dialects
 
 
-def test_a_defect_is_told_by_an_incident_id_only(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_shows_its_incident_id_only(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ShortlistError) as caught:
         client.rerank("secret query", ["explode"])
     incident = str(caught.value).split()[-1]

@@ -24,7 +24,7 @@ QUESTION = {"query": "paris", "documents": ["berlin", "paris"]}
 
 @pytest.fixture
 def key(tmp_path: Path) -> str:
-    """An API key of a caller named ada, who may send two requests, and then one each hundred seconds."""
+    """An API key of a caller named ada, who may send two requests, then one every hundred seconds."""
     made, entry = new_key("ada", rate=0.01, burst=2)
     write_keys(tmp_path / "keys.json", KeysFile(keys=(entry,)))
     return made
@@ -50,7 +50,7 @@ def url(served: ServerProcess) -> str:
     return served.process.stdout.readline().strip().removeprefix("listening on ")
 
 
-def test_both_faces_ask_the_same_key_count_together_and_tell_the_same(
+def test_both_apis_take_the_same_key_count_together_and_answer_alike(
     served: ServerProcess, url: str, key: str, tmp_path: Path
 ) -> None:
     context = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))

@@ -104,7 +104,7 @@ def test_a_limit_that_cuts_nothing_is_not_mentioned(web: httpx.Client, limit: in
 
 
 @pytest.mark.parametrize("field", ["max_tokens_per_doc", "max_chunks_per_doc"])
-def test_a_limit_that_is_not_applied_gives_a_warning(web: httpx.Client, field: str) -> None:
+def test_a_limit_that_is_not_applied_is_a_warning(web: httpx.Client, field: str) -> None:
     [warning] = warnings_of(rerank(web, **{field: 5}))
     assert warning.startswith(f"{field}: was not applied")
 
@@ -157,7 +157,7 @@ def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field
         pytest.param("/rerank", {"texts": [], "query": "x" * 1_000_009}, "query", 1_000_000, 1_000_001, id="query"),
     ],
 )
-def test_a_field_above_its_limit_is_reported_with_the_limit(
+def test_a_request_above_a_limit_is_refused_with_the_limit(
     web: httpx.Client, path: str, fields: dict[str, Any], field: str, limit: int, actual: int
 ) -> None:
     answer = web.post(path, json={**QUESTION, **fields})

@@ -1,4 +1,4 @@
-"""The REST API as a transport: who calls, limits, errors, deadlines, disconnects and stops, on real sockets."""
+"""The REST API as a transport: authentication, limits, errors, deadlines, disconnects and stops, on real sockets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,32 +31,36 @@ QUESTION = {"query": "word", "documents": ["word"]}
 
 
 @pytest.fixture
-def observed() -> list[Call]:
-    """The calls that observers of `rest_server` received."""
-    return []
-
-
-@pytest.fixture
-def rest_server(start_server: StartServer, observed: list[Call]) -> ServerThread:
-    return start_server(http_port=0, observers=[observed.append])
+def calls(rest_server: ServerThread) -> list[Call]:
+    """The calls of the server that have ended."""
+    return rest_server.calls
 
 
 def raw(server: ServerThread, data: bytes) -> bytes:
     """Sends bytes, and gives what comes back until the server closes."""
-    host, port = server.app.http_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
+    with connect(server) as connection:
         connection.sendall(data)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
+        return rest_of(connection)
 
 
-def test_without_an_http_port_there_is_no_rest_api(server: ServerThread) -> None:
+def connect(server: ServerThread) -> socket.socket:
+    host, port = server.app.http_url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Receives until the server closes."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_without_its_port_there_is_no_rest_api(server: ServerThread) -> None:
     assert server.app.http_url == ""
 
 
-def test_observers_receive_a_call_with_its_transport_and_headers(web: httpx.Client, observed: list[Call]) -> None:
+def test_observers_see_the_transport_and_the_headers_of_a_call(web: httpx.Client, calls: list[Call]) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     web.post("/v2/rerank", json=QUESTION, headers={"X-Request-Id": "mine", "traceparent": parent})
-    [call] = observed
+    [call] = calls
     assert (call.method, call.transport, call.code) == ("Rerank", "http", "OK")
     assert (call.request_id, call.parent, call.timeout_seconds is not None) == ("mine", parent, True)
 
@@ -77,7 +80,7 @@ def test_an_error_carries_the_request_id_for_programs(web: httpx.Client) -> None
     assert detail_of(answer, "RequestInfo")["requestId"] == "mine"
 
 
-def test_an_unknown_route_is_an_error_of_the_usual_form(web: httpx.Client) -> None:
+def test_an_unknown_route_is_an_error_like_all_others(web: httpx.Client) -> None:
     answer = web.get("/v1/rank")
     assert (answer.status_code, reason_of(answer)) == (404, "NO_SUCH_ROUTE")
     assert answer.json()["message"] == answer.json()["error"]["message"]
@@ -92,7 +95,7 @@ def test_a_path_may_be_percent_encoded(web: httpx.Client) -> None:
     assert web.post("/v1/tools%3Aselect", json={"query": "x"}).status_code == 200
 
 
-def test_an_overloaded_server_says_when_to_retry(start_server: StartServer) -> None:
+def test_a_full_server_says_when_to_retry(start_server: StartServer) -> None:
     server = start_server(http_port=0, max_concurrent=1, max_waiting=0)
     server.engine.gate.clear()
     with ask(server) as web, ThreadPoolExecutor() as pool:
@@ -116,25 +119,29 @@ def test_a_server_without_its_model_is_alive_but_not_ready(start_server: StartSe
     assert [answer.headers.get("Retry-After") for answer in answers] == [None, "1", "1", "1", "1"]
 
 
-def test_a_server_with_a_broken_engine_is_not_ready(rest_server: ServerThread, web: httpx.Client) -> None:
-    rest_server.call(rest_server.app._set_health(is_serving=False)).result(60)
-    assert (web.get("/readyz").status_code, web.get("/healthz").status_code) == (503, 200)
+def test_a_server_whose_engine_fails_too_often_is_not_ready(rest_server: ServerThread, web: httpx.Client) -> None:
+    def is_ready_after_a_crash() -> bool:
+        web.post("/v1/rerank", json={"query": "word", "documents": ["crash"]})
+        return web.get("/readyz").status_code == 200
+
+    wait_until(lambda: not is_ready_after_a_crash())
+    assert web.get("/healthz").status_code == 200
 
 
-def test_an_unexpected_error_shows_only_an_incident_id(web: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_shows_its_incident_id_only(web: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     answer = web.post("/v1/rerank", json={"query": "secret query", "documents": ["explode"]})
     assert (answer.status_code, reason_of(answer)) == (500, "INTERNAL")
     assert "secret" not in answer.text + caplog.text
     assert detail_of(answer, "ErrorInfo")["metadata"]["incident"] in caplog.text
 
 
-def test_an_unexpected_error_outside_of_a_call_shows_only_an_incident_id(
+def test_a_defect_outside_of_a_call_is_an_internal_error_too(
     web: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("".join(["sec", "ret"]))
 
-    monkeypatch.setattr("shortlist.server.http.routes._begin", fail)
+    monkeypatch.setattr("shortlist.server.http.routes.Call", fail)
     answer = web.post("/v1/rerank", json=QUESTION)
     assert (answer.status_code, reason_of(answer), len(answer.headers["X-Request-Id"])) == (500, "INTERNAL", 32)
     assert "secret" not in answer.text + caplog.text
@@ -146,8 +153,8 @@ def test_disabled_info_is_rejected(start_server: StartServer) -> None:
     assert [(answer.status_code, reason_of(answer)) for answer in answers] == [(403, "PERMISSION_DENIED")] * 2
 
 
-class OneKeyAuthenticator:
-    """Accepts the one right key."""
+class OneKey:
+    """An authenticator that knows one key."""
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         if metadata.get("authorization") != "Bearer right":
@@ -155,12 +162,12 @@ class OneKeyAuthenticator:
         return Caller("alice")
 
     def reload(self, settings: Any) -> None:
-        """Does nothing, because there is nothing to read."""
+        """Does nothing."""
 
 
 @pytest.fixture
 def guarded(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    monkeypatch.setattr("shortlist.server.app.make_authenticator", lambda _: OneKeyAuthenticator())
+    monkeypatch.setattr("shortlist.server.app.make_authenticator", lambda _: OneKey())
     with ask(start_server(http_port=0)) as web:
         yield web
 
@@ -180,7 +187,7 @@ def test_a_caller_with_a_key_is_answered(guarded: httpx.Client) -> None:
     assert answer.status_code == 200
 
 
-def test_a_caller_with_two_keys_is_rejected(guarded: httpx.Client) -> None:
+def test_a_caller_with_two_keys_is_refused(guarded: httpx.Client) -> None:
     headers = [("Authorization", "Bearer right"), ("Authorization", "Bearer wrong")]
     assert guarded.post("/v1/rerank", json=QUESTION, headers=headers).status_code == 401
 
@@ -194,12 +201,14 @@ class Meter:
     """Renders metrics."""
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Returns the Accept header."""
+        """Shows the Accept header."""
         return f"accept {accept}\n".encode(), "text/plain; version=0.0.4"
 
 
-@pytest.mark.parametrize(("options", "status"), [({}, 200), ({"disabled": "metrics"}, 404)], ids=["open", "closed"])
-def test_metrics_are_served_unless_disabled(
+@pytest.mark.parametrize(
+    ("options", "status"), [({}, 200), ({"disabled": "metrics"}, 404)], ids=["enabled", "disabled"]
+)
+def test_metrics_are_served_unless_they_are_disabled(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], status: int
 ) -> None:
     monkeypatch.setattr("shortlist.server.app.Application.metrics", Meter(), raising=False)
@@ -208,14 +217,12 @@ def test_metrics_are_served_unless_disabled(
 
 
 @pytest.mark.parametrize("text", ["0", "0.0009", "-1", "abc", "1e9", "1.e0", "nan", "inf", "3601", "1_0"])
-def test_a_timeout_that_is_none_is_refused(web: httpx.Client, text: str) -> None:
+def test_an_invalid_timeout_is_refused(web: httpx.Client, text: str) -> None:
     answer = web.post("/v1/rerank", json=QUESTION, headers={"X-Request-Timeout": text})
     assert (answer.status_code, field_of(answer)) == (400, "X-Request-Timeout")
 
 
-def test_a_request_whose_time_is_up_is_told_so_and_frees_the_queue(
-    rest_server: ServerThread, web: httpx.Client
-) -> None:
+def test_a_request_past_its_deadline_fails_and_frees_the_queue(rest_server: ServerThread, web: httpx.Client) -> None:
     rest_server.engine.gate.clear()
     with ThreadPoolExecutor() as pool:
         running = pool.submit(web.post, "/v1/rerank", json=QUESTION)
@@ -246,9 +253,7 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up(rest_server: ServerThre
     assert answer.startswith(b"HTTP/1.1 504")
 
 
-def test_a_caller_that_leaves_frees_the_queue(
-    rest_server: ServerThread, web: httpx.Client, observed: list[Call]
-) -> None:
+def test_a_caller_that_leaves_frees_the_queue(rest_server: ServerThread, web: httpx.Client, calls: list[Call]) -> None:
     async def leave_while_waiting() -> None:
         async with httpx.AsyncClient(base_url=rest_server.app.http_url, trust_env=False, timeout=60) as client:
             body = {"query": "unwanted", "documents": ["a"] * 40}
@@ -265,7 +270,7 @@ def test_a_caller_that_leaves_frees_the_queue(
         rest_server.engine.gate.set()
         running.result(60)
     assert rest_server.engine.queries == [{"running"}]
-    assert [call.code for call in observed] == ["CANCELLED", "OK"]
+    assert [call.code for call in calls] == ["CANCELLED", "OK"]
 
 
 def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(rest_server: ServerThread, web: httpx.Client) -> None:
@@ -297,15 +302,15 @@ def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServe
 
 
 def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
-    rest_server: ServerThread, observed: list[Call], caplog: pytest.LogCaptureFixture
+    rest_server: ServerThread, calls: list[Call], caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    with ThreadPoolExecutor() as pool:
-        uploading = pool.submit(raw, rest_server, head)
-        wait_until(lambda: bool(rest_server.app._rest and rest_server.app._rest._server.server_state.tasks))
+    head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+    with connect(rest_server) as connection:
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # the server waits for the body
         assert rest_server.begin_stop().result(60) is True
-        assert uploading.result(60).startswith(b"HTTP/1.1 503 ")
-    assert ([call.reason for call in observed], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
+        assert rest_of(connection).startswith(b"HTTP/1.1 503 ")
+    assert ([call.reason for call in calls], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
 
 
 def test_a_port_in_use_is_refused_in_one_line(rest_server: ServerThread, start_server: StartServer) -> None:
@@ -342,13 +347,13 @@ def test_with_a_certificate_it_is_encrypted(
     assert server.app.http_url.startswith("https://localhost:")
 
 
-def test_a_certificate_that_is_none_is_refused(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
+def test_a_file_that_is_not_a_certificate_is_refused(start_server: StartServer, certificate: tuple[Path, Path]) -> None:
     certificate[0].write_text("no certificate")
     with pytest.raises(InvalidConfiguration, match=r"server\.crt"):
         start_server(http_port=0, host="localhost", tls_certificate=certificate[0], tls_key=certificate[1])
 
 
-def test_what_is_no_http_is_answered_as_other_errors_are(rest_server: ServerThread) -> None:
+def test_bytes_that_are_not_http_are_an_error_like_all_others(rest_server: ServerThread) -> None:
     head, _, body = raw(rest_server, b"\x16\x03\x01 hello\r\n\r\n").partition(b"\r\n\r\n")
     assert (head.startswith(b"HTTP/1.1 400 "), b"x-request-id" in head) == (True, True)
     assert json.loads(body)["error"]["code"] == 400
@@ -363,12 +368,10 @@ def test_a_head_that_does_not_arrive_is_waited_for_no_longer(
     rest_server: ServerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rest_server_module, "_HEAD_SECONDS", 0.1)
-    began = time.monotonic()
-    assert raw(rest_server, b"GET /healthz HTTP/1.1\r\n") == b""
-    assert time.monotonic() - began < 30
+    assert raw(rest_server, b"GET /healthz HTTP/1.1\r\n") == b""  # raises if the connection stays open for a minute
 
 
-def test_the_process_tells_its_address_after_that_of_grpc_and_stops_on_sigterm(start_process: StartProcess) -> None:
+def test_the_process_prints_its_http_address_second_and_stops_on_sigterm(start_process: StartProcess) -> None:
     served = start_process("--http-port", "0")
     url = url_of(served)
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as web, Client(served.address) as client:

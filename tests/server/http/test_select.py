@@ -56,13 +56,13 @@ def test_an_answer_is_in_snake_case_with_its_defaults(web: httpx.Client) -> None
     assert answer["report"]["num_dropped"] == 0
 
 
-def test_tools_may_stand_as_objects(web: httpx.Client) -> None:
+def test_tools_may_be_objects(web: httpx.Client) -> None:
     answer = select(web, query="refund a payment", tools=CATALOG, top_n=1)
     assert names_of(answer) == ["create_refund"]
     assert answer["items"][0]["source"] == json.dumps(CATALOG[0])
 
 
-def test_a_container_may_stand_as_an_object(web: httpx.Client) -> None:
+def test_a_container_may_be_an_object(web: httpx.Client) -> None:
     assert sorted(names_of(select(web, query="x", tools=[{"tools": CATALOG}]))) == [
         "create_refund",
         "list_orders",
@@ -144,7 +144,7 @@ def test_a_name_that_is_not_known_says_which_is_meant(web: httpx.Client) -> None
     assert answer.json()["message"] == "max_candidate: is not known here; did you mean max_candidates?"
 
 
-def test_an_unknown_dialect_is_told_by_its_reason(web: httpx.Client) -> None:
+def test_an_unknown_dialect_has_its_reason(web: httpx.Client) -> None:
     answer = web.post("/v1/tables:select", json={"query": "x", "ddl": DDL, "dialect": "klingon"})
     assert (answer.status_code, reason_of(answer), field_of(answer)) == (400, "UNKNOWN_DIALECT", "dialect")
 

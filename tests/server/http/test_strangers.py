@@ -34,7 +34,7 @@ def test_what_comes_behind_a_body_is_not_gathered(rest_server: ServerThread, sen
                 pass
 
 
-def test_a_caller_answered_before_its_body_is_let_go_of(rest_server: ServerThread) -> None:
+def test_a_caller_answered_before_its_body_is_disconnected(rest_server: ServerThread) -> None:
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
     host, port = rest_server.app.http_url.removeprefix("http://").rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=20) as connection:

@@ -27,7 +27,7 @@ def panels(holder: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def expressions() -> dict[str, str]:
-    """Gives every query by where it stands."""
+    """Maps each place in the dashboard to its query."""
     found = {f"alert {rule['alert']}": rule["expr"] for rule in ALERTS}
     for panel in panels(DASHBOARD):
         found |= {f"{panel['title']} {one['refId']}": one["expr"] for one in panel.get("targets", [])}
@@ -79,7 +79,7 @@ def test_panels_have_ids_of_their_own_and_a_unit_and_do_not_overlap() -> None:
     assert (len(cells), max(x for x, _ in cells)) == (len(set(cells)), 23)
 
 
-def test_the_data_source_is_for_who_imports_it_to_choose() -> None:
+def test_the_data_source_is_chosen_on_import() -> None:
     variables = {one["name"]: one["type"] for one in DASHBOARD["templating"]["list"]}
     sources = {
         one["datasource"]["uid"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,21 +24,9 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts back what setting up the log changes for the whole process."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    root = logging.getLogger()
-    handlers, level, hook, show = root.handlers[:], root.level, threading.excepthook, warnings.showwarning
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    threading.excepthook = hook
-    logging.captureWarnings(False)
-    warnings.showwarning = show
-
-
-@pytest.fixture
-def set_up(restored: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], Lines]:
+def set_up(
+    restored_log: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Lines]:
     """Sets up the log as JSON, in the test itself, where stderr is the one that is captured; gives what is written."""
 
     def start() -> Lines:
@@ -48,7 +36,7 @@ def set_up(restored: None, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     return start
 
 
-def test_a_line_says_when_how_grave_where_and_what(set_up: Callable[[], Lines]) -> None:
+def test_a_line_has_time_level_logger_and_event(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
     logging.getLogger("shortlist.some").warning("%d of them", 3, extra={"num_tokens": 7})
     (line,) = lines()
@@ -68,7 +56,7 @@ def test_an_event_of_many_lines_stays_one_line(set_up: Callable[[], Lines]) -> N
     assert "Traceback" in line["exception"]
 
 
-def test_what_is_logged_while_working_for_a_request_bears_its_id(set_up: Callable[[], Lines]) -> None:
+def test_lines_logged_while_working_for_a_request_have_its_id(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
     call = Call("Rerank", request_id="r-1")
     with working_for(call):
@@ -104,7 +92,7 @@ def test_warnings_and_failures_of_threads_are_events_too(set_up: Callable[[], Li
     assert failed["event"] == "worker failed with RuntimeError"
 
 
-def test_people_get_a_line_with_its_fields(restored: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_a_line_with_its_fields(restored_log: None, capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up("console", "info")
     logging.getLogger("shortlist.some").info("started", extra={"caller": "ada\nlevel=error"})
     (line,) = capsys.readouterr().err.splitlines()
@@ -154,7 +142,7 @@ def test_a_slow_call_is_warned_of_with_its_stages(
     )
 
 
-def test_a_slow_call_that_failed_tells_how_far_it_came(
+def test_a_slow_call_that_failed_is_logged_with_the_stages_it_reached(
     start_server: Callable[..., ServerThread], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server(slow_ms=0.0001)

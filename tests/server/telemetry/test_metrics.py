@@ -69,7 +69,7 @@ def test_a_call_is_counted_by_method_transport_and_code(server: ServerThread, cl
     assert sample(server, "shortlist_caller_requests_total", caller="anonymous", code="OK") == 2
 
 
-def test_an_answer_tells_of_its_stages_candidates_and_sizes(server: ServerThread, client: Client) -> None:
+def test_an_answer_is_measured_by_its_stages_candidates_and_sizes(server: ServerThread, client: Client) -> None:
     response = client.select_tools("refund", [tool("create_refund"), tool("ping"), "{broken"])
     method = {"method": "SelectTools"}
     infer = sample(server, "shortlist_stage_duration_seconds_sum", stage="infer", **method)
@@ -102,7 +102,7 @@ def test_a_refused_call_is_counted_by_its_reason(start_server: StartServer) -> N
     assert sample(server, "shortlist_requests_total", **refused) == 1
 
 
-def test_a_call_whose_time_ran_out_is_told_from_one_that_was_cancelled(start_server: StartServer) -> None:
+def test_a_call_past_its_deadline_is_counted_apart_from_a_cancelled_one(start_server: StartServer) -> None:
     server = start_server(max_concurrent=1)
     server.engine.gate.clear()
     labels = {"method": "Rerank", "transport": "grpc"}
@@ -123,7 +123,7 @@ def test_a_call_whose_time_ran_out_is_told_from_one_that_was_cancelled(start_ser
         assert len(running.result(60).items) == 1
 
 
-def test_what_waits_is_told_while_it_waits(server: ServerThread, client: Client) -> None:
+def test_waiting_tokens_are_measured_while_they_wait(server: ServerThread, client: Client) -> None:
     server.engine.gate.clear()
     with ThreadPoolExecutor() as pool:
         futures = [pool.submit(client.rerank, "first", ["a"])]
@@ -151,7 +151,7 @@ def test_batches_are_counted_by_model(server: ServerThread, client: Client) -> N
     assert sample(server, "shortlist_batch_pairs_sum", model="score") == 11
 
 
-def test_model_build_caches_and_health_are_told(start_server: StartServer) -> None:
+def test_model_build_caches_and_health_are_measured(start_server: StartServer) -> None:
     server = start_server(is_loaded=False)
     assert (sample(server, "shortlist_serving"), b'name="fake"' in server.app.metrics.render()[0]) == (0, False)
     server.load()
@@ -228,7 +228,7 @@ def test_a_process_logs_where_its_metrics_are(start_process: Callable[..., Serve
     assert served.process.returncode == 0
 
 
-def test_a_taken_metrics_port_is_told_in_one_line() -> None:
+def test_a_metrics_port_in_use_is_refused_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = holder.getsockname()[1]
         command = [sys.executable, str(SERVE_FAKE), "serve", "--port", "0", "--log-level", "error"]

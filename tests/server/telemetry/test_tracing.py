@@ -81,7 +81,9 @@ def test_waiting_and_computing_are_spans_in_their_real_order(start_server: Start
     assert attributes(infer) == {"shortlist.num_tokens": 14}
 
 
-def test_a_failed_call_tells_its_reason_and_how_far_it_came(start_server: StartServer, collector: Collector) -> None:
+def test_the_spans_of_a_failed_call_have_its_reason_and_the_stages_it_reached(
+    start_server: StartServer, collector: Collector
+) -> None:
     server = start_server(otlp_endpoint=collector.url)
     with Client(server.app.address, timeout_seconds=60) as client:
         with pytest.raises(ShortlistError):
@@ -144,17 +146,13 @@ def test_the_caller_decides_what_is_sampled_and_else_the_ratio(
     assert (bool(collector.spans), bool(call.trace_id)) == (is_traced, is_traced)
 
 
-def test_a_collector_that_is_not_there_neither_breaks_a_call_nor_delays_a_stop(
+def test_a_collector_that_is_not_there_breaks_neither_a_call_nor_a_stop(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server(otlp_endpoint="http://127.0.0.1:9/v1/traces")
     with Client(server.app.address, timeout_seconds=60) as client:
-        began = time.monotonic()
         assert client.rerank("paris", ["berlin", "paris"]).items[0].index == 1
-        assert time.monotonic() - began < 2
-    began = time.monotonic()
     server.begin_stop().result(60)
-    assert time.monotonic() - began < 6
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [("spans did not reach" in text, "are lost" in text) for text in warned] == [(True, True)]
 
