@@ -124,7 +124,7 @@ $(VENV)/.peers: $(VENV)/.ready
 # NO_MKDOCS_2_WARNING: the theme would otherwise print a notice about a coming release with each build.
 docs: $(VENV)/.docs ns ## build the site of docs/ under build/site
 	@$(BIN)/python docs/generate.py build/docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python docs/check_links.py --site build/site
 	@echo "built build/site; to read it with its search: python3 -m http.server --directory build/site"
 

@@ -23,7 +23,7 @@ FOLDERS = ("docs", "examples", "router/models", "training")
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]*)\)")
 HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
 FENCE = re.compile(r"\s*(```|~~~)")
-CODE = re.compile(r"`[^`]*`")
+CODE = re.compile(r"`(?:[^`\n]|\n(?!\n))*`")
 # What a browser loads by itself; a link that a reader follows is not among it.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
@@ -62,10 +62,13 @@ def bad_links(root: Path) -> Iterator[BadLink]:
 
 
 def links(text: str) -> Iterator[tuple[int, str]]:
-    """Yields the line and the target of each link outside code."""
+    """Yields the line and the target of each link outside code; a link's text may go on in the next line."""
+    lines = [""] * (text.count("\n") + 2)
     for number, line in prose(text):
-        for match in LINK.finditer(CODE.sub("", line)):
-            yield number, match[1]
+        lines[number] = line
+    shown = CODE.sub(lambda match: "\n" * match[0].count("\n"), "\n".join(lines))
+    for match in LINK.finditer(shown):
+        yield shown.count("\n", 0, match.start()), match[1]
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:

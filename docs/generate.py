@@ -29,8 +29,11 @@ OUTSIDE = {
     "training/RUNS.md": "training.md",
 }
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.M)
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
-FENCE = re.compile(r"^(```|~~~)")
+# A block of code, code in a line, or a link, whose text may go on in the next line.
+LINK = re.compile(
+    r"^```.*?^```|`(?:[^`\n]|\n(?!\n))*`|(?P<bang>!?)\[(?P<label>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)",
+    re.M | re.S,
+)
 
 
 def main(folder: Path) -> None:
@@ -60,7 +63,7 @@ def relink(text: str, source: str, pages: Mapping[str, str]) -> str:
     """Rewrites the links of the page `source` for its place on the site, outside code blocks."""
 
     def rewrite(match: re.Match[str]) -> str:
-        bang, label, target = match.groups()
+        bang, label, target = match["bang"], match["label"], match["target"] or ""
         path, _, anchor = target.partition("#")
         if not path or "://" in path or path.startswith("mailto:"):
             return match[0]
@@ -70,11 +73,7 @@ def relink(text: str, source: str, pages: Mapping[str, str]) -> str:
         here = posixpath.dirname(pages[source]) or "."
         return f"{bang}[{label}]({posixpath.relpath(place, here)}{'#' + anchor if anchor else ''})"
 
-    lines, is_code = [], False
-    for line in text.split("\n"):
-        is_code ^= bool(FENCE.match(line))
-        lines.append(line if is_code else LINK.sub(rewrite, line))
-    return "\n".join(lines)
+    return LINK.sub(rewrite, text)
 
 
 def fill(text: str, parts: Mapping[str, Callable[[], str]]) -> str:

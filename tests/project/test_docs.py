@@ -172,6 +172,14 @@ def test_a_link_is_told_by_its_fault(tmp_path: Path, target: str, reason: str) -
     assert [bad.reason for bad in check_links.bad_links(folder)] == [reason] * bool(reason)
 
 
+def test_a_link_may_go_on_in_the_next_line(tmp_path: Path) -> None:
+    folder = written(tmp_path, page="First\n\nsome [two\nlines](missing.md)\n")
+    assert [str(bad) for bad in check_links.bad_links(folder)] == ["page.md:3: missing.md: no such file"]
+    assert generate.relink("[two\nlines](docs/b.md)", "README.md", {"README.md": "index.md", "docs/b.md": "b.md"}) == (
+        "[two\nlines](b.md)"
+    )
+
+
 def test_links_in_code_are_no_links(tmp_path: Path) -> None:
     folder = written(tmp_path, page="`[a](missing.md)`\n\n```\n[a](missing.md)\n```\n")
     assert list(check_links.bad_links(folder)) == []
