@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from shortlist.schemas.options import OPTIONS, Option
 from shortlist.server.cli.main import build_parser, main
 from shortlist.server.http.openapi import describe
 from shortlist.server.settings import RELOADED, Settings
@@ -69,6 +70,28 @@ def _kind(facts: dict[str, Any]) -> str:
 
 def _values(facts: dict[str, Any]) -> str:
     return ", ".join(f"`{value}`" for value in facts.get("enum", [facts.get("const")]))
+
+
+# ---------------------------------------------------------------- options
+
+
+def options() -> str:
+    """Lists the options of a request, each with what it applies to, its range, default and meaning."""
+    rows = (
+        (
+            f"`{one.name}`",
+            ", ".join(one.kinds),
+            "" if one.default in (None, "", ()) else f"`{str(one.default).lower()}`",
+            " to ".join(f"{end:g}" for end in (one.least, one.most) if end is not None) + " or more" * _is_open(one),
+            one.description,
+        )
+        for one in OPTIONS.values()
+    )
+    return table(("option", "applies to", "default", "range", "meaning"), rows)
+
+
+def _is_open(option: Option) -> bool:
+    return option.least is not None and option.most is None
 
 
 # ---------------------------------------------------------------- commands
@@ -192,5 +215,5 @@ def _written(block: list[Declared]) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    one.__name__: one for one in (settings, commands, metrics, errors, routes, messages)
+    one.__name__: one for one in (settings, options, commands, metrics, errors, routes, messages)
 }

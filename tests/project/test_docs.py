@@ -129,6 +129,12 @@ def test_each_setting_is_a_line_with_its_range() -> None:
     assert any(line.startswith("| `port` | whole number, 0 to 65535 | `50051` |") for line in lines)
 
 
+def test_each_option_is_a_line_with_its_range() -> None:
+    text = generated.options()
+    assert "| `top_n` | tools, tables, documents | `5` | 0 or more |" in text
+    assert "| `keep_columns` | tables | `0.0` | 0 to 1 |" in text
+
+
 def test_metrics_are_listed_with_their_labels() -> None:
     assert "| `shortlist_requests_total` | counter | method, transport, code |" in generated.metrics()
 
