@@ -1,4 +1,4 @@
-"""Makes a model folder of the untrained base embedder, the model that the built-in weights grew from."""
+"""Makes a model folder of multilingual-e5-small, the embedder from which the built-in model was trained."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DESCRIPTION = {
     "version": "base",
     "license": "MIT",
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
-    # As a plain bi-encoder: the cosine is all there is.
+    # A plain bi-encoder ranks by the cosine alone.
     "retrieval": {"document_tokens": 128, "lexical_weight": 0},
 }
 
 
 def make_base_folder(base: Path, out: Path) -> Path:
-    """Returns `out` with the base embedder in it, made of the folder `base`, which is fetched where it is absent.
+    """Writes the base embedder to `out` from the folder `base`, which it fetches if it is absent; returns `out`.
 
     Raises:
-        ModelError: it cannot be fetched.
+        ModelError: the base cannot be fetched.
     """
     if not is_own_folder(out):
         if not (base / "config.json").is_file():
@@ -41,22 +41,22 @@ def make_base_folder(base: Path, out: Path) -> Path:
 
 def _fetch(base: Path) -> None:
     try:
-        # Its own output would stand among the tables.
+        # The script's output goes to stderr, because stdout holds the tables.
         subprocess.run([sys.executable, TRAINING / "fetch_base.py", "--out", base], check=True, stdout=sys.stderr)
     except subprocess.CalledProcessError as error:
         raise ModelError(
-            f"the base embedder could not be fetched to {base}; it takes the network once and the extra [train]. "
-            "Leave `base` out of the methods to do without"
+            f"the base embedder could not be fetched to {base}; fetching needs the network and the extra [train]. "
+            "To measure without it, leave `base` out of --methods"
         ) from error
 
 
 def _write(base: Path, out: Path) -> None:
     if str(TRAINING) not in sys.path:
         sys.path.append(str(TRAINING))
-    from base import load_base, load_base_encoder  # training's own reader of that folder
+    from base import load_base, load_base_encoder  # training/base.py, which reads that folder
 
     encoder, _ = load_base_encoder(base)
-    cross_encoder, _ = load_base(base)  # a folder has one; nothing asks it here
+    cross_encoder, _ = load_base(base)  # a model folder needs one; it is not used here
     most = cross_encoder.config.max_pair_tokens
     defaults = {name: min(value, most) for name, value in DEFAULTS.items()}
     described = DESCRIPTION | {"defaults": defaults}

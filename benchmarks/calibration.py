@@ -1,4 +1,4 @@
-"""Holds the scores of first places against how often they are right."""
+"""Compares the score of the top-ranked document with how often that document is relevant."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ NUM_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A reliability diagram in bins of (nearly) as many queries each, and the expected calibration error.
+    """A reliability diagram in bins of equal count (give or take one query), and the expected calibration error.
 
-    `scores` are the bins' mean scores, `shares` their shares of right first places, `ece` the mean distance between
-    the two, bins weighing by their queries (Naeini et al. 2015; bins of equal count: Nguyen and O'Connor 2015).
+    `scores` are the mean top scores of the bins, and `shares` the shares of queries whose top document is relevant.
+    `ece` is the mean distance between the two, weighted by the number of queries in each bin (Naeini et al. 2015;
+    bins of equal count: Nguyen and O'Connor 2015).
     """
 
     scores: tuple[float, ...]
@@ -26,7 +27,7 @@ class Calibration:
 
 
 def calibrate(queries: Sequence[Mapping[str, Any]]) -> Calibration | None:
-    """Calibrates over the queries that have a `top_score`; None where there are none."""
+    """Computes the diagram of the queries that have a `top_score`; None if no query has one."""
     scored = sorted((query["top_score"], float(query["is_right"])) for query in queries if "top_score" in query)
     if not scored:
         return None

@@ -1,4 +1,4 @@
-"""Lists what is measured: the test sets, the measures to show with their goals, and the methods compared."""
+"""Lists the test sets, the measures shown for each with their goals, and the methods that are compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shortlist.schemas.errors import InvalidInput
 
 DEPTHS = (1, 2, 3, 5, 10, 20, 50)
 CANDIDATES = 50
-# A language with fewer queries says too little to be called the lowest.
+# With fewer queries, a language's mean is too uncertain to report it as the lowest.
 MIN_LANGUAGE_QUERIES = 30
 
 HEADINGS = {
@@ -26,9 +26,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One row of the table: a measure, and what `method` is to reach.
+    """One row of the table: a measure, and the goal for `method`.
 
-    `is_lowest_language` takes the measure in the language where it is lowest, of those with enough queries.
+    With `is_lowest_language` the row shows the measure of the language with the lowest mean, among those with at least
+    `MIN_LANGUAGE_QUERIES` queries.
     """
 
     measure: str
@@ -39,7 +40,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A set with its scope, the measures to show, and a condition on its queries."""
+    """A test set with its scope, the measures to show, and an optional condition on its queries."""
 
     name: str
     shown: tuple[Shown, ...]
@@ -57,7 +58,7 @@ class Case:
         return f"{self.name.replace('/', '-')}-{self.scope}"
 
 
-# What the first stage loses, the cross-encoder never sees.
+# The cross-encoder cannot recover a document that the first stage dropped.
 FIRST_STAGE = Shown("recall@50", 0.97, "fused")
 CASES = (
     Case("tools/stabletoolbench", (Shown("recall@3", 0.785), Shown("hit@1", 0.88), FIRST_STAGE)),
@@ -74,7 +75,9 @@ CASES = (
 
 
 def choose_cases(names: str) -> tuple[Case, ...]:
-    """Returns the cases named, separated by commas or spaces, with their kind or without; all where none is.
+    """Returns the cases named in a list separated by commas or spaces; all cases if it is empty.
+
+    A name may include the kind (`tools/toole`) or leave it out (`toole`).
 
     Raises:
         InvalidInput: there is no such set.
@@ -84,7 +87,7 @@ def choose_cases(names: str) -> tuple[Case, ...]:
 
 
 def choose_methods(names: str) -> tuple[str, ...]:
-    """Returns the methods named, as `choose_cases` does.
+    """Returns the methods named in a list separated by commas or spaces; all methods if it is empty.
 
     Raises:
         InvalidInput: there is no such method.

@@ -1,9 +1,10 @@
-"""Times this program alone, in this process, as one thing grows: documents, their length, the catalog.
+"""Measures how Shortlist's speed depends on the number of documents, on their length, and on the size of the catalog.
 
     python benchmarks/curves.py [--tools CORPUS.jsonl] [--rounds 3] [--json] [--save FOLDER]
 
-`--tools` is a corpus of tools, one `{"tool": …}` a line; without it the example catalog is used. Points of one curve
-are taken by turns, so that a slow moment of the machine is no kink in it.
+It runs in this process, without a server. `--tools` is a corpus of tools, one `{"tool": …}` per line; without it the
+example catalog is used. The points of a curve are measured in rounds, one after another, so that a slow moment of the
+machine does not distort a single point.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from saving import add_saving, save
 from serving import QUERIES, Tools, read_tools, single_tools
 from workload import Workload, make_workload
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.loading import load_model
-from shortlist.router.remarks import MAX_NEW_VECTORS
+from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS
 
 DOCUMENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MEDIANS = (30, 60, 110, 200, 350)
@@ -32,7 +33,7 @@ NUM_SELECTED = 5
 
 
 def main() -> None:
-    """Measures, prints."""
+    """Measures the curves and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tools", type=Path, metavar="FILE")
     parser.add_argument("--rounds", type=int, default=3)
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def measure(catalog: Tools, num_rounds: int, notice: Callable[[str], None]) -> dict[str, Any]:
-    """Takes every curve."""
+    """Measures every curve."""
     router = Router.load()
     tokenizer = load_model("built-in").tokenizer
     longest = router.info.max_pair_tokens - 40
@@ -61,7 +62,7 @@ def measure(catalog: Tools, num_rounds: int, notice: Callable[[str], None]) -> d
 def time_workloads(
     router: Router, workloads: dict[int, Workload], num_rounds: int, notice: Callable[[str], None]
 ) -> list[dict[str, float]]:
-    """Times texts to scores; one point for each workload."""
+    """Times each workload from texts to scores; returns one point per workload."""
     rank = router.as_reference().compute_score
     seconds = run_rounds(
         {str(at): partial(rank, one.pairs) for at, one in workloads.items()}, num_rounds, notice=notice
@@ -77,11 +78,11 @@ def time_workloads(
 
 
 def time_catalog(catalog: Tools, size: int) -> dict[str, float]:
-    """Times the first request on a catalog, and the next ones; counts what a language model would read."""
+    """Times the first and the later requests on a catalog; counts the prompt tokens of all and of selected tools."""
     tools = random.Random(size).sample(catalog, size)
-    fresh = Router.load()  # that has seen no tool yet
+    fresh = Router.load()  # its caches are empty
     first = fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)
-    for _ in range(size // MAX_NEW_VECTORS):  # the rest of what is embedded so many at a time
+    for _ in range(size // MAX_NEW_VECTORS):  # each request embeds at most MAX_NEW_VECTORS tools; embed them all
         fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)
     again = [fresh.select_tools(query, tools, top_n=NUM_SELECTED) for query in QUERIES]
     count = load_model("built-in").tokenizer.count
@@ -100,7 +101,7 @@ def table(found: dict[str, Any]) -> Sequence[str]:
     rows += [f"| {p['at']} | {p['pairs_per_second']:.1f} | {p['tokens_per_second']:,.0f} |" for p in found["documents"]]
     rows += ["", "| median tokens of a document | pairs/s | tokens/s |", "|---:|---:|---:|"]
     rows += [f"| {p['at']} | {p['pairs_per_second']:.1f} | {p['tokens_per_second']:,.0f} |" for p in found["lengths"]]
-    rows += ["", "| tools | first request, ms | the next ones, ms | tokens of all | of the five selected |"]
+    rows += ["", "| tools | first request, ms | later requests, ms | tokens of all | of the five selected |"]
     rows += ["|---:|---:|---:|---:|---:|"]
     rows += [
         f"| {p['at']:,} | {p['first_ms']:,.0f} | {p['again_ms']:,.0f} | {p['tokens_of_all']:,} "

@@ -1,4 +1,4 @@
-"""Says how sure a mean over queries is, by the bootstrap."""
+"""Computes confidence intervals of means over queries by the bootstrap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEED = 0
 def mean_intervals(values: npt.NDArray[np.float64]) -> tuple[list[float], list[float], list[float]]:
     """Returns the means of `(queries, measures)` over queries, and the lower and upper ends of their 95 % intervals.
 
-    Percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13), the same resamples every time.
+    Uses the percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13) with a fixed seed.
     """
     count = len(values)
     draw = np.random.default_rng(_SEED)

@@ -1,9 +1,10 @@
-"""Overloads a real server and looks at what becomes of it: goodput, latency of what it takes on, memory, recovery.
+"""Overloads a real server and measures goodput, the latency of answered requests, memory and recovery time.
 
-    python benchmarks/load.py [--seconds 60] [--factor 3] [--tools CORPUS.jsonl] [--address HOST:PORT] [--save FOLDER]
+    python benchmarks/load.py [--seconds 60] [--factor 3] [--tools CORPUS.jsonl] [--save FOLDER]
 
-Arrivals are an open loop: requests are sent at random times, whatever became of those before, and latency counts from
-the moment a request was due, so that a server that falls behind cannot hide it. Nothing is tried again.
+The load is an open loop: requests are sent at random times, whether or not earlier ones were answered. Latency counts
+from the time at which a request was due, so it includes the delays of a server that falls behind. The client does not
+retry.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from shortlist import AsyncClient
 from shortlist.schemas.errors import ServerBusy, ShortlistError
 
 CLOSED_CLIENTS = 8
-CAPACITY_SECONDS = 30.0  # before the loads, and again after them
+CAPACITY_SECONDS = 30.0  # each, before and after the loads
 DEADLINE_SECONDS = 30.0
-# Recovered: a probe takes no longer than this many times the median of an idle server's.
+# The server has recovered when a request takes at most this many times the median of an idle server.
 NORMAL = 1.5
 PROBE_SECONDS = 0.1
 Requests = Sequence[tuple[str, Tools]]
@@ -38,10 +39,10 @@ Requests = Sequence[tuple[str, Tools]]
 
 @dataclass
 class Outcome:
-    """What became of the requests of one phase; latencies in milliseconds, of those answered."""
+    """The results of one phase; `latencies` are those of the answered requests, in milliseconds."""
 
     seconds: float
-    drain_seconds: float = 0.0  # from when the last request was due until all had an answer
+    drain_seconds: float = 0.0  # from the time the last request was due until every request had an answer
     latencies: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -54,22 +55,22 @@ class Outcome:
 
     @property
     def goodput(self) -> float:
-        """Requests answered a second."""
+        """The number of answered requests per second."""
         return len(self.latencies) / self.seconds
 
     def found(self) -> dict[str, Any]:
-        """Gives what is kept."""
+        """Returns the results as JSON values."""
         shares = percentiles(self.latencies) if self.latencies else {}
         return {"goodput": self.goodput, "answered": len(self.latencies), "refused": dict(self.refused), **shares}
 
 
 def main() -> None:
-    """Measures, prints."""
+    """Measures the server under load and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the load at 80 % and of the overload, each")
-    parser.add_argument("--factor", type=float, default=3.0, help="overload as a multiple of the capacity")
-    parser.add_argument("--tools", type=Path, metavar="FILE")
-    parser.add_argument("--requests", type=int, default=60, help="different requests, which come again and again")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the load at 80 %% and of the overload")
+    parser.add_argument("--factor", type=float, default=3.0, help="the overload, as a multiple of the capacity")
+    parser.add_argument("--tools", type=Path, metavar="FILE", help="a corpus of tools (default: the example catalog)")
+    parser.add_argument("--requests", type=int, default=60, help="the number of different requests, sent in a cycle")
     add_saving(parser)
     options = parser.parse_args()
     requests = draw_requests(read_tools(options.tools), options.requests)
@@ -81,10 +82,10 @@ def main() -> None:
 async def measure(
     address: str, process: subprocess.Popen[str], requests: Requests, seconds: float, factor: float
 ) -> dict[str, Any]:
-    """Measures the capacity, the server at 80 % of it, at a multiple of it, just after, and the capacity again."""
+    """Measures capacity, the load at 80 % of it, the overload, the recovery, and capacity again."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(AsyncClient(address, timeout_seconds=DEADLINE_SECONDS, retry=None))
-        for number in range(len(requests)):  # from here on every catalog is known
+        for number in range(len(requests)):  # fill the server's caches
             await _ask(client, requests, number)
         idle_ms = float(np.median([await _ask(client, requests, number) for number in range(20)]))
         beside_ms = await beside_huge(client, requests)
@@ -95,7 +96,7 @@ async def measure(
         over = await open_loop(client, requests, factor * capacity, seconds)
         recovery = over.drain_seconds + await recover(client, requests, NORMAL * idle_ms)
         after = resident_mib(process)
-        # The machine may be faster or slower by now: what was answered in between is held against both.
+        # The machine may have become faster or slower, so goodput is compared with the mean of both capacities.
         capacities = [capacity, (await closed_loop(client, requests, CAPACITY_SECONDS)).goodput]
     return {
         "seconds": seconds,
@@ -113,7 +114,7 @@ async def measure(
 
 
 async def beside_huge(client: AsyncClient, requests: Requests) -> float:
-    """Returns the median of one client's requests while a request of thousands of documents is worked on."""
+    """Returns the median latency (ms) of one client's requests while the server works on one of 2,000 documents."""
     documents = [f"number {number}: {json.dumps(requests[number % len(requests)][1])[:600]}" for number in range(2_000)]
     huge = asyncio.create_task(client.rerank("a refund", documents, max_candidates=0, timeout_seconds=300))
     await asyncio.sleep(2)
@@ -127,7 +128,7 @@ async def beside_huge(client: AsyncClient, requests: Requests) -> float:
 
 
 async def closed_loop(client: AsyncClient, requests: Requests, seconds: float) -> Outcome:
-    """Has a few clients send one request after the other: the most that the server answers."""
+    """Measures capacity: a few clients each send one request after another."""
     began = time.perf_counter()
     outcome = Outcome(seconds)
 
@@ -146,7 +147,7 @@ async def closed_loop(client: AsyncClient, requests: Requests, seconds: float) -
 
 
 async def open_loop(client: AsyncClient, requests: Requests, rate: float, seconds: float) -> Outcome:
-    """Sends `rate` requests a second at random times; the phase lasts until the last of them has its answer."""
+    """Sends `rate` requests per second at random times; the phase lasts until the last request has its answer."""
     due = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
     began = time.perf_counter()
     outcome = Outcome(seconds)
@@ -167,7 +168,7 @@ async def open_loop(client: AsyncClient, requests: Requests, rate: float, second
 
 
 async def recover(client: AsyncClient, requests: Requests, normal_ms: float) -> float:
-    """Returns the seconds until a single request takes no longer than `normal_ms` again."""
+    """Returns the seconds until a single request takes at most `normal_ms`."""
     began = time.perf_counter()
     number = 0
     while True:
@@ -188,17 +189,17 @@ async def _ask(client: AsyncClient, requests: Requests, number: int) -> float:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Writes the findings for people."""
+    """Writes the results as text."""
     before, after = found["capacities"]
-    yield f"idle: {found['idle_ms']:.0f} ms; capacity: {before:.2f} requests/s before, {after:.2f} after"
-    yield f"BESIDE {found['beside_huge_ms'] / found['idle_ms']:.2f} times as long beside a request of 2,000 documents"
+    yield f"idle: {found['idle_ms']:.0f} ms; capacity: {before:.2f} requests/s before the loads, {after:.2f} after"
+    yield f"BESIDE {found['beside_huge_ms'] / found['idle_ms']:.2f} times the idle latency, beside 2,000 documents"
     for name, title in (("calm", "at 80 %"), ("overload", f"at {found['factor']:g} times the capacity")):
         one = found[name]
         shares = ", ".join(f"{key} {one[key]:.0f}" for key in ("p50", "p90", "p99"))
         refused = ", ".join(f"{count} {kind}" for kind, count in one["refused"].items()) or "none"
-        yield f"{title}, {found['seconds']:g} s: {one['goodput']:.2f}/s answered, {shares} ms; refused: {refused}"
+        yield f"{title}, {found['seconds']:g} s: {one['goodput']:.2f}/s answered, {shares} ms; rejected: {refused}"
     yield f"GOODPUT {found['goodput_share']:.2f} of the capacity"
-    yield f"P99 {found['p99_factor']:.2f} times that at 80 %"
+    yield f"P99 {found['p99_factor']:.2f} times the p99 at 80 %"
     yield f"RECOVERY {found['recovery_seconds']:.2f} s"
     yield "MEMORY {:.0f} -> {:.0f} MiB".format(*found["memory_mib"])
 

@@ -1,8 +1,8 @@
-"""Sends ever longer documents to a real server: how long each takes, and how much memory at most.
+"""Measures the time and the peak memory that a real server needs for one document, by the document's length.
 
     python benchmarks/long_document.py [--longest 524288] [--json] [--save FOLDER]
 
-Each length has a server of its own, since memory once used may stay with a process.
+Each length gets a new server, because a process may keep memory that it has used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ QUERY = "refund a card payment"
 
 
 def main() -> None:
-    """Measures, prints."""
+    """Measures each length and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--longest", type=int, default=LONGEST, help="tokens; the lengths double up to it")
+    parser.add_argument("--longest", type=int, default=LONGEST, help="the greatest length in tokens; lengths double")
     add_saving(parser)
     options = parser.parse_args()
     notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def doubling(longest: int) -> list[int]:
-    """Gives the lengths, the longest first halved until it is under twice the shortest, shortest first."""
+    """Returns lengths that double up to `longest`, shortest first; the first is below twice `SHORTEST`."""
     lengths = [longest]
     while lengths[-1] >= 2 * SHORTEST:
         lengths.append(lengths[-1] // 2)
@@ -50,7 +50,7 @@ def doubling(longest: int) -> list[int]:
 
 
 def send(tokens: int) -> dict[str, float]:
-    """Times one document of so many tokens, and reads the server's highest memory above what it held idle."""
+    """Times a document of `tokens` tokens, and measures the server's peak memory above its idle memory."""
     text = make_text(load_model("built-in").tokenizer, tokens)
     with running_server() as (address, _, process), Client(address) as client:
         client.rerank(QUERY, ["a short one"])
@@ -69,13 +69,13 @@ def send(tokens: int) -> dict[str, float]:
 
 
 def reset_peak(process: subprocess.Popen[str]) -> None:
-    """Makes the kernel's record of the highest memory start anew."""
+    """Resets the kernel's record of the process's peak memory."""
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def table(found: dict[str, Any]) -> Sequence[str]:
     """Writes the points as Markdown."""
-    rows = ["| tokens of the document | seconds | tokens/s | MiB above idle at most |", "|---:|---:|---:|---:|"]
+    rows = ["| tokens of the document | seconds | tokens/s | peak MiB above idle |", "|---:|---:|---:|---:|"]
     return rows + [
         f"| {p['tokens']:,} | {p['seconds']:.2f} | {p['tokens'] / p['seconds']:,.0f} "
         f"| {p['peak_above_idle_mib']:,.0f} |"

@@ -1,4 +1,4 @@
-"""Measures one method on one set, query by query, by the stages of a request."""
+"""Measures one method on one test set, query by query, with the code that serves requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from subjects import Subject
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_queries
 from shortlist.evaluation.metrics import measure
 from shortlist.evaluation.ranking import Pools, choose_queries, rank
-from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.schemas.errors import InvalidInput
 
 SPLIT = "test"
@@ -21,10 +21,10 @@ Progress = Callable[[Iterable[DatasetQuery]], Iterable[DatasetQuery]]
 
 
 def count_queries(folder: Path, case: Case, limit: int | None) -> int:
-    """Counts the queries that a case will ask, without reading its documents.
+    """Counts the queries of a case without reading its documents.
 
     Raises:
-        InvalidInput: there are none, or a file is missing or damaged.
+        InvalidInput: there is none, or a file is missing or damaged.
     """
     data = Dataset(case.short_name, "", (), load_queries(folder))
     count = len(choose_queries(data, SPLIT, case.where, limit))
@@ -36,10 +36,11 @@ def count_queries(folder: Path, case: Case, limit: int | None) -> int:
 def measure_case(
     data: Dataset, case: Case, subject: Subject, limit: int | None, progress: Progress = iter
 ) -> dict[str, Any]:
-    """Ranks the pools of a case's queries.
+    """Ranks the documents for each query of a case, and measures the rankings.
 
-    Returns the size of the largest pool, the seconds it took, and of each query its id, language and measures; where
-    the cross-encoder ranks also `top_score`, the score of what it puts first, and `is_right`.
+    Returns the number of documents of the largest pool, the seconds taken, and the id, language and measures of each
+    query. If the cross-encoder ranks, a query also has `top_score`, the score of its top document, and `is_right`,
+    whether that document is relevant.
     """
     queries = choose_queries(data, SPLIT, case.where, limit)
     pools = Pools(data, data.split(SPLIT), case.scope)
@@ -53,7 +54,7 @@ def measure_case(
     }
 
 
-def _measure_query(data: Dataset, items: ItemSet, query: DatasetQuery, subject: Subject) -> dict[str, Any]:
+def _measure_query(data: Dataset, items: Candidates, query: DatasetQuery, subject: Subject) -> dict[str, Any]:
     found = rank(items, query.text, subject.router, subject.method, CANDIDATES, data.kind)
     ids = [data.documents[items.items[place].index].id for place in found.places]
     top: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""Compares two models on the queries that both were asked, by what `test_sets.py` kept of each.
+"""Compares two models on the queries that both have ranked, from the results that `test_sets.py` saved.
 
     python benchmarks/paired.py build/benchmarks/full/shortlist-small-0.5.0 build/benchmarks/150/shortlist-fast-0.5.0
 
-The samples need not be the same: queries are paired by their id. Prints a Markdown table, or one JSON object.
+Queries are paired by their id, so the two samples may differ. Prints a Markdown table, or one JSON object.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Measures = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two means of one measure over the same queries; `low` and `high` bound their difference at 95 %."""
+    """Two means of one measure over the same queries; `low` and `high` are the 95 % interval of their difference."""
 
     set: str
     measure: str
@@ -39,31 +39,31 @@ class Pair:
 
     @property
     def difference(self) -> float:
-        """What the second is above the first."""
+        """The second mean minus the first."""
         return self.second - self.first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compares and prints; returns the exit status."""
+    """Compares the models and prints the result; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=Path, help="a folder of results of one model, as test_sets.py keeps them")
-    parser.add_argument("second", type=Path, help="another")
+    parser.add_argument("first", type=Path, help="a folder with the results of one model, saved by test_sets.py")
+    parser.add_argument("second", type=Path, help="the folder of the other model")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(arguments)
     try:
         pairs = [pair for case in CASES for pair in compare(case, options.first, options.second)]
     except (ValueError, KeyError) as error:
-        print(f"error: a result is damaged or of another version, measure it again: {error!r}", file=sys.stderr)
+        print(f"error: a result is damaged or from another version; measure it again: {error!r}", file=sys.stderr)
         return 2
     if not pairs:
-        print(f"error: no set has been asked of both {options.first} and {options.second}", file=sys.stderr)
+        print(f"error: {options.first} and {options.second} have no set with common queries", file=sys.stderr)
         return 2
     print(json.dumps(as_json(pairs)) if options.json else "\n".join(table(pairs)))
     return 0
 
 
 def compare(case: Case, first: Path, second: Path) -> Iterator[Pair]:
-    """Compares the measures shown of one case; nothing where one model was not asked, or no query of it was."""
+    """Compares the shown measures of one case; yields nothing if the models have no query of it in common."""
     ours, theirs = read(first, case), read(second, case)
     common = sorted(ours.keys() & theirs.keys())
     if not common:
@@ -80,7 +80,7 @@ def compare(case: Case, first: Path, second: Path) -> Iterator[Pair]:
 
 
 def read(folder: Path, case: Case) -> dict[str, Measures]:
-    """Returns the measures of each query by its id; none where the set was not asked."""
+    """Returns the measures of each query by its id; empty if the set was not measured."""
     path = folder / f"{case.key}-{METHOD}.json"
     if not path.is_file():
         return {}
@@ -88,7 +88,7 @@ def read(folder: Path, case: Case) -> dict[str, Measures]:
 
 
 def table(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Writes a line per set and measure, and what they come to."""
+    """Writes one line per set and measure, then the means over all sets."""
     yield "| set | queries | measure | first | second | difference | better | worse |"
     yield "|---|---:|---|---:|---:|---|---:|---:|"
     for one in pairs:
@@ -98,14 +98,14 @@ def table(pairs: Sequence[Pair]) -> Iterator[str]:
     totals = overall(pairs)
     yield (
         f"Mean over {totals['sets']} sets (first measure of each): {totals['first']:.4f} and {totals['second']:.4f}, "
-        f"{totals['difference']:+.4f}; the second is {totals['ratio']:.3f} of the first, "
-        f"at the least {totals['least_ratio']:.3f} ({totals['least_set']})."
+        f"{totals['difference']:+.4f}. The second is {totals['ratio']:.3f} of the first on average, "
+        f"{totals['least_ratio']:.3f} on the worst set ({totals['least_set']})."
     )
 
 
 def overall(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Returns the means of the first measure over sets, the mean ratio of the second to the first, and the least."""
-    by_set = {pair.set: pair for pair in reversed(pairs)}  # the first of a set stays
+    """Returns the means of each set's first measure over sets, and the mean and least ratio of second to first."""
+    by_set = {pair.set: pair for pair in reversed(pairs)}  # keeps the first pair of each set
     ratios = {name: pair.second / pair.first for name, pair in by_set.items() if pair.first}
     least = min(ratios, key=ratios.__getitem__, default="")
     means = [float(np.mean([getattr(pair, side) for pair in by_set.values()])) for side in ("first", "second")]
@@ -121,7 +121,7 @@ def overall(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def as_json(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Returns all of it as one JSON object."""
+    """Returns the pairs and their means as one JSON object."""
     return {"pairs": [asdict(pair) | {"difference": pair.difference} for pair in pairs], "overall": overall(pairs)}
 
 

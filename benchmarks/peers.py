@@ -1,6 +1,6 @@
-"""What users run today instead, each on the same weights and at its own best: the other side of `make bench`.
+"""Runs the same weights in the libraries that `make bench` compares Shortlist with (the peers).
 
-A peer is made of an exported folder and scores texts; it sorts pairs by length where its library does not.
+A peer loads an exported folder and scores texts. If its library does not sort pairs by length, the peer here does.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.export import export
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.tokenizer import Tokenizer
 
 __all__ = ["PEERS", "Exports", "Peer", "Score", "installed", "ours"]
 
-Score = Callable[[str, Sequence[str], int], Sequence[float]]  # query, documents, batch size → a score each
+Score = Callable[[str, Sequence[str], int], Sequence[float]]  # query, documents, batch size → one score per document
 _CALIBRATION_PAIRS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A way to run the model: the packages it needs, how it is made of the exports, and batch sizes to choose from."""
+    """A way to run the model: the packages it needs, how to make it, and the batch sizes to choose from."""
 
     name: str
     packages: tuple[str, ...]
@@ -40,7 +40,7 @@ class Peer:
 
 
 def weights_digest(loaded: LoadedModel) -> str:
-    """Returns 8 hexadecimal digits of the weights, which may be others under the same name and version."""
+    """Returns 8 hexadecimal digits that identify the weights; the name and version do not always change with them."""
     found = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         found.update(name.encode())
@@ -49,7 +49,7 @@ def weights_digest(loaded: LoadedModel) -> str:
 
 
 class Exports:
-    """The folders of one model for each library, written under `folder` when first asked for, and its device."""
+    """Exports one model for each library, under `folder`, when a form is first needed; holds the device to run on."""
 
     def __init__(self, loaded: LoadedModel, folder: Path, *, device: str = "cpu") -> None:
         self._loaded = loaded
@@ -67,7 +67,7 @@ class Exports:
         return self._loaded.model.config.num_token_types
 
     def folder(self, form: str) -> Path:
-        """Gives the folder of ``hf``, ``onnx``, ``onnx-int8``, ``openvino`` or ``openvino-int8``."""
+        """Returns the folder of ``hf``, ``onnx``, ``onnx-int8``, ``openvino`` or ``openvino-int8``."""
         done, folder = self._folder / f"{form}.done", self._folder / form
         if not done.is_file():
             shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +81,7 @@ class Exports:
 
 
 def installed(peers: Sequence[Peer]) -> Iterator[Peer]:
-    """Leaves out the peers whose packages are not there."""
+    """Yields the peers whose packages are installed."""
     return (peer for peer in peers if all(find_spec(name) for name in peer.packages))
 
 
@@ -90,7 +90,7 @@ def _write_export(exports: Exports, form: str, folder: Path) -> None:
 
 
 def _write_onnx_int8(exports: Exports, form: str, folder: Path) -> None:
-    """Quantises weights and, while it runs, activations: ONNX Runtime's own recipe for transformers."""
+    """Quantises weights ahead of time and activations at run time: ONNX Runtime's recipe for transformers."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source = exports.folder("onnx")
@@ -100,7 +100,7 @@ def _write_onnx_int8(exports: Exports, form: str, folder: Path) -> None:
 
 
 def _write_openvino_int8(exports: Exports, form: str, folder: Path) -> None:
-    """Quantises weights and activations by NNCF, calibrated on pairs like those that are timed."""
+    """Quantises weights and activations with NNCF, calibrated on pairs like the timed ones."""
     import nncf
     import openvino
     from workload import make_workload
@@ -126,7 +126,7 @@ _WRITERS: dict[str, Callable[[Exports, str, Path], None]] = {
 
 
 def ours(dtype: str) -> Callable[[Exports], Score]:
-    """This program, from texts to logits, in a dtype."""
+    """Makes Shortlist, from texts to logits, in a dtype."""
 
     def make(exports: Exports) -> Score:
         router = Router.load(exports.folder("hf"), device=exports.device, dtype=dtype)
@@ -136,7 +136,7 @@ def ours(dtype: str) -> Callable[[Exports], Score]:
 
 
 def sentence_transformers(dtype: str) -> Callable[[Exports], Score]:
-    """CrossEncoder.predict, which sorts by length itself."""
+    """Makes sentence-transformers' CrossEncoder; its `predict` sorts by length itself."""
 
     def make(exports: Exports) -> Score:
         from sentence_transformers import CrossEncoder
@@ -150,7 +150,7 @@ def sentence_transformers(dtype: str) -> Callable[[Exports], Score]:
 
 
 def onnx_runtime(form: str) -> Callable[[Exports], Score]:
-    """ONNX Runtime over batches sorted by length."""
+    """Makes ONNX Runtime, with batches sorted by length."""
 
     def make(exports: Exports) -> Score:
         import onnxruntime
@@ -166,7 +166,7 @@ def onnx_runtime(form: str) -> Callable[[Exports], Score]:
 
 
 def openvino_runtime(form: str, precision: str) -> Callable[[Exports], Score]:
-    """OpenVINO over batches sorted by length, tuned for throughput of one stream."""
+    """Makes OpenVINO with one stream, with batches sorted by length."""
 
     def make(exports: Exports) -> Score:
         import openvino
@@ -179,7 +179,7 @@ def openvino_runtime(form: str, precision: str) -> Callable[[Exports], Score]:
 
 
 def fastembed() -> Callable[[Exports], Score]:
-    """fastembed's TextCrossEncoder, which takes documents in the order given."""
+    """Makes fastembed's TextCrossEncoder, which keeps the given order of documents."""
 
     def make(exports: Exports) -> Score:
         from fastembed.common.model_description import ModelSource
@@ -194,7 +194,7 @@ def fastembed() -> Callable[[Exports], Score]:
 
 
 def flashrank() -> Callable[[Exports], Score]:
-    """FlashRank, which takes all documents as one padded batch."""
+    """Makes FlashRank, which scores all documents in one padded batch."""
 
     def make(exports: Exports) -> Score:
         from flashrank import Ranker, RerankRequest
@@ -227,7 +227,7 @@ def _batched(exports: Exports, run: Callable[[dict[str, Any]], Any]) -> Score:
 def _padded_batches(
     exports: Exports, query: str, documents: Sequence[str], batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """Tokenizes once, sorts by length, and pads within each batch."""
+    """Tokenizes once, sorts by length, and pads each batch to its longest pair."""
     tokenizer = exports.tokenizer
     query_ids, *encoded = tokenizer.encode([query, *documents])
     pairs = [tokenizer.make_pair(query_ids, ids) for ids in encoded]
@@ -249,7 +249,7 @@ def _padded_batches(
 
 
 PEERS = (
-    # As its documentation shows it: float32, batches of 32.
+    # The usage that its documentation shows: float32, batches of 32.
     Peer("sentence-transformers", ("sentence_transformers",), sentence_transformers("float32"), (32,)),
     Peer("sentence-transformers bf16", ("sentence_transformers",), sentence_transformers("bfloat16")),
     Peer("openvino fp32", ("openvino",), openvino_runtime("openvino", "f32")),

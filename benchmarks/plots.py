@@ -1,4 +1,4 @@
-"""Draws recall against depth, and how well scores are calibrated; with `speed_plots.py` all that needs matplotlib."""
+"""Draws recall by depth, and reliability diagrams of the scores. This module and `speed_plots.py` need matplotlib."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from summary import CaseSummary
 
-# Okabe and Ito's colours, which the colour-blind tell apart; signs and dashes say the same in grey.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; markers and dashes do the same in grey print.
 _STYLES = {
     "rerank": ("#0072B2", "o", "-", 2.2),
     "fused": ("#009E73", "s", "-", 1.5),
@@ -31,7 +31,7 @@ SETTINGS = {"font.size": 13, "axes.spines.top": False, "axes.spines.right": Fals
 
 
 def draw_recall(summaries: Sequence[CaseSummary], methods: Sequence[str], path: Path) -> None:
-    """Draws a panel for each set: recall in the first k by each method; the legend stands in a panel of its own."""
+    """Draws recall@k of each method, one panel per set, and the legend in a separate panel."""
     num_columns = min(_COLUMNS, len(summaries) + 1)
     num_rows = math.ceil((len(summaries) + 1) / num_columns)
     with matplotlib.rc_context(SETTINGS):
@@ -51,21 +51,21 @@ def draw_recall(summaries: Sequence[CaseSummary], methods: Sequence[str], path: 
 
 
 def draw_calibration(calibrations: Mapping[str, Calibration], path: Path) -> None:
-    """Draws a reliability diagram for each kind; the dashed line is where scores are shares."""
+    """Draws a reliability diagram for each kind; on the dashed line a score equals the share of relevant documents."""
     with matplotlib.rc_context(SETTINGS):
         figure, grid = pyplot.subplots(1, len(calibrations), figsize=(4.2 * len(calibrations), 4.2), squeeze=False)
         for panel, (kind, found) in zip(grid.flat, calibrations.items(), strict=True):
             panel.plot([0, 1], [0, 1], color="#999999", linestyle="--", linewidth=1)
             panel.plot(found.scores, found.shares, color="#0072B2", marker="o", linewidth=1.5)
             panel.set(title=f"{kind}: ECE {found.ece:.3f}, n = {sum(found.counts):,}", xlim=(0, 1.02), ylim=(0, 1.02))
-            panel.set(xlabel="score of the first place", ylabel="share right", aspect="equal")
+            panel.set(xlabel="score of the top document", ylabel="share relevant", aspect="equal")
             panel.set_xticks([0, 0.5, 1])
             panel.set_yticks([0, 0.5, 1])
         save_figure(figure, path)
 
 
 def _draw_case(panel: Axes, summary: CaseSummary, methods: Sequence[str]) -> None:
-    # Ours last, above the others.
+    # Draw ours last, on top of the others.
     for method in sorted((one for one in methods if one in summary.overall), key=list(_STYLES).index, reverse=True):
         color, marker, dashes, width = _STYLES[method]
         values = [summary.overall[method][f"recall@{depth}"].value for depth in DEPTHS]
@@ -82,13 +82,13 @@ def _draw_case(panel: Axes, summary: CaseSummary, methods: Sequence[str]) -> Non
 
 
 def new_panels(number: int, *, width: float = 3.8, height: float = 3.4) -> tuple[Figure, list[Axes]]:
-    """Makes a row of panels, each so many inches wide and high."""
+    """Makes a row of panels; `width` and `height` of each are in inches."""
     figure, grid = pyplot.subplots(1, number, figsize=(width * number, height), squeeze=False)
     return figure, list(grid.flat)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure and lets go of it."""
+    """Writes a figure to a file and closes it."""
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

@@ -1,4 +1,8 @@
-"""Shows on stderr how far the measuring is and how long it may still take."""
+"""Shows on stderr how far a measurement is and how much time it still needs.
+
+A progress bar for one loop, such as tqdm's, cannot say how much: the methods differ in speed, so the time left is added
+up by method. Nor does it print one line a minute where stderr is a log file.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from typing import TextIO, TypeVar
 from cases import Case
 
 _REDRAW_SECONDS = 0.2
-# Where no one watches a line change, it is said again once a minute.
+# In a file, where a line cannot be redrawn, a new line is printed once a minute.
 _REPEAT_SECONDS = 60.0
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One method on one set, and how many queries it asks."""
+    """One method on one set, and its number of queries."""
 
     case: Case
     method: str
@@ -33,7 +37,7 @@ class _Pace:
 
 
 class Progress:
-    """Counts jobs and queries; the time left comes from each method's pace so far."""
+    """Counts jobs and queries; estimates the time left from each method's pace so far."""
 
     def __init__(
         self, jobs: Sequence[Job], stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -46,13 +50,13 @@ class Progress:
         self._is_tty = self._stream.isatty()
 
     def finish(self, job: Job, seconds: float) -> None:
-        """Notes that a job is done, now or in an earlier run."""
+        """Records that a job is done, now or in an earlier run."""
         self._left.remove(job)
         pace = self._paces[job.method]
         pace.queries, pace.seconds = pace.queries + job.num_queries, pace.seconds + seconds
 
     def watch(self, job: Job, queries: Iterable[_T]) -> Iterator[_T]:
-        """Gives the queries of a job one by one and says where it is."""
+        """Yields the queries of a job one by one and shows how far it is."""
         began = self._clock()
         self._draw(job, 0, 0.0)
         for done, query in enumerate(queries):
@@ -73,7 +77,7 @@ class Progress:
         )
 
     def _time_left(self, job: Job, done: int, seconds: float) -> str:
-        """Adds up the jobs whose pace is known; of the others only a lower bound can be told."""
+        """Adds up the jobs whose pace is known; while another's is unknown, the sum is a lower bound."""
         paces = {name: pace.seconds / pace.queries for name, pace in self._paces.items() if pace.queries}
         if done:
             paces[job.method] = seconds / done

@@ -1,9 +1,10 @@
-"""Measures how far text in a tool that means to win the ranking gets: one irrelevant tool is planted in each catalog.
+"""Measures how much an irrelevant tool can gain in the ranking by text in its description.
 
     python benchmarks/ranking_attacks.py DATA/tools/mcp [--split dev] [--limit 80]
 
-The set's queries need candidates, which are the catalog. The tool is the same in every row but for what the attack
-adds to its description; `plain` adds nothing. Prints a Markdown table.
+One irrelevant tool is planted in the catalog of each query; a query's candidates are its catalog. The planted tool is
+the same in every row of the table, except for the text that the attack adds to its description (`plain` adds nothing).
+Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shortlist import Router
 from shortlist.evaluation.dataset import DatasetQuery, load_queries
-from shortlist.router import Router
 from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScorer, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
@@ -34,7 +35,7 @@ _WORD = re.compile(r"[a-z]{4,}")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an attacker may know: the query, the right tool's description, and words that queries often hold."""
+    """What an attacker may know: the query, the relevant tool's description, and words that are frequent in queries."""
 
     query: str
     right: str
@@ -62,11 +63,11 @@ ATTACKS: dict[str, Callable[[Known], str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plants, ranks and prints; returns the exit status."""
+    """Runs every attack and prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the folder of a set of tools whose queries have candidates")
     parser.add_argument("--split", default="dev")
-    parser.add_argument("--limit", type=int, default=80, help="queries, a sample that is always the same")
+    parser.add_argument("--limit", type=int, default=80, help="the number of queries; the sample is always the same")
     parser.add_argument("--model", default="built-in")
     options = parser.parse_args(arguments)
     try:
@@ -105,14 +106,14 @@ def measure(options: argparse.Namespace) -> None:
 
 
 class Remembering:
-    """Scores each pair once: between two attacks only the planted tool differs."""
+    """Caches the logit of each pair, because only the planted tool differs between two attacks."""
 
     def __init__(self, scorer: PairScorer) -> None:
         self._scorer = scorer
         self._known: dict[bytes, float] = {}
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
-        """Gives one logit per pair."""
+        """Returns one logit per pair."""
         keys = [pair.input_ids.tobytes() for pair in pairs]
         new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
         scores = self._scorer.score(list(new.values()), cancel=cancel)
@@ -120,14 +121,14 @@ class Remembering:
         return PairScores([self._known[key] for key in keys], scores.num_tokens, scores.queue_ms, scores.infer_ms)
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives the vectors of each text, which the Router remembers itself."""
+        """Returns the vectors of each text; the Router caches them itself."""
         return self._scorer.embed(texts, cancel=cancel)
 
 
 def place(
     router: Router, query: DatasetQuery, tools: dict[str, str], attack: Callable[[Known], str], words: Sequence[str]
 ) -> tuple[int, float]:
-    """Gives the rank of the planted tool, from 1, and its score."""
+    """Returns the rank of the planted tool, from 1, and its score."""
     right = next((tools[name] for name in sorted(query.relevant) if name in tools), "{}")
     known = Known(query.text, json.loads(right).get("description", ""), words)
     planted = {"name": NAME, "description": f"{HONEST} {attack(known)}".strip(), "parameters": {"type": "object"}}
@@ -137,7 +138,7 @@ def place(
 
 
 def read_tools(folder: Path, wanted: set[str]) -> dict[str, str]:
-    """Reads the tools of these ids as JSON."""
+    """Reads the tools with these ids as JSON texts."""
     found: dict[str, str] = {}
     with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
@@ -148,7 +149,7 @@ def read_tools(folder: Path, wanted: set[str]) -> dict[str, str]:
 
 
 def frequent_words(texts: Iterable[str]) -> list[str]:
-    """Returns the words that most texts hold."""
+    """Returns the words that occur in the most texts."""
     counts = Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
     return [word for word, _ in counts.most_common(NUM_WORDS)]
 

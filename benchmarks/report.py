@@ -1,4 +1,4 @@
-"""Writes summaries as Markdown tables, as a fragment of a model card, and as one JSON object."""
+"""Writes summaries as Markdown tables, as a fragment of a model card, and as a JSON object."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CARD_METHODS = ("rerank", "fused", "encoder", "bm25", "base")
 
 
 def main_table(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iterator[str]:
-    """Writes a line per set and measure; the number that the goal is for has its interval."""
+    """Writes one line per set and measure; the mean of the method with the goal has its interval."""
     headings = ["set", "documents", "queries", "measure", *(HEADINGS[one] for one in methods), "goal", "reached"]
     yield from _head(headings, left=("set", "measure", "goal", "reached"))
     for summary in summaries:
@@ -29,7 +29,7 @@ def main_table(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iter
 
 
 def language_tables(summaries: Sequence[CaseSummary], methods: Sequence[str]) -> Iterator[str]:
-    """Writes a table for each set of several languages."""
+    """Writes a table for each set that has several languages."""
     for summary in summaries:
         if len(summary.languages) < 2:
             continue
@@ -54,10 +54,10 @@ def language_tables(summaries: Sequence[CaseSummary], methods: Sequence[str]) ->
 
 
 def calibration_lines(calibrations: Calibrations) -> Iterator[str]:
-    """Says how far scores are from shares."""
+    """Writes the expected calibration error of each kind."""
     for kind, one in calibrations.items():
         yield (
-            f"Calibration of the first place's score, {kind}: expected calibration error {one.ece:.3f} "
+            f"Calibration of the top document's score, {kind}: expected calibration error {one.ece:.3f} "
             f"({sum(one.counts):,} queries, {len(one.counts)} bins of equal count)."
         )
 
@@ -65,7 +65,7 @@ def calibration_lines(calibrations: Calibrations) -> Iterator[str]:
 def card(
     summaries: Sequence[CaseSummary], methods: Sequence[str], calibrations: Calibrations, model: str
 ) -> Iterator[str]:
-    """Writes the fragment of a model card: every number with its interval."""
+    """Writes the fragment of a model card, in which every number has its interval."""
     shown = [method for method in _CARD_METHODS if method in methods]
     yield f"Measured with {model}. In brackets: 95 % intervals by the bootstrap over queries ({RESAMPLES:,} resamples)."
     yield ""
@@ -82,7 +82,7 @@ def card(
 
 
 def _language_grid(summary: CaseSummary) -> Iterator[str]:
-    """Writes what a request finds in each language, those of most queries first, down the columns of a wide table."""
+    """Writes the results by language in a wide table, column by column, the languages with most queries first."""
     measure = summary.case.shown[0].measure
     means = [by_measure[measure] for by_measure in summary.by_lang.get("rerank", {}).values()]
     if len(means) < 2:

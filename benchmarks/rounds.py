@@ -1,4 +1,4 @@
-"""Times subjects by turns, round after round, and compares them within each round."""
+"""Times subjects in rounds, each subject once per round, and compares them within each round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PEAK_SIZE = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The least, the median and the greatest of several rounds."""
+    """The least, the median and the greatest value of several rounds."""
 
     least: float
     median: float
@@ -34,10 +34,11 @@ def run_rounds(
     until: float = math.inf,
     notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, list[float]]:
-    """Runs each subject once to warm it up, then all by turns; returns seconds by subject and round.
+    """Runs each subject once to warm up, then every subject once per round; returns seconds by subject and round.
 
-    Every other round goes backwards, so that no subject always follows the same neighbour. The first round
-    is always run; another only if it ends before `until` (of `time.perf_counter`), should it take as long as the last.
+    Every other round runs in reverse order, so that no subject always follows the same one. The first round always
+    runs. Another round starts only if it would end before `until` (a time of `time.perf_counter`), assuming that it
+    takes as long as the last one.
     """
     for name, run in subjects.items():
         notice(f"warming up {name}")
@@ -46,7 +47,7 @@ def run_rounds(
     for number in range(num_rounds):
         last_round = sum(values[-1] for values in seconds.values() if values)
         if number and time.perf_counter() + last_round > until:
-            notice(f"{number} of {num_rounds} rounds, since time is up")
+            notice(f"stopping after {number} of {num_rounds} rounds: the time is up")
             break
         order = list(subjects) if number % 2 == 0 else list(reversed(subjects))
         for name in order:
@@ -58,12 +59,12 @@ def run_rounds(
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Sums up the values of several rounds."""
+    """Summarises the values of several rounds."""
     return Spread(min(values), statistics.median(values), max(values))
 
 
 def compare(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Spread]:
-    """Says of each other subject how many times as long it took as ours in the same round."""
+    """Returns how many times as long as ours each other subject took in the same round."""
     return {
         name: spread([theirs / own for theirs, own in zip(values, seconds[ours], strict=True)])
         for name, values in seconds.items()
@@ -72,7 +73,7 @@ def compare(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Spre
 
 
 def measure_peak(dtype: torch.dtype, device: str = "cpu") -> Callable[[], None]:
-    """Makes a subject that multiplies two square matrices of 4,096; `PEAK_OPERATIONS` are done per run."""
+    """Makes a subject that multiplies two 4,096 × 4,096 matrices; one run does `PEAK_OPERATIONS` operations."""
     left, right = (torch.randn(_PEAK_SIZE, _PEAK_SIZE).to(device, dtype) for _ in range(2))
 
     def run() -> None:

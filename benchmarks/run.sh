@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Runs all benchmarks of speed, one after another, prints what each found and draws it: some 40 minutes on two cores.
-# A part that failed or was stopped is run again by the next call, and those before it are not; after the last part the
-# next call begins anew.
+# Runs all speed benchmarks one after another, prints their results and draws plots. It takes some 40 minutes on two cores.
+# If a part fails or is stopped, the next call continues with that part. After the last part, the next call runs all again.
 set -euo pipefail
 found=${1:?usage: benchmarks/run.sh FOUND [TOOLS]}
 tools=(${2:+--tools "$2"})
@@ -16,7 +15,7 @@ part() { # NAME SCRIPT ARGUMENTS…
         "$python" benchmarks/"$@" | tee "$text.part"
         mv "$text.part" "$text"
     else
-        echo "$name: from $(date -r "$text" '+%F %R'); remove $text to measure it again" >&2
+        echo "$name: measured $(date -r "$text" '+%F %R'); remove $text to measure it again" >&2
         cat "$text"
     fi
 }

@@ -1,4 +1,4 @@
-"""Prints what a benchmark found, as Markdown or JSON, and keeps both in a folder."""
+"""Prints the results of a benchmark as text or JSON, and saves both in a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_saving", "save"]
 def add_saving(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `save` reads."""
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the findings there too, as JSON and Markdown")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="also save the results there, as JSON and Markdown")
 
 
 def save(
@@ -23,7 +23,7 @@ def save(
     table: Callable[[dict[str, Any]], Iterable[str]],
     options: argparse.Namespace,
 ) -> None:
-    """Prints the findings, and writes `name.json` and `name.md` where a folder is given."""
+    """Prints the results, and writes `name.json` and `name.md` if `--save` names a folder."""
     as_json, as_table = json.dumps(found), "\n".join(table(dict(found)))
     if options.save:
         options.save.mkdir(parents=True, exist_ok=True)

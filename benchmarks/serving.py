@@ -1,9 +1,9 @@
-"""Times a real server through gRPC: one client's latency and where it goes, many clients' rate, and latency under load.
+"""Measures a real server over gRPC: the latency of one client by stage, the rate of many clients, latency under load.
 
     python benchmarks/serving.py [--tools CORPUS.jsonl] [--requests 60] [--clients 32] [--curves] [--save FOLDER]
 
-`--tools` is a corpus of tools, one `{"tool": …}` a line; without it the example catalog is used. Each request brings
-20 of them, drawn with seed 0. The engine's own rate is measured in this process before the server starts.
+`--tools` is a corpus of tools, one `{"tool": …}` per line; without it the example catalog is used. Each request has 20
+tools, drawn with seed 0. The rate of the engine alone is measured in this process before the server starts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 from saving import add_saving, save
 
-from shortlist import Client
-from shortlist.router import Router
+from shortlist import Client, Router
 from shortlist.schemas.tools.parse import parse_tools
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
@@ -42,12 +41,12 @@ Tools = list[str]
 
 
 def main() -> None:
-    """Measures, prints."""
+    """Measures the server and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tools", type=Path, metavar="FILE")
-    parser.add_argument("--requests", type=int, default=60)
-    parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--curves", action="store_true", help="also by number of clients and by load")
+    parser.add_argument("--tools", type=Path, metavar="FILE", help="a corpus of tools (default: the example catalog)")
+    parser.add_argument("--requests", type=int, default=60, help="the number of different requests")
+    parser.add_argument("--clients", type=int, default=32, help="the number of concurrent clients")
+    parser.add_argument("--curves", action="store_true", help="also measure by number of clients and by load")
     add_saving(parser)
     options = parser.parse_args()
     requests = draw_requests(read_tools(options.tools), options.requests)
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def read_tools(path: Path | None) -> Tools:
-    """Reads the tools of a corpus, or the example catalog."""
+    """Reads the tools of a corpus; without one, the example catalog."""
     if path is None:
         return [one.read_text(encoding="utf-8") for one in sorted(EXAMPLES.glob("*.json"))]
     with path.open(encoding="utf-8") as corpus:
@@ -63,26 +62,26 @@ def read_tools(path: Path | None) -> Tools:
 
 
 def draw_requests(tools: Tools, number: int) -> list[tuple[str, Tools]]:
-    """Draws a query and 20 tools for each request, always the same ones."""
+    """Draws a query and 20 tools for each request; the draw is always the same."""
     rng = random.Random(0)
     pool = [one for text in tools for one in single_tools(text)]
     return [(rng.choice(QUERIES), rng.sample(pool, TOOLS_PER_REQUEST)) for _ in range(number)]
 
 
 def single_tools(text: str) -> list[str]:
-    """Parts a container of tools into texts of one each."""
+    """Splits a container of tools into one text per tool."""
     return [tool.source for tool in parse_tools([text]).tools]
 
 
 def measure(requests: Sequence[tuple[str, Tools]], num_clients: int, *, has_curves: bool = False) -> dict[str, Any]:
-    """Measures the engine alone, then the server: one client, many at once, and many at 80 % of that rate."""
+    """Measures the engine alone, then the server with one client, with many, and with many at 80 % of their rate."""
     engine = engine_rate(requests)
     with running_server() as (address, start_seconds, process):
         idle = resident_mib(process)
-        new = ask_all(address, requests, 1)  # every catalog and every document's vector is known from here on
+        new = ask_all(address, requests, 1)  # this fills the server's caches of catalogs and vectors
         alone = ask_all(address, requests, 1)
         together = ask_all(address, requests * 2, num_clients)
-        most = len(together.seconds) / together.wall  # requests a second
+        most = len(together.seconds) / together.wall  # requests per second
         loaded = ask_at(address, requests, LOAD * most, num_clients)
         curves = take_curves(address, requests, most, num_clients) if has_curves else {}
         used = resident_mib(process)
@@ -104,7 +103,7 @@ def measure(requests: Sequence[tuple[str, Tools]], num_clients: int, *, has_curv
 def take_curves(
     address: str, requests: Sequence[tuple[str, Tools]], most: float, num_clients: int
 ) -> dict[str, list[dict[str, float]]]:
-    """Measures the rate by number of clients, and latency by load; `most` requests a second are served at best."""
+    """Measures the rate by number of clients, and latency by load, as shares of `most` requests per second."""
     clients = []
     for number in CLIENT_NUMBERS:
         found = ask_all(address, requests, number)
@@ -118,7 +117,7 @@ def take_curves(
 
 
 class Answers:
-    """What came of a run: seconds and the server's own timings of each request, and how long all took."""
+    """The results of a run: the seconds and the server's timings of each request, and the seconds of the whole run."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -127,11 +126,11 @@ class Answers:
 
     @property
     def milliseconds(self) -> list[float]:
-        """The requests' times."""
+        """The time of each request."""
         return [1_000 * one for one in self.seconds]
 
     def stages(self) -> dict[str, float]:
-        """Gives each stage's median; `grpc` is all that the server's clock does not see."""
+        """Returns the median of each stage in ms; `grpc` is the time that the server does not measure."""
         stages = {name: [getattr(one, f"{name}_ms") for one in self.timings] for name in STAGES}
         whole = zip(self.milliseconds, self.timings, strict=True)
         stages["grpc"] = [total - one.total_ms for total, one in whole]
@@ -139,12 +138,12 @@ class Answers:
 
 
 def ask_all(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int) -> Answers:
-    """Sends the requests as fast as `num_clients` clients get their answers."""
+    """Sends the requests with `num_clients` clients, each as soon as its last answer has arrived."""
     return _run(address, requests, num_clients, lambda number: 0.0)
 
 
 def ask_at(address: str, requests: Sequence[tuple[str, Tools]], rate: float, num_clients: int) -> Answers:
-    """Sends the requests at random times, `rate` a second; waiting for a free client counts as latency."""
+    """Sends `rate` requests per second at random times; the wait for a free client counts as latency."""
     gaps = np.random.default_rng(0).exponential(1 / rate, len(requests))
     due = np.cumsum(gaps)
     return _run(address, requests, num_clients, lambda number: float(due[number]))
@@ -168,7 +167,7 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
                 answers.seconds.append(time.perf_counter() - sent)
                 answers.timings.append(response.report.timings)
         finally:
-            clients.put(client)  # a failure ends the run instead of leaving the others to wait
+            clients.put(client)  # after a failure too, or the other threads would wait for a client forever
 
     with ThreadPoolExecutor(num_clients) as pool:
         list(pool.map(ask, range(len(requests))))
@@ -179,7 +178,7 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
 
 
 def engine_rate(requests: Sequence[tuple[str, Tools]]) -> float:
-    """Measures the pairs a second of the engine without a server and without what surrounds inference."""
+    """Measures the pairs per second of inference alone, without a server and the other stages."""
     router = Router.load()
     for query, tools in requests:
         router.select_tools(query, tools)
@@ -189,43 +188,43 @@ def engine_rate(requests: Sequence[tuple[str, Tools]]) -> float:
 
 @contextmanager
 def running_server() -> Iterator[tuple[str, float, subprocess.Popen[str]]]:
-    """Starts a server on a free port; yields its address, the seconds until it served, and its process."""
+    """Starts a server on a free port; yields its address, the seconds it took to start, and its process."""
     began = time.perf_counter()
     with subprocess.Popen(SERVER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line.startswith(ADDRESS_PREFIX):
-                raise SystemExit("the server did not start; `shortlist serve` says why")
+                raise SystemExit("the server did not start; run `shortlist serve` to see why")
             yield line.removeprefix(ADDRESS_PREFIX).strip(), time.perf_counter() - began, process
         finally:
             process.terminate()
 
 
 def resident_mib(process: subprocess.Popen[str], field: str = "VmRSS") -> float:
-    """Reads the resident memory of a process, or, by the field `VmHWM`, the most it was."""
+    """Reads the resident memory of a process in MiB, or its peak with the field `VmHWM`."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) / 1_024
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Gives the median, the 90th and the 99th of a hundred."""
+    """Returns the 50th, 90th and 99th percentiles."""
     return {f"p{share}": float(np.percentile(values, share)) for share in (50, 90, 99)}
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Writes the findings for people."""
+    """Writes the results as text."""
 
     def show(name: str) -> str:
         return ", ".join(f"{key} {value:.1f}" for key, value in found[name].items())
 
-    yield f"start to serving {found['start_seconds']:.2f} s"
-    yield f"resident: idle {found['idle_mib']:.0f} MiB, in the end {found['used_mib']:.0f} MiB"
-    yield f"one client, requests of {TOOLS_PER_REQUEST} tools asked for the first time: {show('new_catalog_ms')} ms"
-    yield f"one client, the same again: {show('one_client_ms')} ms"
-    yield f"of it, medians: {show('stages_ms')} ms"
+    yield f"time to start: {found['start_seconds']:.2f} s"
+    yield f"resident memory: idle {found['idle_mib']:.0f} MiB, at the end {found['used_mib']:.0f} MiB"
+    yield f"one client, {TOOLS_PER_REQUEST} tools per request, catalogs new to the server: {show('new_catalog_ms')} ms"
+    yield f"one client, the same requests again: {show('one_client_ms')} ms"
+    yield f"medians of its stages: {show('stages_ms')} ms"
     share = found["server_pairs_per_second"] / found["engine_pairs_per_second"]
-    yield f"{found['clients']} clients: {found['server_pairs_per_second']:.0f} pairs/s, {share:.2f} of the engine's own"
+    yield f"{found['clients']} clients: {found['server_pairs_per_second']:.0f} pairs/s, {share:.2f} of the engine alone"
     yield f"at 80 % of that rate: {show('at_80_percent_ms')} ms"
     if "by_clients" in found:
         yield from ("", "| clients | pairs/s | p50 ms | p99 ms |", "|---:|---:|---:|---:|")

@@ -1,10 +1,10 @@
-"""Sends a real server mixed traffic for a long time, and watches its memory, its open files and its threads.
+"""Sends mixed traffic to a real server for a long time, and watches its memory, open files and threads for leaks.
 
     python benchmarks/soak.py [--minutes 30] [--cache-mb 16] [--tools CORPUS.jsonl] [--save FOLDER] [--plot FILE.png]
 
-The traffic: catalogs seen before and never seen, DDL, documents short and long, over gRPC and over HTTP; and, one in
-ten, what goes wrong: fields out of range, garbage, deadlines too short, callers who leave. The caches are small, so
-that they are full after a few minutes: what grows on and on after that is a leak.
+The traffic has known and new catalogs, DDL, short and long documents, over gRPC and HTTP. One request in ten fails on
+purpose: fields out of range, random bytes, too short deadlines, cancelled calls. The server's caches are small, so they
+are full after a few minutes; memory that keeps growing after that is a leak.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DDL = Path(__file__).resolve().parent.parent / "examples" / "schema.sql"
 
 
 class Traffic:
-    """Draws what is sent next; `counts` says what came of it."""
+    """Draws and sends random requests; `counts` holds the number of outcomes of each kind of request."""
 
     def __init__(self, client: AsyncClient, http_address: str, tools: Tools, seed: int) -> None:
         self._client, self._http = client, f"http://{http_address}"
@@ -113,12 +113,12 @@ class Traffic:
 
 
 def main() -> None:
-    """Runs, prints."""
+    """Runs the soak test and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--cache-mb", type=float, default=16.0, help="the server's setting (default: 16)")
-    parser.add_argument("--tools", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    parser.add_argument("--tools", type=Path, metavar="FILE", help="a corpus of tools (default: the example catalog)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the samples as a PNG file")
     add_saving(parser)
     options = parser.parse_args()
     command = (*SERVER, "--http-port", "0", "--log-level", "warning", "--cache-mb", str(options.cache_mb))
@@ -140,7 +140,7 @@ def main() -> None:
 async def soak(
     process: subprocess.Popen[str], grpc_address: str, http_address: str, tools: Tools, seconds: float
 ) -> dict[str, Any]:
-    """Sends traffic from a few callers at once, and takes samples."""
+    """Sends traffic from a few concurrent callers, and samples the server's process."""
     began = time.monotonic()
     samples: list[dict[str, float]] = []
     async with AsyncClient(grpc_address, timeout_seconds=60) as client:
@@ -156,7 +156,7 @@ async def soak(
                 _show(samples[-1], seconds)
                 await asyncio.sleep(SAMPLE_SECONDS)
 
-        async with asyncio.TaskGroup() as group:  # where one fails, the others end too
+        async with asyncio.TaskGroup() as group:  # if one task fails, the others are cancelled
             for task in (watch(), *map(work, traffics)):
                 group.create_task(task)
     counts = sum((traffic.counts for traffic in traffics), Counter())
@@ -164,7 +164,7 @@ async def soak(
 
 
 def sample(pid: int) -> dict[str, float]:
-    """Reads memory (MiB), open files and threads of a process."""
+    """Reads the resident memory (MiB), the open files and the threads of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -184,7 +184,7 @@ def _show(one: dict[str, float], seconds: float) -> None:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Draws memory, open files and threads by time."""
+    """Draws memory, open files and threads over time."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -206,7 +206,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Writes the findings for people."""
+    """Writes the results as text."""
     samples = found["samples"]
     total = sum(found["counts"].values())
     yield f"{total} requests in {found['seconds'] / 60:.0f} minutes"
@@ -214,7 +214,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     thirds = np.array_split(np.arange(len(samples)), 3)
     for name in ("mib", "files", "threads"):
         means = [float(np.mean([samples[place][name] for place in third])) for third in thirds]
-        yield f"{name}: " + ", ".join(f"{mean:.0f}" for mean in means) + " in the mean of each third"
+        yield f"{name}: " + ", ".join(f"{mean:.0f}" for mean in means) + " (means of the first, second and last third)"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Draws what the benchmarks of speed kept: rates by size, latency under load, a long document, the catalog's size.
+"""Draws the saved results of the speed benchmarks: rates by size, latency under load, long documents, catalog sizes.
 
     python benchmarks/speed_plots.py FOLDER --out docs/plots
 
-FOLDER is where `--save` put the findings; what is missing there is not drawn.
+FOLDER is the folder that the benchmarks were given as `--save`. Results that are missing there are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Points = Sequence[dict[str, Any]]
 
 
 def main() -> None:
-    """Draws what is there."""
+    """Draws every result in the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def draw_peers(found: dict[str, Any], path: Path) -> None:
-    """Draws the rate of each way to run the same weights."""
+    """Draws the rate of each library that runs the same weights."""
     rates = sorted(found["pairs_per_second"].items(), key=lambda one: one[1])
     figure, (panel,) = new_panels(1, width=7.5, height=4.2)
     bars = panel.barh(
@@ -50,12 +50,12 @@ def draw_peers(found: dict[str, Any], path: Path) -> None:
         color=[_OURS if name.startswith("shortlist") else "#BBBBBB" for name, _ in rates],
     )
     panel.bar_label(bars, fmt="%.0f", padding=4)
-    panel.set(xlabel=f"pairs a second, {found['threads']} threads ({found['documents']} documents)")
+    panel.set(xlabel=f"pairs/s, {found['threads']} threads ({found['documents']} documents)")
     save_figure(figure, path)
 
 
 def draw_curves(found: dict[str, Any], path: Path) -> None:
-    """Draws rates by number and length of documents, and what a catalog costs by its size."""
+    """Draws rates by number and length of documents, and the time and prompt tokens by catalog size."""
     figure, panels = new_panels(4)
     plot(panels[0], found["documents"], "tokens_per_second", "tokens/s")
     panels[0].set(xlabel="documents of a request", title="Rate by documents")
@@ -64,7 +64,7 @@ def draw_curves(found: dict[str, Any], path: Path) -> None:
     panels[1].set(xlabel="median tokens of a document", title="Rate by length", yscale="log")
     panels[1].legend(frameon=False)
     plot(panels[2], found["catalogs"], "first_ms", "first request", _SECOND)
-    plot(panels[2], found["catalogs"], "again_ms", "the next ones")
+    plot(panels[2], found["catalogs"], "again_ms", "later requests")
     panels[2].set(xlabel="tools in the catalog", ylabel="ms", title="Time by catalog", yscale="log")
     panels[2].legend(frameon=False)
     plot(panels[3], found["catalogs"], "tokens_of_all", "all tools", _GREY)
@@ -82,7 +82,7 @@ def draw_curves(found: dict[str, Any], path: Path) -> None:
 
 
 def draw_serving(found: dict[str, Any], path: Path) -> None:
-    """Draws a server's rate by clients and its latency under load."""
+    """Draws a server's rate by number of clients, and its latency by load."""
     if "by_clients" not in found:
         return
     figure, panels = new_panels(2, width=4.6)
@@ -107,7 +107,7 @@ def draw_serving(found: dict[str, Any], path: Path) -> None:
 
 
 def draw_long(found: dict[str, Any], path: Path) -> None:
-    """Draws time and memory against a document's length."""
+    """Draws time and memory by the length of a document."""
     figure, panels = new_panels(2, width=4.6)
     points = [one | {"at": one["tokens"] / 1_000} for one in found["points"]]
     plot(panels[0], points, "seconds", "measured")
@@ -133,7 +133,7 @@ def plot(
 
 
 def tick_at(panel: Axes, points: Points) -> None:
-    """Draws sizes by their logarithm, and writes at most five of them out."""
+    """Sets a logarithmic x axis with ticks at no more than about five of the sizes."""
     sizes = [one["at"] for one in points]
     panel.set_xscale("log")
     shown = sizes[:: -(-len(sizes) // 5)]

@@ -1,4 +1,4 @@
-"""Times the stages of a request on the example catalog and schema, in this process.
+"""Times the stages of a request on the example catalog and the example schema, in this process.
 
 python benchmarks/stages.py [--repeat 5] [--model built-in]
 """
@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shortlist.router import Router, Selection
+from shortlist import Router
+from shortlist.schemas.results import Selection
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STAGES = ("parse_ms", "retrieve_ms", "tokenize_ms", "infer_ms", "total_ms")
 
 
 def main() -> None:
-    """Loads, asks, prints medians."""
+    """Loads the model, runs the requests, and prints the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--model", default="built-in")
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def show(label: str, repeat: int, ask: Callable[[], Selection]) -> None:
-    """Prints the median of each stage after one warm-up."""
+    """Prints the median of each stage over `repeat` requests, after one to warm up."""
     first = ask()
     timings = [ask().timings for _ in range(repeat)]
     medians = [statistics.median(getattr(one, stage) for one in timings) for stage in STAGES]

@@ -1,4 +1,4 @@
-"""Keeps what was measured, a JSON file for each set and method, and knows which files still hold."""
+"""Stores results, one JSON file per set and method, and decides which stored results are still valid."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from cases import CANDIDATES, Case
 from subjects import Subject
 
 _FORMAT = 2
-# Above what threads and batches do to a float32 score, far below what training does.
+# Threads and batching change a float32 score by less than this; training changes it by far more.
 _PROBE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The results under `folder` of the sets in `data`, for at most `limit` queries a set (None: all)."""
+    """The results under `folder` for the sets in `data`, with at most `limit` queries per set (None: all)."""
 
     folder: Path
     data: Path
     limit: int | None
 
     def path(self, case: Case, subject: Subject) -> Path:
-        """Names the file of one result."""
+        """Returns the file of one result."""
         model = re.sub(r"[^\w.-]+", "_", f"{subject.name}-{subject.version}")
         return self.folder / str(self.limit or "full") / model / f"{case.key}-{subject.method}.json"
 
     def read(self, case: Case, subject: Subject) -> dict[str, Any] | None:
-        """Returns a result that was made of the same set by the same model, or None."""
+        """Returns the stored result if it was measured on the same set with the same model; otherwise None."""
         path = self.path(case, subject)
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ class Store:
         return found if made_of == self._made_of(case, subject) and _is_close(probe, subject.probe) else None
 
     def write(self, case: Case, subject: Subject, found: dict[str, Any]) -> None:
-        """Keeps a result; the file is there whole or not at all."""
+        """Stores a result; an interrupted write leaves no partial file behind."""
         path = self.path(case, subject)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -69,7 +69,7 @@ class Store:
 
 @cache
 def _digest(path: Path, changed_ns: int) -> str:
-    """Reads a file once for as long as it stays as it was at `changed_ns`."""
+    """Returns a file's digest; the file is read again only if its modification time `changed_ns` differs."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Loads what is measured: words alone, a model, or the embedder that the built-in model grew from."""
+"""Loads what is measured: BM25, a model, or the embedder from which the built-in model was trained."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from typing import Any
 
 from cases import CANDIDATES
 
+from shortlist import Router
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
-from shortlist.router.first_stage.candidates import ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
-# A model is known again by what it answers to these, since weights may change under the same version.
+# The answers to these identify a model's weights, because weights may change under the same version.
 _PROBE_QUERY = "refund the payment of order 7"
 _PROBE_TOOLS = (
     '{"name": "create_refund", "description": "Refund a payment"}',
@@ -32,7 +31,7 @@ _PROBE_TABLES = "create table payments (id int, order_id int); create table citi
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What ranks: `router` is None for words alone; `method` is the name that `evaluate` knows it by."""
+    """A ranker under test: `router` is None for BM25; `method` is its name in `shortlist.evaluation`."""
 
     method: str
     name: str
@@ -42,7 +41,7 @@ class Subject:
 
 
 class Subjects:
-    """Finds the subject of each method; a model is loaded once, when it is first asked for."""
+    """Makes the subject of each method; a model is loaded once, when it is first needed."""
 
     def __init__(self, model: str, make_base: Callable[[], Path]) -> None:
         self._model, self._make_base = model, make_base
@@ -51,7 +50,7 @@ class Subjects:
         """Returns the subject of one of `METHODS`.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: the model cannot be loaded.
             InvalidInput: the method needs an encoder and the model has none.
         """
         if method == "bm25":
@@ -65,7 +64,7 @@ class Subjects:
 
     @property
     def has_encoder(self) -> bool:
-        """Says whether the model has an encoder."""
+        """Whether the model has an encoder."""
         return self._own[0].embedder is not None
 
     @cached_property
@@ -82,18 +81,17 @@ def _subject(method: str, router: Router, probe: tuple[float, ...]) -> Subject:
 
 
 def _with_probe(router: Router) -> tuple[Router, tuple[float, ...]]:
-    """Adds the model's scores and logits of a few tools and tables, and the head of a vector."""
+    """Returns the router with its probe: scores and logits of a few tools and tables, and a part of a vector."""
     tools = _scores(router, parse_tools(_PROBE_TOOLS).tools, "tools")
     tables = _scores(router, parse_tables(_PROBE_TABLES).tables, "tables")
     vector: list[Any] = []
     if router.embedder:
         vector = router.embedder.embed_queries([_PROBE_QUERY])[0].vector[:8].tolist()
-        vector += astuple(router.embedder.settings)  # how the first stage weighs, which so few candidates do not show
+        vector += astuple(router.embedder.settings)  # the first stage's weights do not affect so few candidates
     return router, tuple(round(value, 6) for value in (*tools, *tables, *vector))
 
 
-def _scores(router: Router, items: Sequence[Tool | Table], kind: str) -> list[float]:
-    found = ItemSet([dataset_item(item, place) for place, item in enumerate(items)])
-    run = Run(_PROBE_QUERY, Rules(), CANDIDATES, Clock())
-    scored, scores = router.score_items(run, found, frozenset(), kind)
+def _scores(router: Router, items: Sequence[Tool | Table], kind: Kind) -> list[float]:
+    found = Candidates([dataset_item(item, place) for place, item in enumerate(items)])
+    scored, scores = router.score_items(_PROBE_QUERY, found, kind, max_candidates=CANDIDATES)
     return [*(one.score for one in scored), *scores.logits]

@@ -1,4 +1,4 @@
-"""Makes means with intervals, rows and goals of what was measured."""
+"""Summarises results as means with intervals, and as the rows and goals of the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = Mapping[str, Mapping[str, Any]]  # method → what `measure_case` return
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean over queries with its 95 % interval; `lang` is empty where it is of all languages."""
+    """A mean over queries with its 95 % interval; `lang` is empty for the mean over all languages."""
 
     value: float
     low: float
@@ -29,18 +29,18 @@ Means = Mapping[str, Mean]  # measure → its mean
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table; a method without a mean was not measured, or has no language with enough queries."""
+    """One row of the table; a method has no mean if it was not measured, or if no language has enough queries."""
 
     shown: Shown
     means: Mapping[str, Mean]
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None where there is no goal or nothing to hold against it."""
+        """Whether the goal is reached; None if there is no goal or its method was not measured."""
         mean = self.means.get(self.shown.method)
         if self.shown.goal is None or mean is None:
             return None
-        return mean.value >= self.shown.goal - 1e-9  # a mean of floats may fall short of itself
+        return mean.value >= self.shown.goal - 1e-9  # rounding may put a mean just below its exact value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class CaseSummary:
 
 
 def summarise(case: Case, found: Found) -> CaseSummary:
-    """Summarises what was measured of a case, by at least one method."""
+    """Summarises the results of a case, which at least one method has."""
     some = next(iter(found.values()))
     return CaseSummary(
         case=case,

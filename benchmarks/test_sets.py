@@ -1,9 +1,9 @@
-"""Measures every test set by the model, by words alone, by the encoder alone and by its untrained base.
+"""Measures the quality of the model, BM25, the encoder alone, the first stage and the untrained base on the test sets.
 
     python benchmarks/test_sets.py --data DATA [--limit 500 | --full] [--sets toole,spider] [--methods rerank,bm25]
 
-Each finished set and method is kept as JSON under --out and not measured again while the set, the model and its version
-stay the same. Prints Markdown tables; the plots need the extra [plots].
+The result of each set and method is saved as JSON under --out, and is reused while the set and the model stay the same.
+Prints Markdown tables; the plots need the extra [plots].
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIMIT = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures what is not measured yet and prints the tables; returns the exit status."""
+    """Measures what has no saved result, and prints the tables; returns the exit status."""
     options = parse(arguments)
     try:
         run(options)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted; finished results are saved, run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 
@@ -51,24 +51,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     names = ", ".join(case.short_name for case in CASES)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of tools/ and tables/")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder with tools/ and tables/")
     parser.add_argument("--sets", default="", help=f"only these, separated by commas: {names}")
     parser.add_argument("--methods", default="", help=f"only these: {', '.join(METHODS)}")
     parser.add_argument("--model", default="built-in", help="built-in (default), fast, or a folder")
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--limit", type=_positive, default=LIMIT, help=f"queries a set (default: {LIMIT})")
+    amount.add_argument("--limit", type=_positive, default=LIMIT, help=f"queries per set (default: {LIMIT})")
     amount.add_argument("--full", action="store_true", help="all queries")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--card", type=Path, metavar="FILE", help="write a fragment of a model card")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw recall.png and calibration.png")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="where results are kept")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="the folder of saved results")
     parser.add_argument("--base", type=Path, default=Path("build/train/base"), help="the base, fetched if absent")
     parser.add_argument("--base-embedder", type=Path, default=Path("build/base-embedder"), help="its model folder")
     return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measures, summarises, writes."""
+    """Measures, summarises and writes the results."""
     cases, methods = choose_cases(options.sets), choose_methods(options.methods)
     if options.plots and not find_spec("matplotlib"):
         raise InvalidInput("matplotlib is not installed; install the extra [plots]", field="plots")
@@ -82,17 +82,17 @@ def run(options: argparse.Namespace) -> None:
 
 
 def possible(methods: Sequence[str], subjects: Subjects) -> tuple[str, ...]:
-    """Leaves out what the model cannot do, where the caller asked for nothing in particular."""
+    """Returns the default methods without those that need an encoder, if the model has none."""
     if subjects.has_encoder:
         return tuple(methods)
-    print("the model has no encoder: measuring without encoder and fused", file=sys.stderr)
+    print("the model has no encoder: skipping the methods encoder and fused", file=sys.stderr)
     return tuple(method for method in methods if method not in ("encoder", "fused"))
 
 
 def measure_all(
     cases: Sequence[Case], methods: Sequence[str], subjects: Subjects, store: Store
 ) -> dict[Case, dict[str, Any]]:
-    """Measures each case by each method, or takes what is kept of it."""
+    """Measures each case with each method, unless a valid result is saved."""
     counts = {case: count_queries(store.data / case.name, case, store.limit) for case in cases}
     by_method = {method: subjects.of(method) for method in methods}
     jobs = [Job(case, method, counts[case]) for case in cases for method in methods]
@@ -144,7 +144,7 @@ def write(
 
 
 def _with_data(jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Dataset]]:
-    """Adds its set to each job, one set in memory at a time."""
+    """Yields each job with its set, and holds one set in memory at a time."""
     data: Dataset | None = None
     name = ""
     for job in jobs:
@@ -162,7 +162,7 @@ def _reranked(results: Mapping[Case, Found], kind: str) -> Iterator[Mapping[str,
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more; --full takes all")
+        raise argparse.ArgumentTypeError(f"{text} is below 1; use --full for all queries")
     return number
 
 

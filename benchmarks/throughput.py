@@ -1,10 +1,10 @@
-"""Times this program beside what users run today: the same weights, texts and threads, by turns in one process.
+"""Compares Shortlist's speed with other libraries (peers) on the same weights, texts and threads, in one process.
 
     python benchmarks/throughput.py [--shape built-in|base|large] [--documents 64] [--rounds 5] [--quick] [--device D]
 
-Prints how many times as long each peer takes as this program in the same round (median, least, greatest), and what
-share of the machine's own bfloat16 peak this program reaches from texts to scores. With `--shape large` the peers run
-the shape of bge-reranker-v2-m3 (24 layers of 1,024) while this program runs XLM-R base: a user's choice between both.
+Prints how many times as long as Shortlist each peer takes in the same round (median, least, greatest), and the share of
+the machine's bfloat16 peak that Shortlist reaches from texts to scores. With `--shape large` the peers run the shape of
+bge-reranker-v2-m3 (24 layers of 1,024) while Shortlist runs XLM-R base, since a user may choose between these two.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from shortlist.router.model.encoder import CrossEncoder, ModelConfig
 from shortlist.schemas.errors import ShortlistError
 
 OURS, OURS_FP32, PEAK = "shortlist", "shortlist fp32", "peak"
-_QUICK_SECONDS = 40.0  # for all but the imports, on a machine where they take long
-_MOSTLY_BEST = 4  # pairs a batch, of workloads like this one (docs/benchmarks.md)
+_QUICK_SECONDS = 40.0  # without the imports, which take long on some machines
+_MOSTLY_BEST = 4  # pairs per batch; usually the fastest size for workloads like this one (docs/benchmarks.md)
 SHAPES = {
     # XLM-R base: the shape of jina-reranker-v2-base-multilingual and of bge-reranker-base.
     "base": {"num_layers": 12, "hidden_size": 768, "num_heads": 12, "intermediate_size": 3_072},
     # XLM-R large: the shape of bge-reranker-v2-m3.
     "large": {"num_layers": 24, "hidden_size": 1_024, "num_heads": 16, "intermediate_size": 4_096},
 }
-# Those that take a folder as on the hub, on any device.
+# The peers that load a folder in the hub's format and run on any device.
 PLAIN_PEERS = ("sentence-transformers", "sentence-transformers bf16")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns the exit status."""
+    """Measures and prints the results; returns the exit status."""
     options = parse(arguments)
     try:
         save(measure(options), f"throughput-{options.shape}", quick_lines if options.quick else table, options)
@@ -59,15 +59,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", default="built-in", choices=("built-in", *SHAPES))
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda, where only sentence-transformers is a peer")
-    parser.add_argument("--documents", type=int, default=64, help="of log-normal length, median 110 tokens")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; on cuda sentence-transformers is the only peer")
+    parser.add_argument("--documents", type=int, default=64, help="how many; log-normal lengths, median 110 tokens")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--quick", action="store_true", help="16 documents, up to 3 rounds in a minute, RATIO and PEAK_SHARE lines"
+        "--quick", action="store_true", help="16 documents, up to 3 rounds in a minute; prints RATIO, PEAK_SHARE lines"
     )
     parser.add_argument("--peers", default="", help="only these, separated by commas")
     add_saving(parser)
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where exported models are kept")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="the folder for exported models")
     options = parser.parse_args(arguments)
     if options.quick:
         options.documents, options.rounds = 16, 3
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Makes the subjects, agrees on their scores, and times them by turns."""
+    """Makes the subjects, times them in rounds, and compares the order of their scores."""
     until = time.perf_counter() + (_QUICK_SECONDS if options.quick else math.inf)
     notice = partial(print, file=sys.stderr, flush=True) if sys.stderr.isatty() else lambda text: None
     loaded = load_model("built-in") if options.shape == "built-in" else random_model("base")
@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     batch_sizes = {}
     for peer in chosen(options):
-        notice(f"making {peer.name} ready")
+        notice(f"preparing {peer.name}")
         batch_sizes[peer.name], scorers[peer.name] = at_its_best(peer, their_exports, workload, options.quick)
     peak = measure_peak(torch.bfloat16, options.device)
     scores: dict[str, Sequence[float]] = {}
@@ -102,12 +102,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def keep_scores(scores: dict[str, Sequence[float]], name: str, score: Callable[[], Sequence[float]]) -> None:
-    """Runs a scorer and keeps what it found, so that nothing needs to run once more for that."""
+    """Runs a scorer and keeps its scores, so that comparing them needs no further run."""
     scores[name] = score()
 
 
 def chosen(options: argparse.Namespace) -> list[Peer]:
-    """Gives the installed peers that run such a model there, or those of them that were named."""
+    """Returns the installed peers that can run this shape on this device, or those named by --peers."""
     wanted = [name.strip() for name in options.peers.split(",") if name.strip()]
     if not wanted and (options.shape == "large" or options.device != "cpu"):
         wanted = [*PLAIN_PEERS]
@@ -117,7 +117,10 @@ def chosen(options: argparse.Namespace) -> list[Peer]:
 def at_its_best(
     peer: Peer, exports: Exports, workload: Workload, is_quick: bool
 ) -> tuple[int, Callable[[], Sequence[float]]]:
-    """Chooses the batch size that is fastest in one run each, after one to warm up; quickly, the one that mostly is."""
+    """Returns the fastest batch size, by one timed run each after a warm-up, and its scorer.
+
+    With `is_quick` it returns the size that is usually the fastest, without a run.
+    """
     score = peer.make(exports)
     is_known = is_quick and _MOSTLY_BEST in peer.batch_sizes
     bound = {size: bind(score, workload, size) for size in ((_MOSTLY_BEST,) if is_known else peer.batch_sizes)}
@@ -128,12 +131,12 @@ def at_its_best(
 
 
 def bind(score: Score, workload: Workload, batch_size: int) -> Callable[[], Sequence[float]]:
-    """Makes one run of the workload of a scorer."""
+    """Returns a function that scores the workload once."""
     return lambda: score(workload.query, workload.documents, batch_size)
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """Times the second of two runs."""
+    """Returns the seconds of the second of two runs."""
     run()
     began = time.perf_counter()
     run()
@@ -147,7 +150,7 @@ def summarise(
     workload: Workload,
     loaded: LoadedModel,
 ) -> dict[str, Any]:
-    """Gathers ratios, rates, the share of the peak, and how each one's order agrees with float32's."""
+    """Computes ratios, rates, the share of the peak, and each subject's rank correlation with Shortlist in float32."""
     operations = multiplications(loaded.model.config, workload.pair_tokens)
     shares = [
         operations / own / (PEAK_OPERATIONS / peak) for own, peak in zip(seconds[OURS], seconds[PEAK], strict=True)
@@ -175,23 +178,23 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def quick_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Writes the lines of the quick form, for machines."""
+    """Writes the lines of --quick, which scripts can parse."""
     for name, ratio in found["ratios"].items():
         yield f"RATIO {name.replace(' ', '-')} {ratio['median']:.2f}"
     yield f"PEAK_SHARE {found['peak_share']['median']:.2f}"
 
 
 def table(found: Mapping[str, Any]) -> Iterator[str]:
-    """Writes a Markdown table under a line that says what was timed."""
+    """Writes a Markdown table below a line that describes what was timed."""
     yield (
         f"{found['model']} on {found['device']}: {found['documents']} documents, {found['tokens']:,} tokens, "
         f"{found['threads']} threads, {found['rounds']} rounds; bfloat16 peak {found['peak_gflops']:,.0f} GFLOP/s; "
         f"share of it {Spread(**found['peak_share'])}"
     )
     if found["peers_model"] != found["model"].split()[0]:
-        yield f"Peers run {found['peers_model']}, so that their order is another one."
+        yield f"Peers run {found['peers_model']}, so they rank in another order."
     yield ""
-    yield "| | batch | pairs/s | times as long as shortlist: median [least, greatest] | order as in float32 |"
+    yield "| | batch | pairs/s | times as long as shortlist: median [least, greatest] | rank correlation with float32 |"
     yield "|---|---:|---:|---:|---:|"
     for name, rate in found["pairs_per_second"].items():
         ratio = found["ratios"].get(name)
@@ -201,7 +204,7 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def random_model(shape: str) -> LoadedModel:
-    """Makes a model of a shape with random weights and the built-in model's tokenizer."""
+    """Makes a model of the given shape with random weights and the built-in model's tokenizer."""
     built_in = load_model("built-in")
     torch.manual_seed(0)
     config = ModelConfig(
@@ -211,7 +214,7 @@ def random_model(shape: str) -> LoadedModel:
     model = CrossEncoder(config).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if "norm" not in name:
-            parameter.normal_(0.0, 0.02)  # as XLM-R is initialised
+            parameter.normal_(0.0, 0.02)  # XLM-R's initialisation
     return LoadedModel(
         model=model,
         tokenizer=built_in.tokenizer,

@@ -1,4 +1,4 @@
-"""What the engines are timed on: a query and documents of log-normal length, made of the example catalog's words."""
+"""Makes the texts for speed benchmarks: a query, and documents of log-normal length, of the example catalog's words."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shortlist.router.model.encoder import ModelConfig
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "tools"
 _QUERY_TOKENS = 16
 _SHORTEST, _MEDIAN, _LONGEST = 24, 110, 600
-_SIGMA = 0.6  # of the logarithm: nine of ten documents then lie between 50 and 240 tokens
+_SIGMA = 0.6  # of the logarithm; some 90 % of documents then have between 41 and 295 tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One request: texts, and the tokens of each pair with the model's special tokens."""
+    """One request: the texts, and the number of tokens of each pair, special tokens included."""
 
     query: str
     documents: tuple[str, ...]
@@ -29,7 +29,7 @@ class Workload:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The query with each document."""
+        """The pairs of the query and each document."""
         return [(self.query, document) for document in self.documents]
 
 
@@ -53,9 +53,9 @@ def make_text(tokenizer: Tokenizer, num_tokens: int, *, seed: int = 0) -> str:
 
 
 def multiplications(config: ModelConfig, pair_tokens: Sequence[int]) -> float:
-    """Counts the floating-point operations the layers cannot do without: two per weight and token, and attention's.
+    """Counts the floating-point operations that the layers need: two per weight and token, plus attention's products.
 
-    Nothing is counted for padding, for embeddings or for norms, so a share of the peak by this count is a low one.
+    Padding, embeddings and norms are not counted, so a share of the peak by this count is a lower bound.
     """
     hidden, inner = config.hidden_size, config.intermediate_size
     linear = 2 * (4 * hidden * hidden + 2 * hidden * inner)
@@ -68,7 +68,7 @@ def _words() -> list[str]:
 
 
 def _text(tokenizer: Tokenizer, rng: np.random.Generator, words: Sequence[str], num_tokens: int) -> str:
-    """Joins random words to a text of `num_tokens` tokens, give or take one."""
+    """Joins random words into a text of `num_tokens` tokens, give or take one."""
     drawn = [words[index] for index in rng.integers(0, len(words), num_tokens)]
     ids = tokenizer.encode([" ".join(drawn)])[0][:num_tokens]
     return tokenizer.decode(ids)

@@ -1,4 +1,4 @@
-"""Opens the client's connection: in the open or encrypted, with a certificate of one's own, and says who calls."""
+"""Opens the client's connection: plain or TLS, with an optional client certificate and API key."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["DEFAULT_MESSAGE_BYTES", "Connection", "FilePath", "is_loopback"]
 
 FilePath = str | PathLike[str]
 DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
-# What an authorization header takes as a bearer token (RFC 6750, 2.1).
+# The characters of a bearer token in an authorization header (RFC 6750, 2.1).
 _API_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a server is reached, and as whom; the arguments are those of `Client`.
+    """How to reach a server, and with which credentials; the arguments are those of `Client`.
 
-    `server_name` is the name in the server's certificate, where it is not that of the address.
+    `server_name` is the name in the server's certificate, if it differs from the host of the address.
 
     Raises:
-        InvalidInput: they do not go together, or the key would travel in the open.
+        InvalidInput: arguments conflict, or the key would be sent unencrypted.
     """
 
     address: str
@@ -44,39 +44,39 @@ class Connection:
 
     def __post_init__(self) -> None:
         if (self.client_certificate is None) != (self.client_key is None):
-            raise errors.InvalidInput("goes with client_key, or both are left out", field="client_certificate")
+            raise errors.InvalidInput("needs client_key; give both or neither", field="client_certificate")
         if self.client_certificate is not None and not self.tls:
             raise errors.InvalidInput("needs tls", field="client_certificate")
         if self.api_key is not None and not _API_KEY.match(self.api_key):
-            raise errors.InvalidInput("is empty, or has characters that no key has", field="api_key")
+            raise errors.InvalidInput("is empty, or has characters that keys cannot have", field="api_key")
 
     def open(self) -> grpc.Channel:
-        """Opens a channel for ordinary code."""
-        self._refuse_open_key()
+        """Opens a blocking channel."""
+        self._reject_unencrypted_key()
         if self.tls:
             return grpc.secure_channel(self.address, self._credentials(), options=self.options())
         return grpc.insecure_channel(self.address, options=self.options())
 
     def open_async(self) -> grpc.aio.Channel:
         """Opens a channel for asyncio."""
-        self._refuse_open_key()
+        self._reject_unencrypted_key()
         if self.tls:
             return grpc.aio.secure_channel(self.address, self._credentials(), options=self.options())
         return grpc.aio.insecure_channel(self.address, options=self.options())
 
     def identity(self, *, is_foreign_channel: bool = False) -> dict[str, Any]:
-        """The arguments of each gRPC call that say who calls; a foreign channel is one that was not opened here."""
+        """Returns the arguments that add the API key to a gRPC call; a foreign channel is one opened by the caller."""
         if self.api_key is None:
             return {}
         if is_foreign_channel:
-            # Only gRPC itself knows whether that channel encrypts, and sends these over no other.
+            # Only gRPC knows whether that channel is encrypted; it sends call credentials over encrypted channels only.
             return {"credentials": grpc.access_token_call_credentials(self.api_key)}
         return {"metadata": (("authorization", f"Bearer {self.api_key}"),)}
 
-    def _refuse_open_key(self) -> None:
+    def _reject_unencrypted_key(self) -> None:
         if self.api_key and not self.tls and not self.allow_insecure_key and not is_loopback(self.address):
             raise errors.InvalidInput(
-                f"would travel to {self.address} in the open; use TLS, or allow it where something between encrypts",
+                f"would be sent to {self.address} unencrypted; use tls, or allow_insecure_key if a proxy encrypts",
                 field="api_key",
             )
 
@@ -92,14 +92,14 @@ class Connection:
         """Returns the channel's options, by gRPC's names."""
         options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", self.max_message_bytes),
-            ("grpc.max_send_message_length", -1),  # the server says what is too much, and how to mend it
+            ("grpc.max_send_message_length", -1),  # the server checks the size, and its error says what to do
             ("grpc.initial_reconnect_backoff_ms", 100),
-            # Notices a server that is gone without a word while a call waits; servers allow a ping every ten seconds.
+            # Detects a server that vanished during a call; servers allow a ping every ten seconds.
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
         if self.address.startswith("dns:"):
-            options.append(("grpc.lb_policy_name", "round_robin"))  # over all the servers that the name stands for
+            options.append(("grpc.lb_policy_name", "round_robin"))  # spread calls over all addresses of the name
         if self.server_name:
             options.append(("grpc.ssl_target_name_override", self.server_name))
         # A proxy named in the environment cannot reach this machine's own loopback.
@@ -107,7 +107,7 @@ class Connection:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether nothing beyond this machine is on the way to an address as gRPC takes it; False where that is unclear."""
+    """Whether a gRPC address stays on this machine; False if that is unclear."""
     if address.startswith(("unix:", "unix-abstract:")):
         return True
     if address.startswith(("ipv4:", "ipv6:")):
@@ -126,5 +126,5 @@ def _read(path: FilePath, name: str) -> bytes:
     except OSError as error:
         raise errors.InvalidInput(f"{path} cannot be read: {error.strerror}", field=name) from error
     if b"-----BEGIN " not in content:
-        raise errors.InvalidInput(f"{path} is no PEM file: nothing in it begins with -----BEGIN", field=name)
+        raise errors.InvalidInput(f"{path} is not a PEM file: it contains no -----BEGIN line", field=name)
     return content

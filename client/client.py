@@ -12,9 +12,9 @@ from __future__ import annotations
 import abc
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import grpc
 from google.protobuf.message import Message as ProtoMessage
@@ -22,162 +22,98 @@ from google.protobuf.message import Message as ProtoMessage
 from shortlist.client.channel import DEFAULT_MESSAGE_BYTES, Connection, FilePath
 from shortlist.client.convert import (
     DEFAULT_ADDRESS,
-    ChatMessage,
-    Query,
-    Tools,
-    ToolText,
-    make_query,
-    make_request,
-    make_tool_texts,
-    texts_of,
+    make_rerank_request,
+    make_tables_request,
+    make_tools_request,
+    read_info,
+    read_selection,
 )
 from shortlist.client.errors import error_of
-from shortlist.client.retries import Attempts, RetryPolicy
+from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
+from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
+from shortlist.schemas.query import Query
+from shortlist.schemas.results import Selection, ServerInfo
+from shortlist.schemas.tools.texts import Tools
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
-__all__ = [
-    "DEFAULT_ADDRESS",
-    "AsyncClient",
-    "Calls",
-    "ChatMessage",
-    "Client",
-    "Query",
-    "RetryPolicy",
-    "ToolText",
-    "Tools",
-]
+__all__ = ["DEFAULT_ADDRESS", "AsyncClient", "Calls", "Client"]
 
+_RPCS = pb.DESCRIPTOR.services_by_name["RouterService"].methods_by_name
 _READY_POLL_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 
-ToolsT = TypeVar("ToolsT", covariant=True)
-TablesT = TypeVar("TablesT", covariant=True)
-RerankT = TypeVar("RerankT", covariant=True)
+SelectionT = TypeVar("SelectionT", covariant=True)
 InfoT = TypeVar("InfoT", covariant=True)
 
 
-class Calls(abc.ABC, Generic[ToolsT, TablesT, RerankT, InfoT]):
-    """The calls of the service, written once; whether they return answers or coroutines is the subclass's to say.
+class Calls(abc.ABC, Generic[SelectionT, InfoT]):
+    """The calls of the service, written once; a subclass decides whether they return answers or coroutines.
 
-    `top_n` and `max_candidates` of 0 mean all; None and an empty text take the server's default. `timeout_seconds` of
-    None takes the client's. The calls raise `InvalidInput`, `LimitExceeded`, `ModelMismatch`, `RequestCancelled` (also
-    when the time is up), `ServerUnavailable` and its kinds `ServerBusy`, `DeadlineTooShort` and `RateLimited`,
-    `Unauthenticated`, `PermissionDenied`, and `ShortlistError` for a defect of the server.
+    Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win, and None takes the
+    default. `timeout_seconds` of None takes the client's. Wrong arguments raise `InvalidInput`, whose `field` names
+    the argument. The calls also raise `LimitExceeded`, `ModelMismatch`, `RequestCancelled` (when the time is up),
+    `ServerUnavailable` and its kinds `ServerBusy`, `DeadlineTooShort` and `RateLimited`, `Unauthenticated`,
+    `PermissionDenied`, and `ShortlistError` for a defect of the server.
     """
 
     def select_tools(
         self,
         query: Query,
         tools: Tools,
+        options: SelectionOptions | None = None,
         *,
         namespaces: Sequence[str] = (),
-        top_n: int | None = None,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int | None = None,
-        expected_model: str = "",
-        expected_version: str = "",
-        allow_degraded: bool = False,
         timeout_seconds: float | None = None,
-    ) -> ToolsT:
-        """Ranks tools; `namespaces` is empty or has one entry per tool text, for all tools in it."""
-        fields = {
-            "query": make_query(query),
-            "tools": make_tool_texts(tools, namespaces),
-            "top_n": top_n,
-            "min_score": min_score,
-            "always_include": texts_of("always_include", always_include),
-            "max_candidates": max_candidates,
-            "expected_model": expected_model,
-            "expected_version": expected_version,
-            "allow_degraded": allow_degraded,
-        }
-        result: ToolsT = self._call("SelectTools", make_request(pb.SelectToolsRequest, fields), timeout_seconds)
+        **more: Unpack[OptionArguments],
+    ) -> SelectionT:
+        """Selects the tools a query needs; `namespaces` is empty or has one entry per tool text."""
+        request = make_tools_request(query, tools, make_options("tools", options, more), namespaces)
+        result: SelectionT = self._call("SelectTools", request, read_selection, timeout_seconds)
         return result
 
     def select_tables(
         self,
         query: Query,
         ddl: str,
+        options: SelectionOptions | None = None,
         *,
-        dialect: str = "",
-        top_n: int | None = None,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int | None = None,
-        expected_model: str = "",
-        expected_version: str = "",
-        allow_degraded: bool = False,
-        keep_columns: float = 0.0,
+        dialect: str | None = None,
         timeout_seconds: float | None = None,
-    ) -> TablesT:
-        """Ranks the tables of a DDL script; without `dialect` the server detects it.
-
-        With `keep_columns` above 0 each item's `columns` names those of its columns that are among this share of all.
-        """
-        fields = {
-            "query": make_query(query),
-            "ddl": ddl,
-            "dialect": dialect,
-            "top_n": top_n,
-            "min_score": min_score,
-            "always_include": texts_of("always_include", always_include),
-            "max_candidates": max_candidates,
-            "expected_model": expected_model,
-            "expected_version": expected_version,
-            "allow_degraded": allow_degraded,
-            "keep_columns": keep_columns,
-        }
-        result: TablesT = self._call("SelectTables", make_request(pb.SelectTablesRequest, fields), timeout_seconds)
+        **more: Unpack[OptionArguments],
+    ) -> SelectionT:
+        """Selects the tables a question needs from a DDL script; the server detects the dialect where none is given."""
+        request = make_tables_request(query, ddl, make_options("tables", options, more), dialect)
+        result: SelectionT = self._call("SelectTables", request, read_selection, timeout_seconds)
         return result
 
     def rerank(
         self,
         query: Query,
         documents: Sequence[str],
+        options: SelectionOptions | None = None,
         *,
-        top_n: int | None = None,
-        min_score: float = 0.0,
-        max_candidates: int | None = None,
-        max_query_tokens: int | None = None,
-        max_pair_tokens: int | None = None,
-        overlap_tokens: int | None = None,
-        return_documents: bool = True,
-        expected_model: str = "",
-        expected_version: str = "",
-        allow_degraded: bool = False,
         timeout_seconds: float | None = None,
-    ) -> RerankT:
+        **more: Unpack[OptionArguments],
+    ) -> SelectionT:
         """Ranks plain documents."""
-        fields = {
-            "query": make_query(query),
-            "documents": texts_of("documents", documents),
-            "top_n": top_n,
-            "min_score": min_score,
-            "max_candidates": max_candidates,
-            "max_query_tokens": max_query_tokens,
-            "max_pair_tokens": max_pair_tokens,
-            "overlap_tokens": overlap_tokens,
-            "return_documents": return_documents,
-            "expected_model": expected_model,
-            "expected_version": expected_version,
-            "allow_degraded": allow_degraded,
-        }
-        result: RerankT = self._call("Rerank", make_request(pb.RerankRequest, fields), timeout_seconds)
+        request = make_rerank_request(query, documents, make_options("documents", options, more))
+        result: SelectionT = self._call("Rerank", request, read_selection, timeout_seconds)
         return result
 
     def get_info(self, *, timeout_seconds: float | None = None) -> InfoT:
         """Describes the model and the limits."""
-        result: InfoT = self._call("GetInfo", pb.GetInfoRequest(), timeout_seconds)
+        result: InfoT = self._call("GetInfo", pb.GetInfoRequest(), read_info, timeout_seconds)
         return result
 
     @abc.abstractmethod
-    def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any: ...
+    def _call(
+        self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
+    ) -> Any: ...
 
 
-class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]):
+class Client(Calls[Selection, ServerInfo]):
     """Calls a server and blocks; safe to share between threads.
 
     `timeout_seconds` applies to each call, None waits for ever; an answer above `max_message_bytes` is refused.
@@ -229,7 +165,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         self._channel = channel or connection.open()
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
-    def wait_until_ready(self, timeout_seconds: float = 30.0) -> pb.GetInfoResponse:
+    def wait_until_ready(self, timeout_seconds: float = 30.0) -> ServerInfo:
         """Waits until the server is reachable and has its model warm, and describes it.
 
         Raises:
@@ -239,8 +175,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                info: pb.GetInfoResponse = self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
-                return info
+                return read_info(self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline)))
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             time.sleep(_READY_POLL_SECONDS)
@@ -258,12 +193,14 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
     ) -> None:
         self.close()
 
-    def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
+    def _call(
+        self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
+    ) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
-                return self._attempt(method, request, attempts.left_seconds)
+                return read(self._attempt(method, request, attempts.left_seconds))
             except errors.ServerUnavailable as error:
                 if self._is_closed or (pause := attempts.pause_after(error)) is None:
                     raise
@@ -280,14 +217,7 @@ class Client(Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankRes
         return response
 
 
-class AsyncClient(
-    Calls[
-        Coroutine[Any, Any, pb.SelectToolsResponse],
-        Coroutine[Any, Any, pb.SelectTablesResponse],
-        Coroutine[Any, Any, pb.RerankResponse],
-        Coroutine[Any, Any, pb.GetInfoResponse],
-    ]
-):
+class AsyncClient(Calls[Coroutine[Any, Any, Selection], Coroutine[Any, Any, ServerInfo]]):
     """Calls a server from asyncio; make it where a loop runs. The arguments are those of `Client`.
 
     Cancelling the awaiting task cancels the call on the server too.
@@ -324,7 +254,7 @@ class AsyncClient(
         self._channel = channel or connection.open_async()
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
-    async def wait_until_ready(self, timeout_seconds: float = 30.0) -> pb.GetInfoResponse:
+    async def wait_until_ready(self, timeout_seconds: float = 30.0) -> ServerInfo:
         """Waits until the server is reachable and has its model warm, and describes it.
 
         Raises:
@@ -334,8 +264,7 @@ class AsyncClient(
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                info: pb.GetInfoResponse = await self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline))
-                return info
+                return read_info(await self._attempt("GetInfo", pb.GetInfoRequest(), _until(deadline)))
             except (errors.ServerUnavailable, errors.RequestCancelled) as error:
                 _raise_if_past(deadline, error)
             await asyncio.sleep(_READY_POLL_SECONDS)
@@ -352,12 +281,14 @@ class AsyncClient(
     ) -> None:
         await self.close()
 
-    async def _call(self, method: str, request: ProtoMessage, timeout_seconds: float | None) -> Any:
+    async def _call(
+        self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
+    ) -> Any:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        attempts = Attempts(self._retry, timeout, self._was_answered)
+        attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
             try:
-                return await self._attempt(method, request, attempts.left_seconds)
+                return read(await self._attempt(method, request, attempts.left_seconds))
             except errors.ServerUnavailable as error:
                 if (pause := attempts.pause_after(error)) is None:
                     raise

@@ -1,4 +1,4 @@
-"""Turns what a failed gRPC call tells into the error that a caller of the client handles."""
+"""Converts the error of a failed gRPC call into one of `schemas.errors`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _TOO_LARGE = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 
 
 @dataclass(slots=True)
-class _Told:
-    """What a server says about a failure; all but the text may be missing where it is another or an older server."""
+class _Failure:
+    """What a server reports about a failure; a foreign or an older server may send only the text."""
 
     text: str
     address: str
@@ -35,43 +35,43 @@ class _Told:
     retry_seconds: float | None = None
 
     @property
-    def placed(self) -> str:
-        """The text with the server's address before it."""
+    def text_with_address(self) -> str:
+        """The text, prefixed with the server's address."""
         return f"{self.address}: {self.text}"
 
     @property
-    def bare(self) -> str:
-        """The text without the field's name, which `InvalidInput` puts before it."""
+    def text_without_field(self) -> str:
+        """The text without the field's name, which `InvalidInput` adds."""
         return self.text.removeprefix(f"{self.field}: ")
 
 
-def _invalid(kind: type[errors.InvalidInput]) -> Callable[[_Told], errors.ShortlistError]:
-    return lambda told: kind(told.bare, field=told.field)
+def _invalid(kind: type[errors.InvalidInput]) -> Callable[[_Failure], errors.ShortlistError]:
+    return lambda failure: kind(failure.text_without_field, field=failure.field)
 
 
-def _unavailable(kind: type[errors.ServerUnavailable]) -> Callable[[_Told], errors.ShortlistError]:
-    return lambda told: kind(told.placed, retry_seconds=told.retry_seconds)
+def _unavailable(kind: type[errors.ServerUnavailable]) -> Callable[[_Failure], errors.ShortlistError]:
+    return lambda failure: kind(failure.text_with_address, retry_seconds=failure.retry_seconds)
 
 
-def _plain(kind: type[errors.ShortlistError]) -> Callable[[_Told], errors.ShortlistError]:
-    return lambda told: kind(told.placed)
+def _plain(kind: type[errors.ShortlistError]) -> Callable[[_Failure], errors.ShortlistError]:
+    return lambda failure: kind(failure.text_with_address)
 
 
-def _limit(told: _Told) -> errors.ShortlistError:
-    limit, actual = (int(told.facts.get(name, "0")) for name in ("limit", "actual"))
-    return errors.LimitExceeded(told.bare, limit=limit, actual=actual, field=told.field)
+def _limit(failure: _Failure) -> errors.ShortlistError:
+    limit, actual = (int(failure.facts.get(name, "0")) for name in ("limit", "actual"))
+    return errors.LimitExceeded(failure.text_without_field, limit=limit, actual=actual, field=failure.field)
 
 
-# The reasons of a server's errors (`status.py`), and where there is none that is known, the codes. An unknown dialect
-# stays an InvalidInput: the list of known ones is in its text alone.
-_BY_REASON: dict[str, Callable[[_Told], errors.ShortlistError]] = {
+# By the reason of the server's error (`status.py`); without a known reason, by gRPC code. An unknown dialect becomes a
+# plain InvalidInput, because only its text lists the known dialects.
+_BY_REASON: dict[str, Callable[[_Failure], errors.ShortlistError]] = {
     "INVALID_FIELD": _invalid(errors.InvalidInput),
     "UNKNOWN_DIALECT": _invalid(errors.InvalidInput),
     "INVALID_TOOL": _invalid(errors.InvalidTool),
     "LIMIT_EXCEEDED": _limit,
     "UNSUPPORTED_CONTENT": _invalid(errors.UnsupportedContent),
     "MODEL_UNUSABLE": _plain(errors.ModelError),
-    "MODEL_MISMATCH": lambda told: errors.ModelMismatch(told.placed, wanted=told.resource),
+    "MODEL_MISMATCH": lambda failure: errors.ModelMismatch(failure.text_with_address, wanted=failure.resource),
     "CANCELLED": _plain(errors.RequestCancelled),
     "DEADLINE_EXCEEDED": _plain(errors.RequestCancelled),
     "NOT_SERVING": _unavailable(errors.ServerUnavailable),
@@ -82,13 +82,13 @@ _BY_REASON: dict[str, Callable[[_Told], errors.ShortlistError]] = {
     "PERMISSION_DENIED": _plain(errors.PermissionDenied),
     "INVALID_CONFIGURATION": _plain(errors.InvalidConfiguration),
 }
-_BY_CODE: dict[grpc.StatusCode, Callable[[_Told], errors.ShortlistError]] = {
+_BY_CODE: dict[grpc.StatusCode, Callable[[_Failure], errors.ShortlistError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: _invalid(errors.InvalidInput),
     grpc.StatusCode.FAILED_PRECONDITION: _plain(errors.ModelMismatch),
     grpc.StatusCode.RESOURCE_EXHAUSTED: _unavailable(errors.ServerBusy),
     grpc.StatusCode.UNAVAILABLE: _unavailable(errors.ServerUnavailable),
     grpc.StatusCode.DEADLINE_EXCEEDED: _plain(errors.RequestCancelled),
-    # Who cancels a call here gets no answer at all; this is a server that went away while the call was on its way.
+    # A caller that cancels gets no answer at all, so this comes from a server that went away during the call.
     grpc.StatusCode.CANCELLED: _unavailable(errors.ServerUnavailable),
     grpc.StatusCode.UNAUTHENTICATED: _plain(errors.Unauthenticated),
     grpc.StatusCode.PERMISSION_DENIED: _plain(errors.PermissionDenied),
@@ -96,51 +96,53 @@ _BY_CODE: dict[grpc.StatusCode, Callable[[_Told], errors.ShortlistError]] = {
 
 
 def error_of(error: Any, address: str) -> errors.ShortlistError:
-    """Makes the error of ours for one of `grpc` or `grpc.aio`, by its reason where it has one of ours, else by code."""
+    """Converts an error of `grpc` or `grpc.aio`, by its reason if the server gave a known one, else by its code."""
     code = error.code()
-    told = _told(error, address)
-    if make := _BY_REASON.get(told.reason):
-        return make(told)
-    if match := _TOO_LARGE.search(told.text):
-        return _too_large(actual=int(match[1]), limit=int(match[2]), is_answer="CLIENT" in told.text)
+    failure = _read_failure(error, address)
+    if make := _BY_REASON.get(failure.reason):
+        return make(failure)
+    if match := _TOO_LARGE.search(failure.text):
+        return _too_large(actual=int(match[1]), limit=int(match[2]), is_answer="CLIENT" in failure.text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return errors.ShortlistError(f"{address} has no such call: no Shortlist server, or an older one")
-    return _BY_CODE.get(code, _plain(errors.ShortlistError))(told)
+        return errors.ShortlistError(
+            f"{address} does not have this method: an older version, or not a Shortlist server"
+        )
+    return _BY_CODE.get(code, _plain(errors.ShortlistError))(failure)
 
 
-def _told(error: Any, address: str) -> _Told:
-    # Not dict(…): the metadata of older grpc.aio only look like a mapping.
+def _read_failure(error: Any, address: str) -> _Failure:
+    # Not dict(…): in older grpc.aio the metadata only resembles a mapping.
     trailing: dict[str, Any] = {str(key): value for key, value in error.trailing_metadata() or ()}
-    told = _Told(error.details() or error.code().name, address, field=str(trailing.get(_FIELD_KEY, "")))
+    failure = _Failure(error.details() or error.code().name, address, field=str(trailing.get(_FIELD_KEY, "")))
     try:
         details = status_pb2.Status.FromString(trailing.get(_DETAILS_KEY, b"")).details
     except (DecodeError, TypeError):
-        return told
+        return failure
     for detail in details:
-        _note(told, detail)
-    return told
+        _add_detail(failure, detail)
+    return failure
 
 
-def _note(told: _Told, detail: Any) -> None:
+def _add_detail(failure: _Failure, detail: Any) -> None:
     info, wait = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     resource = error_details_pb2.ResourceInfo()
     try:
         if detail.Unpack(info) and info.domain == _DOMAIN:
-            told.reason, told.facts = info.reason, dict(info.metadata)
+            failure.reason, failure.facts = info.reason, dict(info.metadata)
         elif detail.Unpack(wait):
-            told.retry_seconds = wait.retry_delay.ToTimedelta().total_seconds()
+            failure.retry_seconds = wait.retry_delay.ToTimedelta().total_seconds()
         elif detail.Unpack(resource):
-            told.resource = resource.resource_name
+            failure.resource = resource.resource_name
     except DecodeError:
         return
 
 
 def _too_large(*, actual: int, limit: int, is_answer: bool) -> errors.LimitExceeded:
     if is_answer:
-        message = f"the answer has {actual} bytes, the client takes {limit}; raise the client's max_message_bytes"
+        message = f"the response has {actual} bytes, the limit is {limit}; raise the client's max_message_bytes"
     else:
         message = (
-            f"the request has {actual} bytes, the server takes {limit}; "
+            f"the request has {actual} bytes, the limit is {limit}; "
             "send less, or start the server with a larger --max-message-mb"
         )
     return errors.LimitExceeded(message, limit=limit, actual=actual)

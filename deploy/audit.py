@@ -1,9 +1,9 @@
-"""Audits what is shipped for known vulnerabilities, and says plainly when it could not.
+"""Audits the shipped distributions for known vulnerabilities, and says so if it could not.
 
     python deploy/audit.py PIP_AUDIT REQUIREMENTS
 
-Exit code 1 where there are findings. A run that reached no data audited nothing: that is said, and is no failure, since
-it tells nothing of the code. pip-audit itself calls such a run free of vulnerabilities.
+Exit code 1 if there are findings. If the vulnerability data cannot be reached, nothing was audited: the script prints
+that and exits with 0, since it says nothing about the code. pip-audit itself would report no vulnerabilities.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SECONDS = 300
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs pip-audit on pinned requirements and prints what it found."""
+    """Runs pip-audit on pinned requirements and prints its findings."""
     tool, requirements = arguments
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "audit.json"
@@ -32,28 +32,28 @@ def main(arguments: Sequence[str]) -> int:
             return skipped(str(error))
         if not report.is_file():
             return skipped((done.stderr.strip().splitlines() or ["no report was written"])[-1])
-        return tell(json.loads(report.read_text(encoding="utf-8"))["dependencies"])
+        return print_report(json.loads(report.read_text(encoding="utf-8"))["dependencies"])
 
 
-def tell(dependencies: Sequence[dict[str, Any]]) -> int:
-    """Prints the outcome of a report and gives the exit code."""
+def print_report(dependencies: Sequence[dict[str, Any]]) -> int:
+    """Prints the findings of a report and returns the exit code."""
     audited = [one for one in dependencies if "skip_reason" not in one]
-    passed_over = [one["name"] for one in dependencies if "skip_reason" in one]
+    skipped_names = [one["name"] for one in dependencies if "skip_reason" in one]
     if not audited:
-        return skipped("the data of vulnerabilities is out of reach, or knows none of these distributions")
+        return skipped("the vulnerability data is unreachable, or has none of these distributions")
     for one in audited:
         for found in one["vulns"]:
-            mended = ", ".join(found.get("fix_versions", ())) or "no version yet"
-            print(f"{one['name']} {one['version']}: {found['id']}, mended in {mended}")
-    if passed_over:
-        print(f"NOT AUDITED, for want of data: {', '.join(passed_over)}")
+            fixed = ", ".join(found.get("fix_versions", ())) or "no version yet"
+            print(f"{one['name']} {one['version']}: {found['id']}, fixed in {fixed}")
+    if skipped_names:
+        print(f"NOT AUDITED, no data: {', '.join(skipped_names)}")
     num_found = sum(len(one["vulns"]) for one in audited)
     print(f"audit: {len(audited)} of {len(dependencies)} distributions, {num_found} known vulnerabilities")
     return 1 if num_found else 0
 
 
 def skipped(reason: str) -> int:
-    """Says that nothing was audited."""
+    """Prints that nothing was audited, and returns exit code 0."""
     print(f"AUDIT SKIPPED, nothing was checked: {reason}")
     return 0
 

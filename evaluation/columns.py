@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from shortlist.evaluation.dataset import Dataset, DatasetQuery
 from shortlist.evaluation.ranking import Evaluation
-from shortlist.router.first_stage.candidates import ItemSet, ranked
-from shortlist.router.ranking.columns import ScoredColumn, column_items, keep_columns, score_columns
+from shortlist.router.first_stage.candidates import Candidates, ranked
+from shortlist.router.ranking.columns import ScoredColumn, items_of_columns, keep_columns
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import InvalidInput
 
@@ -57,9 +57,7 @@ def evaluate_columns(
     largest = 0
     for query in progress(queries):
         tables = databases[query.group]
-        scored = (
-            score_columns(router, query.text, tables) if router and method == "rerank" else _by_words(query, tables)
-        )
+        scored = router.score_columns(query.text, tables) if router and method == "rerank" else _by_words(query, tables)
         largest = max(largest, len(scored))
         kept.append({f"recall@{rate:.0%}": _recall(query, tables, scored, rate) for rate in KEEP_RATES})
     return Evaluation(
@@ -92,8 +90,8 @@ def tables_of_groups(data: Dataset) -> dict[str, list[Table]]:
 
 
 def _by_words(query: DatasetQuery, tables: Sequence[Table]) -> list[ScoredColumn]:
-    items = column_items(tables)
-    order = ranked(ItemSet(items).first_stage(query.text, None).scores)
+    items = items_of_columns(tables)
+    order = ranked(Candidates(items).first_stage(query.text, None).scores)
     rank_of = {place: rank for rank, place in enumerate(order)}
     places = [(place, at) for place, table in enumerate(tables) for at in range(len(table.columns))]
     return [

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
@@ -57,7 +58,7 @@ class Dataset:
     """A set: its documents in file order and its queries of all splits."""
 
     name: str
-    kind: str  # "tools" or "tables"
+    kind: Kind
     documents: tuple[DatasetDocument, ...]
     queries: tuple[DatasetQuery, ...]
 
@@ -97,7 +98,7 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
     read = _read(folder / "corpus.jsonl", read_document)
     documents = tuple(document for document in read if document is not None)
     _check_ids(queries, seen, folder / "queries.jsonl")
-    kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
+    kind: Kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
     return Dataset(name, kind, documents, queries)
 
 

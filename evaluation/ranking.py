@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from shortlist.evaluation.dataset import Dataset, DatasetQuery
 from shortlist.evaluation.metrics import mean_measures, measure
-from shortlist.router.first_stage.candidates import Encoded, Item, ItemSet, item_of_table, item_of_tool, ranked
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.first_stage.candidates import Candidates, Encoded, ranked
+from shortlist.router.items import Item, item_of_table, item_of_tool
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
@@ -117,7 +117,7 @@ class Ranking:
     top_score: float | None = None
 
 
-def rank(items: ItemSet, query: str, router: Router | None, method: str, candidates: int, kind: str) -> Ranking:
+def rank(items: Candidates, query: str, router: Router | None, method: str, candidates: int, kind: Kind) -> Ranking:
     """Ranks a pool by one of `METHODS`; `kind` (tools or tables) chooses the score's weights.
 
     Raises:
@@ -133,7 +133,7 @@ def rank(items: ItemSet, query: str, router: Router | None, method: str, candida
     order = ranked(found.scores)
     if method != "rerank":
         return Ranking(order)
-    scored, _ = router.score_items(Run(query, Rules(), candidates, Clock()), items, frozenset(), kind, found)
+    scored, _ = router.score_items(query, items, kind, max_candidates=candidates, found=found)
     best = sorted(scored, key=lambda one: (-one.score, one.place))
     kept = {one.place for one in best}
     return Ranking(
@@ -164,10 +164,10 @@ class Pools:
         self._scope = scope
         self._used_groups = {query.group for query in queries}
         self._encoded: dict[tuple[int, int], Encoded] = {}
-        self._sets: dict[str, ItemSet] = {}
+        self._sets: dict[str, Candidates] = {}
         self.largest = 0
 
-    def of(self, query: DatasetQuery) -> ItemSet:
+    def of(self, query: DatasetQuery) -> Candidates:
         """Returns the query's own candidates where it has them, else the pool of the scope."""
         if query.candidates:
             return self._make(self._items[self._place[one]] for one in query.candidates if one in self._place)
@@ -181,8 +181,8 @@ class Pools:
             if self._scope == "corpus" or own == group or (self._scope == "all" and own in self._used_groups):
                 yield item
 
-    def _make(self, items: Iterable[Item]) -> ItemSet:
-        made = ItemSet(list(items), self._encoded)
+    def _make(self, items: Iterable[Item]) -> Candidates:
+        made = Candidates(list(items), self._encoded)
         self.largest = max(self.largest, len(made.items))
         return made
 

@@ -1,7 +1,7 @@
-"""Shows Shortlist from end to end: starts the real server, asks it four questions, prints the answers, stops it.
+"""Starts a real server, sends it four requests, prints the selected tools and tables, and stops the server.
 
-Run it with ``make demo`` or ``python examples/demo.py [--json]``. Exits 0 when everything worked, 1 with the reason
-when something did not.
+Run it with ``make demo`` or ``python examples/demo.py [--json]``. It exits with 0 on success; on failure it prints the
+reason and exits with 1.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 TOP_N = 5
 BAR_CELLS = 8
+CACHING_NOTE = "The first request for a catalog embeds its documents, which takes longer. Later requests reuse them."
 
 
 class DemoError(Exception):
-    """The demo cannot go on; its text is what the user is told."""
+    """The demo cannot continue; its text is printed for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Question:
     text: str
 
 
-# So many of the catalog's 175 tools, or the schema's 58 tables, are kept for the cross-encoder.
+# How many of the catalog's 175 tools, or of the schema's 58 tables, the cross-encoder scores.
 MAX_CANDIDATES = 25
 
 QUESTIONS = (
@@ -69,12 +70,12 @@ QUESTIONS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo and returns its exit status."""
-    parser = argparse.ArgumentParser(description="Start a Shortlist server, ask it four questions, stop it.")
+    parser = argparse.ArgumentParser(description="Start a Shortlist server, send it four requests, and stop it.")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows a question mark
+            stream.reconfigure(errors="replace")  # print "?" for a character that the terminal cannot show
     try:
         run(as_json=options.json)
     except (DemoError, ShortlistError) as error:
@@ -87,13 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(*, as_json: bool) -> None:
-    """Asks every question of a server of its own and prints the answers, each as it comes."""
+    """Starts a server, sends every question to it, and prints each answer as it arrives."""
     started = time.monotonic()
     answers: list[dict[str, Any]] = []
     with serving() as address, Client(address) as client:
         startup_s = time.monotonic() - started
         if not as_json:
-            print(f"Server ready at {address} after {startup_s:.1f} s.")
+            print(f"Server ready at {address}; it started in {startup_s:.1f} s.")
         for question in QUESTIONS:
             if not as_json:
                 print_question(question)
@@ -106,7 +107,8 @@ def run(*, as_json: bool) -> None:
         report = {"startup_s": round(startup_s, 3), "total_s": round(total_s, 3), "answers": answers}
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        print(f"\nServer stopped. All of it took {total_s:.1f} s.")
+        print(f"\n{CACHING_NOTE}")
+        print(f"Server stopped. The demo took {total_s:.1f} s.")
 
 
 # ---------------------------------------------------------------- the server process
@@ -114,7 +116,7 @@ def run(*, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """Runs ``shortlist serve`` on a free port for the length of the block and yields its address."""
+    """Runs ``shortlist serve`` on a free port while the block runs, and yields its address."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(SERVER_COMMAND, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8")
         first_line: queue.Queue[str] = queue.Queue()
@@ -123,16 +125,20 @@ def serving() -> Iterator[str]:
         try:
             yield wait_for_address(first_line, errors)
             stop(process, errors)
-        except ShortlistError as error:  # what the server wrote before it failed tells more
+        except ShortlistError as error:  # the server's own messages usually say why
             raise DemoError(f"{error}{tail(errors)}") from error
         finally:
-            process.kill()  # does nothing to a process that has ended
+            process.kill()  # has no effect on a process that has ended
             process.wait()
             reader.join(STOP_TIMEOUT_S)
 
 
 def wait_for_address(first_line: queue.Queue[str], errors: IO[str]) -> str:
-    """Returns HOST:PORT from the first line the server prints, or raises with what it wrote to stderr."""
+    """Returns HOST:PORT from the first line that the server prints.
+
+    Raises:
+        DemoError: the server ended, printed another line, or took too long; the text includes its stderr.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     with progress("Starting the server") as tick:
         while time.monotonic() < deadline:
@@ -142,12 +148,12 @@ def wait_for_address(first_line: queue.Queue[str], errors: IO[str]) -> str:
                 if line.startswith(ADDRESS_PREFIX):
                     return line.removeprefix(ADDRESS_PREFIX)
                 expected = f"its first line was {line!r}, not '{ADDRESS_PREFIX}HOST:PORT'"
-                raise DemoError(f"the server did not start: {expected if line else 'it ended'}{tail(errors)}")
+                raise DemoError(f"the server did not start: {expected if line else 'its process ended'}{tail(errors)}")
     raise DemoError(f"the server was not ready within {START_TIMEOUT_S:.0f} s{tail(errors)}")
 
 
 def drain(stream: IO[str], first_line: queue.Queue[str]) -> None:
-    """Hands on a stream's first line (empty if there is none) and reads the rest, so that the writer never blocks."""
+    """Queues a stream's first line (empty if there is none), and reads the rest so that the writer never blocks."""
     with stream:
         first_line.put(stream.readline())
         for _ in stream:
@@ -155,28 +161,32 @@ def drain(stream: IO[str], first_line: queue.Queue[str]) -> None:
 
 
 def stop(process: subprocess.Popen[str], errors: IO[str]) -> None:
-    """Asks the server to stop (SIGTERM) and waits; a server that hangs or ends with an error is a failure."""
+    """Stops the server with SIGTERM and waits for it.
+
+    Raises:
+        DemoError: the server does not stop in time, or exits with an error.
+    """
     process.terminate()
     try:
         status = process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise DemoError(f"the server did not stop within {STOP_TIMEOUT_S:.0f} s of SIGTERM{tail(errors)}") from error
     if status != 0:
-        raise DemoError(f"the server ended with status {status}{tail(errors)}")
+        raise DemoError(f"the server exited with status {status}{tail(errors)}")
 
 
 def tail(errors: IO[str], num_lines: int = 15) -> str:
-    """Formats the last lines the server wrote to stderr for an error message."""
+    """Formats the last lines of the server's stderr for an error message."""
     errors.seek(0)
     lines = errors.read().rstrip().splitlines()[-num_lines:]
     if not lines:
         return "; it wrote nothing to stderr"
-    return "\nThe server's last words on stderr:\n" + textwrap.indent("\n".join(lines), "  | ")
+    return "\nThe last lines of its stderr:\n" + textwrap.indent("\n".join(lines), "  | ")
 
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[], None]]:
-    """Yields a function that redraws a line with the seconds gone by; draws nothing where stderr is no terminal."""
+    """Yields a function that redraws a line with the elapsed seconds; it draws nothing if stderr is not a terminal."""
     started = time.monotonic()
     is_terminal = sys.stderr.isatty()
 
@@ -195,7 +205,7 @@ def progress(label: str) -> Iterator[Callable[[], None]]:
 
 
 def read_catalog() -> tuple[list[str], list[str]]:
-    """Reads examples/tools, one text a service, and the services' names to send as namespaces."""
+    """Reads examples/tools: one JSON text per service, and the names of the services, sent as namespaces."""
     paths = sorted((EXAMPLES / "tools").glob("*.json"))
     return [path.read_text(encoding="utf-8") for path in paths], [path.stem for path in paths]
 
@@ -206,7 +216,7 @@ def read_schema() -> str:
 
 
 def ask(client: Client, question: Question) -> Response:
-    """Sends one question and returns the response message."""
+    """Sends one question and returns the response."""
     if question.kind == "tools":
         tools, services = read_catalog()
         return client.select_tools(
@@ -227,15 +237,15 @@ def as_record(question: Question, response: Response) -> dict[str, Any]:
 
 
 def print_question(question: Question) -> None:
-    """Prints what is asked, before the answer is there."""
-    heading = styled("1", f"{question.kind.capitalize()}, asked in {question.language}")
+    """Prints the question before the answer arrives."""
+    heading = styled("1", f"Which {question.kind}? Question in {question.language}:")
     print(f"\n{heading}")
     for line in wrap(question.text, terminal_width() - 2):
         print(f"  {styled('36', line)}", flush=True)
 
 
 def print_answer(question: Question, response: Response) -> None:
-    """Prints a table of the ranked answers and the time each stage took."""
+    """Prints a table of the selected items and the time of each stage."""
     rows = [as_row(question.kind, item) for item in response.items]
     origin = "Service" if question.kind == "tools" else "Schema"
     print()
@@ -246,39 +256,40 @@ def print_answer(question: Question, response: Response) -> None:
 
 
 def terminal_width() -> int:
-    """Returns the columns to print in: the terminal's, within reason, or 100 where there is none."""
+    """Returns the width to print in: the terminal's, between 60 and 140 columns, or 100 without a terminal."""
     return max(60, min(shutil.get_terminal_size((100, 24)).columns, 140))
 
 
 def as_row(kind: str, item: SelectedItem) -> tuple[str, ...]:
-    """Makes the cells of one ranked answer."""
+    """Makes the cells of one selected item."""
     purpose = describe_tool(item.source) if kind == "tools" else describe_table(item.source)
     return str(item.rank), f"{item.score:.3f} {bar(item.score)}", item.name, item.namespace or "-", purpose
 
 
 def describe_tool(source: str) -> str:
-    """Says in one line what a tool does: its description or title, else its parameters."""
+    """Describes a tool in one line: its description or title, or else its parameters."""
     tool = parse_tools([source]).tools[0]
     parameters = ", ".join(parameter.name for parameter in tool.parameters if parameter.depth == 0)
     return " ".join((tool.description or tool.title or parameters).split())
 
 
 def describe_table(source: str) -> str:
-    """Says in one line what a table holds: its comment, else its columns."""
+    """Describes a table in one line: its comment, or else its columns."""
     table = parse_tables(source, dialect="postgres").tables[0]
     return " ".join((table.comment or ", ".join(column.name for column in table.columns)).split())
 
 
 def summary_lines(kind: str, report: SelectionReport) -> list[str]:
-    """Counts what was looked at and lists the time of every stage the server reports."""
+    """Writes how many items were ranked, by which model, and the time of every stage that the server reports."""
     stages = [field.name for field in report.timings.DESCRIPTOR.fields]
     times = " · ".join(f"{stage.removesuffix('_ms')} {getattr(report.timings, stage):.0f}" for stage in stages)
     model = f"{report.model_name} {report.model_version}"
-    return [f"{report.num_candidates} {kind} read, {report.num_scored} scored by {model}", f"milliseconds: {times}"]
+    ranked = f"the first stage kept {report.num_scored} of {report.num_candidates} {kind}; {model} scored these"
+    return [ranked, f"time in ms: {times}"]
 
 
 def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lays out rows in columns; the last column is cut so that no line is wider than `width` terminal cells."""
+    """Lays out rows in columns, and cuts long cells so that no line is wider than `width` terminal cells."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(display_width(cell) for cell in column) for column in columns]
     widths[2] = min(widths[2], width * 3 // 10)
@@ -293,20 +304,20 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]], width: int
 
 
 def bar(score: float) -> str:
-    """Draws a score of 0..1 as a bar of BAR_CELLS cells, exact to an eighth of a cell."""
+    """Draws a score of 0..1 as a bar of up to BAR_CELLS cells, in steps of an eighth of a cell."""
     eighths = round(min(max(score, 0.0), 1.0) * BAR_CELLS * 8)
     partial = " ▏▎▍▌▋▊▉"[eighths % 8]
     return ("█" * (eighths // 8) + partial)[:BAR_CELLS].ljust(BAR_CELLS)
 
 
 def display_width(text: str) -> int:
-    """Counts terminal cells: wide East Asian characters take two, combining marks none."""
+    """Counts terminal cells: a wide East Asian character takes two, a combining mark none."""
     wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
     return len(text) + wide - sum(unicodedata.combining(sign) > 0 for sign in text)
 
 
 def fit(text: str, width: int) -> str:
-    """Pads text to `width` cells, or cuts it there with an ellipsis."""
+    """Pads text to `width` cells, or cuts it to that width with an ellipsis."""
     if display_width(text) > width:
         while display_width(text) > width - 1:
             text = text[:-1]
@@ -315,7 +326,7 @@ def fit(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Breaks text into lines of at most `width` cells, at spaces where there are any."""
+    """Breaks text into lines of at most `width` cells, at spaces if possible."""
     lines = [""]
     for word in text.split(" "):
         separator = " " if lines[-1] else ""
@@ -324,7 +335,7 @@ def wrap(text: str, width: int) -> list[str]:
             continue
         if lines[-1]:
             lines.append("")
-        for sign in word:  # a word wider than the line, or a script without spaces
+        for sign in word:  # the word is wider than a line, or its script has no spaces
             if display_width(lines[-1] + sign) > width:
                 lines.append("")
             lines[-1] += sign
@@ -332,7 +343,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def styled(code: str, text: str) -> str:
-    """Adds a terminal style where output is a terminal and NO_COLOR is not set."""
+    """Adds a terminal style if stdout is a terminal and NO_COLOR is not set."""
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\033[{code}m{text}\033[0m" if wanted else text
 

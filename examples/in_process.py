@@ -1,4 +1,4 @@
-"""Selects tools in this very process: no server, no network. Needs ``pip install '.[serve]' ./router/models``."""
+"""Selects tools in this process, without a server or a network. Needs ``pip install '.[serve]' ./router/models``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOOLS = Path(__file__).resolve().parent / "tools"
 
 
 def main() -> None:
-    """Loads the built-in model, ranks every tool of examples/tools for one query and prints the best five."""
+    """Loads the built-in model, ranks the tools in examples/tools for one query, and prints the best five."""
     paths = sorted(TOOLS.glob("*.json"))
     router = Router.load()
     selection = router.select_tools(

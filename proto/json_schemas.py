@@ -1,9 +1,9 @@
-"""Writes `schemas/json/*.schema.json`: a JSON Schema (2020-12) for every JSON that the project takes or prints.
+"""Writes `schemas/json/*.schema.json`: a JSON Schema (2020-12) for each kind of JSON that the project reads or prints.
 
     python proto/json_schemas.py [FOLDER]
 
-Requests and answers come from the proto with its comments (by `buf`), settings and model files from the classes that
-read them, so that nothing is stated twice; only the lines of a set for `shortlist eval` are written out here.
+Schemas of requests and answers are generated from the proto and its comments, with `buf`. Those of settings and model
+files are generated from the classes that read them. Only the lines of a test set for `shortlist eval` are written here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from pydantic import TypeAdapter
 
 from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
-from shortlist.router.checkpoints.native import FORMAT
-from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.model.encoder import ModelConfig
-from shortlist.router.ranking.score import ColumnWeights, ScoreWeights
+from shortlist.router.checkpoints.description import Description
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
 from shortlist.server.settings import Settings
@@ -45,7 +42,7 @@ _SHARE: Schema = {"minimum": 0, "maximum": 1}
 _NOT_NEGATIVE: Schema = {"minimum": 0}
 _NAME: Schema = {"maxLength": limits.MAX_NAME_CHARS}
 _NAMES: Schema = {"maxItems": limits.MAX_NAMES}
-# What the proto says in its comments alone, as the service checks it.
+# Limits that the service checks and the proto states only in its comments.
 _RULES: Mapping[str, Schema] = {
     "min_score": _SHARE,
     "keep_columns": _SHARE,
@@ -78,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def all_schemas() -> dict[str, Schema]:
-    """Makes every schema, by the name of its file."""
+    """Makes every schema, keyed by the name of its file."""
     contract = Contract()
     made = {_snake(name): contract.request(name) for name in _REQUESTS}
     made |= {_snake(name): contract.answer(name) for name in _ANSWERS}
@@ -88,7 +85,7 @@ def all_schemas() -> dict[str, Schema]:
 
 
 class Contract:
-    """The messages of the proto, with their comments."""
+    """Holds the proto's messages and their comments."""
 
     def __init__(self) -> None:
         command = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
@@ -101,11 +98,11 @@ class Contract:
         self._places = {message.name: place for place, message in enumerate(file.message_type)}
 
     def request(self, name: str) -> Schema:
-        """Describes what is taken: names in either spelling, numbers also as texts, null for what is not given."""
+        """Describes a request: either spelling of a name, numbers also as strings, null for an absent field."""
         return self._root(name, is_request=True)
 
     def answer(self, name: str) -> Schema:
-        """Describes what is printed: names as in the proto, fields without presence always there."""
+        """Describes an answer: names as in the proto; fields without presence are always printed."""
         return self._root(name, is_request=False)
 
     def _root(self, name: str, *, is_request: bool) -> Schema:
@@ -141,7 +138,7 @@ class Contract:
 
 
 def config() -> Schema:
-    """Describes what `shortlist config --json` prints."""
+    """Describes the output of `shortlist config --json`."""
     settings = Settings.model_json_schema(mode="serialization")["properties"]
     return {
         "title": "Config",
@@ -154,7 +151,7 @@ def config() -> Schema:
 
 
 def evaluation() -> Schema:
-    """Describes what `shortlist eval --json` prints."""
+    """Describes the output of `shortlist eval --json`."""
     made = _of_class(Evaluation)
     properties = made["properties"]
     properties["kind"] |= {"enum": ["tools", "tables", "columns"]}
@@ -168,31 +165,11 @@ def evaluation() -> Schema:
 
 def model() -> Schema:
     """Describes the `shortlist.json` of a model folder."""
-    number: Schema = {"type": "integer", "minimum": 0}
-    length: Schema = {"type": "integer", "minimum": 1}
-    scores = {"type": "object", "properties": {kind: _of_class(ScoreWeights) for kind in ("tools", "tables")}}
-    shared: Schema = {
-        "name": {"type": "string", "minLength": 1},
-        "score_weights": {**scores, "additionalProperties": False},
-        "column_weights": _of_class(ColumnWeights),
-    }
-    variant = _object({**shared, "num_layers": length}, required=("name",), is_open=True)
-    tokenizer = ("bos_id", "eos_id", "num_separators")
-    defaults = ("default_query_tokens", "default_pair_tokens", "document_tokens")
-    properties: Schema = {
-        "format": {"const": FORMAT},
-        **shared,
-        "version": {"type": "string", "minLength": 1},
-        "license": {"description": "SPDX; empty where it is not known.", "type": "string"},
-        "tokenizer": _object(dict.fromkeys(tokenizer, number)),
-        "defaults": _object(dict.fromkeys(defaults, length)),
-        "shape": _of_class(ModelConfig),
-        "retrieval": _of_class(RetrievalSettings),
-        "variants": {"type": "object", "additionalProperties": variant},
-    }
-    required = ("format", "name", "version", "license", "tokenizer", "defaults", "shape")
-    described = "The `shortlist.json` of a model folder: what the model is, its defaults, and the weights of its score."
-    return {"title": "Model", "description": described, **_object(properties, required=required, is_open=True)}
+    made = Description.model_json_schema()
+    for part in (made, *made["$defs"].values()):
+        for schema in part["properties"].values():
+            schema.pop("title", None)  # pydantic's, made of the field's name
+    return made
 
 
 def corpus_line() -> Schema:
@@ -271,7 +248,7 @@ def _value(field: FieldDescriptorProto, is_request: bool) -> Schema:
 def _is_required(field: FieldDescriptorProto, is_request: bool) -> bool:
     if is_request:
         return field.name in _REQUIRED
-    # Answers print what has no presence even where it is empty, and messages where they are set, which they always are.
+    # Answers print a field without presence even if it is empty, and message fields because the server sets them all.
     return not field.HasField("oneof_index")
 
 

@@ -1,48 +1,93 @@
-"""The Router: a query in, the right tools, tables or documents out."""
+"""The Router: a query in, the right tools, tables or documents out.
+
+`Router._select` is a request from end to end: parse → first stage → narrow → tokenize → score → combine → choose →
+answer. Each step takes plain values and returns plain values; none calls back into this module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from shortlist.router.catalogs.caches import Caches
-from shortlist.router.catalogs.catalog import Catalog
+from shortlist.router.answer import find_pinned, first_stage_order, make_selection, narrowing_warnings
+from shortlist.router.catalogs.caches import Caches, PreparedCatalog
+from shortlist.router.catalogs.catalog import Catalog, CatalogText
 from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engine
 from shortlist.router.checkpoints.native import LoadedModel
-from shortlist.router.checks import check_options, check_range, check_share
 from shortlist.router.engine.engine import DirectScorer, Engine
 from shortlist.router.engine.protocols import CancelToken, PairScorer
 from shortlist.router.engine.tokenizer import TokenIds
-from shortlist.router.first_stage.candidates import FirstStage, Item, ItemSet, narrow
+from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS, Candidates, FirstStage, features_of, narrow
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
 from shortlist.router.query import query_text
-from shortlist.router.ranking.column_selection import name_columns
-from shortlist.router.ranking.degraded import NO_SCORES, OUT_OF_TIME, first_stage_order, raise_unless_degraded
-from shortlist.router.ranking.score import ColumnWeights, Features, Rules, Scored, choose, final_score, with_neighbours
-from shortlist.router.ranking.windows import DocumentScores, chunk_budget, cut_query, score_documents
+from shortlist.router.ranking.columns import (
+    ScoredColumn,
+    column_features,
+    items_of_columns,
+    name_columns,
+    score_columns,
+)
+from shortlist.router.ranking.score import ColumnFeatures, Features, Scored, choose, combine
+from shortlist.router.ranking.windows import (
+    NO_SCORES,
+    DocumentScores,
+    Window,
+    chunk_budget,
+    cut_query,
+    make_window,
+    score_documents,
+)
 from shortlist.router.reference import Reranker
-from shortlist.router.remarks import MAX_NEW_VECTORS, narrowing_warnings, pinned_places, truncations
-from shortlist.router.run import Clock, Run
-from shortlist.schemas.document import Unparsed
-from shortlist.schemas.errors import InvalidInput, ModelMismatch
-from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, Selection, Truncation
-from shortlist.schemas.tools.texts import tool_texts
+from shortlist.router.stages import Clock
+from shortlist.schemas.document import Table
+from shortlist.schemas.errors import DeadlineTooShort, ModelMismatch, RequestCancelled
+from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options
+from shortlist.schemas.query import Query, read_query
+from shortlist.schemas.results import CacheCounts, ModelInfo, Selection, Truncation
+from shortlist.schemas.tools.texts import Tools
 
 __all__ = ["Router"]
 
-# The encoder reads the beginning of a plain document.
-_MAX_DENSE_CHARS = 4_000
+# What a request that runs out of time ends with.
+_OUT_OF_TIME = (RequestCancelled, DeadlineTooShort)
+_NO_TIME_FOR_COLUMNS = "the time did not suffice to score columns, so none are named"
 
-Tools = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked: the text to rank by, what the caller wants, and how long there is for it."""
+
+    kind: Kind
+    text: str
+    options: SelectionOptions
+    window: Window
+    clock: Clock
+    cancel: CancelToken | None = None
+
+    def raise_unless_degraded(self, error: Exception) -> None:
+        """Raises `error` unless the caller is still there and accepts an answer without the cross-encoder."""
+        if not self.options.allow_degraded or (self.cancel is not None and self.cancel.caller_left):
+            raise error
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The token ids of the query and of some documents, each within its budget, and which of them were cut."""
+
+    query_ids: TokenIds
+    documents_ids: Sequence[TokenIds]
+    truncated: Sequence[Truncation] = ()
 
 
 class Router:
     """Ranks tools, tables and documents for a query with one model; safe to share between threads.
 
+    Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win.
+
     >>> router = Router.load()  # doctest: +SKIP
-    >>> router.select_tools("email the report to Ada", tools).items[0].name  # doctest: +SKIP
+    >>> router.select_tools("email the report to Ada", tools, top_n=3).items[0].name  # doctest: +SKIP
     'send_email'
     """
 
@@ -77,13 +122,13 @@ class Router:
         max_batch_tokens: int | None = None,
         cache_mb: float | None = None,
     ) -> Router:
-        """Loads the built-in model, a folder, or a model of the hub (fetched only with `allow_download`).
+        """Loads the built-in model, a folder, or a model of the hub (downloaded only with `allow_download`).
 
-        It remembers some `cache_mb` MiB of catalogs and documents' vectors, 512 unless told otherwise.
+        It keeps about `cache_mb` MiB of catalogs and documents' vectors between requests, 512 by default.
 
         Raises:
             ModelError: there is no such model, or this program does not run its kind.
-            InvalidInput: the device, dtype or attention is unknown or not to be had on this machine, or `cache_mb` is
+            InvalidInput: the device, dtype or attention is unknown or not available on this machine, or `cache_mb` is
                 negative.
         """
         loaded = load_model(model, allow_download=allow_download, revision=revision)
@@ -93,16 +138,16 @@ class Router:
         return cls(loaded, engine, DirectScorer(engine), info, None if cache_mb is None else Caches.within(cache_mb))
 
     def with_scorer(self, scorer: PairScorer) -> Router:
-        """Returns a Router of the same model whose pairs go through `scorer`."""
+        """Returns a Router of the same model and caches whose pairs go through `scorer`."""
         return Router(self._loaded, self.engine, scorer, self.info, self._caches)
 
     @property
     def cache_counts(self) -> dict[str, CacheCounts]:
-        """How the caches do, by name: of `catalogs`, and of documents' `vectors`."""
+        """The counts of each cache: `catalogs`, and documents' `vectors`."""
         return self._caches.counts
 
     def as_reference(self) -> Reranker:
-        """Returns the same model behind the reference's own methods, `compute_score` and `rerank`."""
+        """Returns the same model behind the reference model's own methods, `compute_score` and `rerank`."""
         return Reranker(
             self._loaded.tokenizer,
             self._scorer,
@@ -111,281 +156,265 @@ class Router:
             default_pair_tokens=self.info.default_pair_tokens,
         )
 
+    def select(
+        self,
+        query: Query,
+        catalog: Catalog,
+        options: SelectionOptions | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        cancel: CancelToken | None = None,
+        **more: Unpack[OptionArguments],
+    ) -> Selection:
+        """Selects what a query needs from a catalog that was read before.
+
+        What the Router derives from the catalog is kept by its digest, so that the next query finds it. `cancel`
+        takes a request back from another thread; `timeout_seconds` is used where there is no `cancel`.
+
+        Raises:
+            InvalidInput: the query is empty, or an option is unknown, of another type, out of range or not for this
+                kind of catalog; the error's `field` names it.
+            ModelMismatch: another model or version is loaded than expected.
+            RequestCancelled: the time is up or `cancel` was set.
+            LimitExceeded: a plain document has more than 524,288 tokens.
+        """
+        request = self._request(catalog.kind, query, make_options(catalog.kind, options, more), timeout_seconds, cancel)
+        with request.clock.stage("parse"):
+            prepared = self._caches.catalogs.prepare(catalog)
+        return self._select(request, prepared)
+
     def select_tools(
         self,
-        query: str | Sequence[Message],
+        query: Query,
         tools: Tools,
+        options: SelectionOptions | None = None,
         *,
-        top_n: int = 5,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int = 50,
         namespaces: Sequence[str] = (),
-        expected_model: str | None = None,
-        expected_version: str | None = None,
+        timeout_seconds: float | None = None,
         cancel: CancelToken | None = None,
-        allow_degraded: bool = False,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
         """Selects the tools a query needs, from JSON texts or mappings, each one tool or a container of many.
 
-        `top_n` and `max_candidates` 0 mean all; names in `always_include` are returned on top of `top_n`. With
-        `allow_degraded` a request whose time runs out is answered with the first stage's order.
-
-        Raises:
-            InvalidInput: the query is empty, an option is out of range, or a mapping cannot be written as JSON.
-            ModelMismatch: another model or version is loaded than expected.
-            RequestCancelled: `cancel` was set.
+        `namespaces` is empty or has one entry per text, for all tools in it. Raises as `select`.
         """
-        run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
-        run.allow_degraded = allow_degraded
-        with run.clock.stage("parse"):
-            catalog = self._caches.catalogs.tools(tool_texts(tools), namespaces)
-        return self._select(run, catalog, always_include)
+        request = self._request("tools", query, make_options("tools", options, more), timeout_seconds, cancel)
+        with request.clock.stage("parse"):
+            prepared = self._caches.catalogs.read(CatalogText.of_tools(tools, namespaces))
+        return self._select(request, prepared)
 
     def select_tables(
         self,
-        question: str | Sequence[Message],
+        query: Query,
         ddl: str,
+        options: SelectionOptions | None = None,
         *,
         dialect: str | None = None,
-        top_n: int = 5,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int = 50,
-        expected_model: str | None = None,
-        expected_version: str | None = None,
+        timeout_seconds: float | None = None,
         cancel: CancelToken | None = None,
-        allow_degraded: bool = False,
-        keep_columns: float = 0.0,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
         """Selects the tables a question needs from a DDL script; the dialect is detected where none is given.
 
-        With `keep_columns` above 0 that share of their columns is named, and of each at least the best one.
-
-        Raises: as `select_tools`, and UnknownDialect.
+        With `keep_columns` above 0 that share of their columns is named, and of each table at least the best one.
+        Raises as `select`, and UnknownDialect.
         """
-        check_share(keep_columns)
-        run = self._begin(question, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
-        run.allow_degraded = allow_degraded
-        with run.clock.stage("parse"):
-            catalog = self._caches.catalogs.tables(ddl, dialect)
-        selection = self._select(run, catalog, always_include)
-        return name_columns(self, run, selection, catalog.tables, keep_columns) if keep_columns else selection
+        request = self._request("tables", query, make_options("tables", options, more), timeout_seconds, cancel)
+        with request.clock.stage("parse"):
+            prepared = self._caches.catalogs.read(CatalogText.of_tables(ddl, dialect))
+        return self._select(request, prepared)
 
     def rerank(
         self,
-        query: str | Sequence[Message],
+        query: Query,
         documents: Sequence[str],
+        options: SelectionOptions | None = None,
         *,
-        top_n: int = 5,
-        min_score: float = 0.0,
-        max_candidates: int = 50,
-        max_query_tokens: int | None = None,
-        max_pair_tokens: int | None = None,
-        overlap_tokens: int = 80,
-        return_documents: bool = True,
-        expected_model: str | None = None,
-        expected_version: str | None = None,
+        timeout_seconds: float | None = None,
         cancel: CancelToken | None = None,
-        allow_degraded: bool = False,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Ranks plain documents by the cross-encoder alone; a long one counts as its best window of `max_pair_tokens`.
+        """Ranks plain documents by the cross-encoder alone; a long one counts as its best window.
 
-        Raises: as `select_tools`, and LimitExceeded for a document of more than 524,288 tokens.
+        Raises as `select`.
         """
-        if isinstance(documents, str):
-            raise InvalidInput("is one text; give a list of them", field="documents")
-        run = self._begin(query, top_n, min_score, max_candidates, expected_model, expected_version, cancel)
-        run.allow_degraded = allow_degraded
-        window = self._window(max_query_tokens, max_pair_tokens, overlap_tokens)
-        items = ItemSet([_plain_item(text, index) for index, text in enumerate(documents)])
-        try:
-            scored, scores = self._score_plain(run, items, window)
-        except OUT_OF_TIME as error:
-            raise_unless_degraded(run, error)
-            scored, scores = first_stage_order(run, items, frozenset()), NO_SCORES
-        return self._answer(run, items.items, scored, scores, keep_sources=return_documents)
-
-    def _score_plain(self, run: Run, items: ItemSet, window: _Window) -> tuple[list[Scored], DocumentScores]:
-        """Scores the best documents by the cross-encoder alone."""
-        places = list(range(len(items.items)))
-        if 0 < run.max_candidates < len(places):
-            with run.clock.stage("retrieve"):
-                run.found = self._first_stage(run, items)
-                places = narrow(run.found.scores, run.max_candidates)
-            run.warnings += narrowing_warnings(run.found, places)
-        with run.clock.stage("tokenize"):
-            query_ids = self._encode_query(run, window.max_query_tokens)
-            encoded = self._loaded.tokenizer.encode([items.items[place].source for place in places])
-        scores = self._score(run, query_ids, encoded, window, places)
-        scored = [
-            Scored(place, final_score(Features(logit), None))
-            for place, logit in zip(places, scores.logits, strict=True)
-        ]
-        return scored, scores
-
-    def _select(self, run: Run, catalog: Catalog, always_include: Sequence[str]) -> Selection:
-        """Selects among tools or tables with all the features there is."""
-        run.warnings += catalog.parsed.warnings
-        items = catalog.items.items
-        pinned = pinned_places(items, always_include, run.warnings)
-        try:
-            scored, scores = self.score_items(run, catalog.items, pinned, catalog.kind)
-        except OUT_OF_TIME as error:
-            raise_unless_degraded(run, error)
-            scored, scores = first_stage_order(run, catalog.items, pinned), NO_SCORES
-        return self._answer(run, items, scored, scores, unparsed=catalog.parsed.unparsed)
+        request = self._request("documents", query, make_options("documents", options, more), timeout_seconds, cancel)
+        return self._select(request, PreparedCatalog.of(Catalog.of_documents(documents)))
 
     def score_items(
-        self, run: Run, items: ItemSet, pinned: Set[int], kind: str, found: FirstStage | None = None
-    ) -> tuple[list[Scored], DocumentScores]:
-        """Scores the best `run.max_candidates` by the first stage, and those at the places `pinned`.
-
-        `kind` (tools or tables) chooses how the features weighs; `found` is what the first stage found, where it ran.
-        """
-        places, features, scores = self.gather_features(run, items, pinned, found)
-        weights = self._loaded.score_weights.get(kind)
-        if weights and weights.neighbour:
-            at = {place: index for index, place in enumerate(places)}
-            links = [[at[other] for other in items.links(place) if other in at] for place in places]
-            features = with_neighbours(features, links)
-        scored = [
-            Scored(place, final_score(one, weights), place in pinned)
-            for place, one in zip(places, features, strict=True)
-        ]
-        return scored, scores
-
-    @property
-    def column_weights(self) -> ColumnWeights:
-        """How the features on a column makes its score."""
-        return self._loaded.column_weights
-
-    def gather_features(
-        self, run: Run, items: ItemSet, pinned: Set[int], found: FirstStage | None = None
-    ) -> tuple[list[int], list[Features], DocumentScores]:
-        """Runs both stages, the first only where its findings are not given.
-
-        Returns the places that were kept and what is known of each.
-        """
-        with run.clock.stage("retrieve"):
-            run.found = found = found or self._first_stage(run, items)
-            places = narrow(found.scores, run.max_candidates, sorted(pinned))
-        run.warnings += narrowing_warnings(found, places)
-        window = self._window(None, None, 0)
-        with run.clock.stage("tokenize"):
-            query_ids = self._encode_query(run, window.max_query_tokens)
-            room = chunk_budget(len(query_ids), self._loaded.tokenizer, window.max_pair_tokens)
-            encoded = items.encode(places, self._loaded.tokenizer, min(self._loaded.document_tokens, room))
-        run.truncated += truncations(items.items, places, encoded)
-        scores = self._score(run, query_ids, [document.ids for document in encoded], window, places)
-        features = [
-            replace(found.features(place), logit=logit) for place, logit in zip(places, scores.logits, strict=True)
-        ]
-        return places, features, scores
-
-    def _first_stage(self, run: Run, items: ItemSet) -> FirstStage:
-        return items.first_stage(run.query, self.embedder, max_new_vectors=MAX_NEW_VECTORS, cancel=run.cancel)
-
-    def _begin(
         self,
-        query: str | Sequence[Message],
-        top_n: int,
-        min_score: float,
-        max_candidates: int,
-        expected_model: str | None,
-        expected_version: str | None,
-        cancel: CancelToken | None,
-    ) -> Run:
-        clock = Clock()
-        self._check_model(expected_model, expected_version)
-        check_options(top_n, min_score, max_candidates)
-        return Run(query_text(query, self._fits), Rules(top_n, min_score), max_candidates, clock, cancel)
+        query: str,
+        candidates: Candidates,
+        kind: Kind,
+        *,
+        max_candidates: int = 0,
+        found: FirstStage | None = None,
+    ) -> tuple[list[Scored], DocumentScores]:
+        """Scores the best candidates as a request does, for evaluation; `found` spares it the first stage."""
+        request = self._alone(kind, query)
+        found = found or self._first_stage(request, candidates)
+        places = narrow(found.scores, max_candidates)
+        scores = self._score(request, self._tokenize(request, candidates, places), places)
+        features = features_of(found, places, scores.logits)
+        return combine(features, places, self._loaded.score_weights.get(kind), candidates.links_among(places)), scores
 
-    def _fits(self, query: str) -> bool:
-        """Tells whether a query is read in full by both stages, where no window of its own is asked for."""
+    def features(self, query: str, candidates: Candidates, found: FirstStage | None = None) -> list[Features]:
+        """Returns what is known of every candidate, in order, the logit included, for training."""
+        request = self._alone("tools", query)
+        return self._all_features(request, candidates, found or self._first_stage(request, candidates))[0]
+
+    def column_features(self, query: str, tables: Sequence[Table]) -> list[ColumnFeatures]:
+        """Returns what is known of every column of the tables, in order, for training."""
+        return self._column_features(self._alone("tables", query), tables)[0]
+
+    def score_columns(self, query: str, tables: Sequence[Table]) -> list[ScoredColumn]:
+        """Scores every column of the tables, in order, for evaluation."""
+        return score_columns(tables, self.column_features(query, tables), self._loaded.column_weights)
+
+    def _request(
+        self,
+        kind: Kind,
+        query: Query,
+        options: SelectionOptions,
+        timeout_seconds: float | None,
+        cancel: CancelToken | None,
+    ) -> _Request:
+        clock = Clock()
+        self._check_model(options)
+        text = query_text(read_query(query), self._is_read_whole)
+        if cancel is None and timeout_seconds is not None:
+            cancel = CancelToken(timeout_seconds=timeout_seconds)
+        return _Request(kind, text, options, make_window(options, self.info), clock, cancel)
+
+    def _alone(self, kind: Kind, query: str) -> _Request:
+        """Makes a request of which single steps are wanted."""
+        return _Request(kind, query, DEFAULTS, make_window(DEFAULTS, self.info), Clock())
+
+    def _select(self, request: _Request, prepared: PreparedCatalog) -> Selection:
+        """Runs the steps of a request whose catalog is parsed."""
+        catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
+        pinned, unknown = find_pinned(catalog.items, options.always_include)
+        warnings = [*catalog.warnings, *unknown]
+        found: FirstStage | None = None
+        tokens: _Tokens | None = None
+        try:
+            found = self._first_stage(request, candidates) if self._needs_first_stage(request, candidates) else None
+            places = narrow(found.scores, options.max_candidates, pinned) if found else candidates.places
+            warnings += narrowing_warnings(found, places) if found else []
+            tokens = self._tokenize(request, candidates, places)
+            scores, is_degraded = self._score(request, tokens, places), False
+            features = features_of(found, places, scores.logits)
+            weights = self._loaded.score_weights.get(request.kind)
+            scored = combine(features, places, weights, candidates.links_among(places), pinned)
+        except _OUT_OF_TIME as error:
+            request.raise_unless_degraded(error)
+            found = found or candidates.first_stage(request.text, None)
+            scores, is_degraded = NO_SCORES, True
+            scored = first_stage_order(found.scores, options.max_candidates, pinned)
+        selection = make_selection(
+            catalog,
+            choose(scored, options.top_n, 0.0 if is_degraded else options.min_score),
+            num_considered=len(scored),
+            scores=scores,
+            warnings=warnings,
+            truncated=tokens.truncated if tokens else (),
+            info=self.info,
+            timings=request.clock.timings(queue_ms=scores.queue_ms, infer_ms=scores.infer_ms),
+            return_sources=options.return_documents,
+            is_degraded=is_degraded,
+        )
+        return self._with_columns(request, selection, catalog.tables) if options.keep_columns else selection
+
+    def _needs_first_stage(self, request: _Request, candidates: Candidates) -> bool:
+        """Tells whether it has anything to do: plain documents are scored by the cross-encoder alone."""
+        return request.kind != "documents" or 0 < request.options.max_candidates < len(candidates.items)
+
+    def _first_stage(self, request: _Request, candidates: Candidates) -> FirstStage:
+        with request.clock.stage("retrieve"):
+            return candidates.first_stage(
+                request.text, self.embedder, max_new_vectors=MAX_NEW_VECTORS, cancel=request.cancel
+            )
+
+    def _tokenize(self, request: _Request, candidates: Candidates, places: Sequence[int]) -> _Tokens:
+        """Encodes the query and the documents at `places`: plain documents whole, others within their budget."""
+        tokenizer, window = self._loaded.tokenizer, request.window
+        with request.clock.stage("tokenize"):
+            (ids,) = tokenizer.encode([request.text])
+            query_ids = cut_query(ids, window.max_query_tokens)
+            truncated = [Truncation(-1, "", len(query_ids), len(ids))] if len(query_ids) < len(ids) else []
+            if request.kind == "documents":
+                return _Tokens(query_ids, candidates.encode_whole(places, tokenizer), truncated)
+            room = chunk_budget(len(query_ids), tokenizer, window.max_pair_tokens)
+            encoded = candidates.encode(places, tokenizer, min(self._loaded.document_tokens, room))
+            return _Tokens(query_ids, [one.ids for one in encoded], [*truncated, *candidates.cuts(places, encoded)])
+
+    def _score(self, request: _Request, tokens: _Tokens, places: Sequence[int]) -> DocumentScores:
+        if request.cancel is not None:
+            request.cancel.raise_if_cancelled()
+        return score_documents(
+            tokens.query_ids,
+            tokens.documents_ids,
+            tokenizer=self._loaded.tokenizer,
+            scorer=self._scorer,
+            max_pair_tokens=request.window.max_pair_tokens,
+            overlap_tokens=request.window.overlap_tokens,
+            places=places,
+            cancel=request.cancel,
+        )
+
+    def _all_features(
+        self, request: _Request, candidates: Candidates, found: FirstStage
+    ) -> tuple[list[Features], DocumentScores]:
+        places = candidates.places
+        scores = self._score(request, self._tokenize(request, candidates, places), places)
+        return features_of(found, places, scores.logits), scores
+
+    def _column_features(
+        self, request: _Request, tables: Sequence[Table]
+    ) -> tuple[list[ColumnFeatures], DocumentScores]:
+        """Runs the same steps for columns, which the first stage matches by words alone."""
+        candidates = Candidates(items_of_columns(tables))
+        with request.clock.stage("retrieve"):
+            found = candidates.first_stage(request.text, None)
+        features, scores = self._all_features(request, candidates, found)
+        return column_features(tables, features), scores
+
+    def _with_columns(self, request: _Request, selection: Selection, tables: Sequence[Table]) -> Selection:
+        """Names the best columns of the selected tables; none where the time does not suffice."""
+        chosen = [tables[item.index] for item in selection.items]
+        late = replace(selection, warnings=(*selection.warnings, _NO_TIME_FOR_COLUMNS))
+        if selection.is_degraded:
+            return late
+        try:
+            features, scores = self._column_features(request, chosen)
+        except _OUT_OF_TIME as error:
+            request.raise_unless_degraded(error)
+            return late
+        scored = score_columns(chosen, features, self._loaded.column_weights)
+        named = name_columns(scored, chosen, request.options.keep_columns)
+        before = selection.timings
+        return replace(
+            selection,
+            items=tuple(replace(item, columns=own) for item, own in zip(selection.items, named, strict=True)),
+            num_tokens=selection.num_tokens + scores.num_tokens,
+            timings=request.clock.timings(
+                queue_ms=before.queue_ms + scores.queue_ms, infer_ms=before.infer_ms + scores.infer_ms
+            ),
+        )
+
+    def _is_read_whole(self, query: str) -> bool:
+        """Tells whether both stages read all of a query, where the caller sets no limit of its own."""
         (ids,) = self._loaded.tokenizer.encode([QUERY_PREFIX + query])
         return len(cut_query(ids, self.info.default_query_tokens)) == len(ids)
 
-    def _check_model(self, name: str | None, version: str | None) -> None:
-        for what, wanted, actual in (("model", name, self.info.name), ("version", version, self.info.version)):
+    def _check_model(self, options: SelectionOptions) -> None:
+        for what, wanted, actual in (
+            ("model", options.expected_model, self.info.name),
+            ("version", options.expected_version, self.info.version),
+        ):
             if wanted and wanted != actual:
                 raise ModelMismatch(
                     f"the request expects {what} {wanted!r}, this server runs {actual!r}; "
                     "scores of different models do not compare",
                     wanted=wanted,
                 )
-
-    def _window(self, max_query_tokens: int | None, max_pair_tokens: int | None, overlap_tokens: int) -> _Window:
-        info = self.info
-        pair = info.default_pair_tokens if max_pair_tokens is None else max_pair_tokens
-        query = min(info.default_query_tokens, pair // 2) if max_query_tokens is None else max_query_tokens
-        check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
-        check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
-        if overlap_tokens < 0:
-            raise InvalidInput(f"is {overlap_tokens}; give 0 or more", field="overlap_tokens")
-        return _Window(query, pair, overlap_tokens)
-
-    def _encode_query(self, run: Run, max_query_tokens: int) -> TokenIds:
-        (ids,) = self._loaded.tokenizer.encode([run.query])
-        kept = cut_query(ids, max_query_tokens)
-        if len(kept) < len(ids):
-            run.truncated.append(Truncation(-1, "", len(kept), len(ids)))
-        return kept
-
-    def _score(
-        self, run: Run, query_ids: TokenIds, encoded: Sequence[TokenIds], window: _Window, places: Sequence[int]
-    ) -> DocumentScores:
-        if run.cancel is not None:
-            run.cancel.raise_if_cancelled()
-        return score_documents(
-            query_ids,
-            encoded,
-            tokenizer=self._loaded.tokenizer,
-            scorer=self._scorer,
-            max_pair_tokens=window.max_pair_tokens,
-            overlap_tokens=window.overlap_tokens,
-            places=places,
-            cancel=run.cancel,
-        )
-
-    def _answer(
-        self,
-        run: Run,
-        items: Sequence[Item],
-        scored: Sequence[Scored],
-        scores: DocumentScores,
-        *,
-        unparsed: tuple[Unparsed, ...] = (),
-        keep_sources: bool = True,
-    ) -> Selection:
-        chosen = choose(scored, run.rules)
-        return Selection(
-            items=tuple(_selected(items[s.place], s, rank, keep_sources) for rank, s in enumerate(chosen, 1)),
-            num_candidates=len(items),
-            num_scored=len(scores.logits),
-            num_dropped=len(items) - len(scored),
-            unparsed=unparsed,
-            warnings=tuple(run.warnings),
-            truncated=tuple(run.truncated),
-            model_name=self.info.name,
-            model_version=self.info.version,
-            num_tokens=scores.num_tokens,
-            timings=run.clock.timings(scores),
-            is_degraded=run.is_degraded,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    max_query_tokens: int
-    max_pair_tokens: int
-    overlap_tokens: int
-
-
-def _selected(item: Item, scored: Scored, rank: int, keep_source: bool) -> Selected:
-    source = item.source if keep_source else ""
-    return Selected(item.name, item.index, rank, scored.score, source, item.namespace, scored.is_pinned)
-
-
-def _plain_item(text: str, index: int) -> Item:
-    return Item("", index, text, "", text, lambda *_: text[:_MAX_DENSE_CHARS])

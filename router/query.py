@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.results import Message
+from shortlist.schemas.query import Message
 
 __all__ = ["query_text"]
 

@@ -1,13 +1,16 @@
-"""Notes when each stage of a request began and ended, for whoever watches the request from outside the Router."""
+"""Takes the time of each stage of a request, and notes it for whoever watches the request from outside the Router."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["Stage", "note_stage", "recording", "within_stage"]
+from shortlist.schemas.results import Timings
+
+__all__ = ["Clock", "Stage", "note_stage", "recording", "within_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,34 @@ def note_stage(name: str, began: float, ended: float, *, num_tokens: int = 0) ->
     stages = _stages.get()
     if stages is not None:
         stages.append(Stage(name, began, ended, _within.get(), num_tokens))
+
+
+class Clock:
+    """Takes the time of each stage of one request, from its making on."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._stages_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to the stage `name`, also when the block raises."""
+        began = time.perf_counter()
+        try:
+            with within_stage(name):
+                yield
+        finally:
+            ended = time.perf_counter()
+            self._stages_ms[name] = self._stages_ms.get(name, 0.0) + (ended - began) * 1_000
+            note_stage(name, began, ended)
+
+    def timings(self, *, queue_ms: float, infer_ms: float) -> Timings:
+        """Returns the times of the stages so far, with those that the scorer measured."""
+        return Timings(
+            queue_ms=queue_ms,
+            parse_ms=self._stages_ms.get("parse", 0.0),
+            retrieve_ms=self._stages_ms.get("retrieve", 0.0),
+            tokenize_ms=self._stages_ms.get("tokenize", 0.0),
+            infer_ms=infer_ms,
+            total_ms=(time.perf_counter() - self._began) * 1_000,
+        )

@@ -1,4 +1,4 @@
-"""Defines the plain values that parsing yields and serialising reads: tools, tables and what was left out."""
+"""Defines the values that parsing returns and serialising reads: tools, tables, and what could not be parsed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["Column", "ForeignKey", "Parameter", "ParsedTables", "ParsedTools", "
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a tool, nested ones flattened in reading order.
+    """One parameter of a tool. Nested parameters are flattened: each follows the parameter that contains it.
 
-    `path` is dotted, array levels marked ``[]`` (``items[].price``); `depth` is 0 at the top level. `type` is a short
-    phrase (``string``, ``array of integer``, ``object``, ``string or null``), empty if unknown.
-    `enum` holds the allowed values as text; `default` is None where there is none.
+    `path` is dotted, with ``[]`` for the elements of an array (``items[].price``); `depth` is 0 at the top level.
+    `type` is a short phrase (``string``, ``array of integer``, ``string or null``), empty if unknown.
+    `enum` holds the allowed values as text; `default` is None if there is no default.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One callable tool; `source` is its exact slice of the caller's text, `index` its place once flattened, from 0."""
+    """One tool; `source` is its exact slice of the caller's text, `index` its position among all entries, from 0."""
 
     name: str
     description: str = ""
@@ -41,20 +41,18 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; `type` as the dialect writes it, lower case."""
+    """One column of a table; `type` is as written in the script, in lower case."""
 
     name: str
     type: str = ""
     comment: str = ""
     is_primary_key: bool = False
-    is_nullable: bool = True
-    is_generated: bool = False
     enum: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A reference from `columns` to `target_columns` of `target_table`; the latter may be empty (its primary key)."""
+    """A reference from `columns` to `target_columns` of `target_table`; no target columns mean its primary key."""
 
     columns: tuple[str, ...]
     target_table: str
@@ -65,8 +63,9 @@ class ForeignKey:
 class Table:
     """One table or view.
 
-    `namespace` is its catalog and schema, dotted, as written; `kind` is ``table``, ``view`` or ``materialized view``.
-    `source` is the exact text of its CREATE and of the statements attached to it, in script order, joined by newlines.
+    `namespace` is its catalog and schema as written, joined by dots. `kind` is ``table``, ``view`` or
+    ``materialized view``. `source` is the exact text of its CREATE statement and of the other statements about it
+    (ALTER TABLE, CREATE INDEX, COMMENT ON), in script order, joined by newlines.
     """
 
     name: str
@@ -74,25 +73,23 @@ class Table:
     kind: str = "table"
     comment: str = ""
     columns: tuple[Column, ...] = ()
-    primary_key: tuple[str, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
-    indexed_columns: tuple[tuple[str, ...], ...] = ()
     source: str = ""
     index: int = 0
 
     @property
     def full_name(self) -> str:
-        """The name with its namespace, as one would write it in a query."""
+        """The name with its namespace, as a query writes it."""
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Unparsed:
-    """Something left out, and why.
+    """A tool or a statement that could not be parsed, and the reason.
 
-    `index` is its place in the request from 0: of the statement, or among all tools of all texts, those left out
-    included. `line` and `column` count from 1 in the text number `text_index`, 0 where they are not known. `name` is
-    empty where none could be read.
+    `index` is the position, from 0, of the statement in the script, or of the tool among the entries of all texts,
+    parsed or not. `line` and `column` count from 1 within text number `text_index`; 0 means unknown. `name` is empty
+    if none could be read.
     """
 
     index: int
@@ -105,7 +102,7 @@ class Unparsed:
 
 @dataclass(frozen=True, slots=True)
 class ParsedTools:
-    """The tools of a request in order, what was left out, and what was odd but usable."""
+    """The tools of a request in order, the entries that could not be parsed, and warnings about those that could."""
 
     tools: tuple[Tool, ...]
     unparsed: tuple[Unparsed, ...] = ()
@@ -114,7 +111,10 @@ class ParsedTools:
 
 @dataclass(frozen=True, slots=True)
 class ParsedTables:
-    """The tables of a script in order, the statements left out, and what was odd but usable."""
+    """The tables of a script in order, the statements that could not be parsed, and warnings about the others.
+
+    `dialect` is the dialect that the script was read in; empty means SQL common to all dialects.
+    """
 
     tables: tuple[Table, ...]
     unparsed: tuple[Unparsed, ...] = ()

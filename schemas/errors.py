@@ -1,26 +1,28 @@
-"""Defines every error a caller of Shortlist can handle.
+"""Defines every error that a caller of Shortlist can handle.
 
 ShortlistError
-├── InvalidInput            a field of the request is wrong; the caller can mend it
+├── InvalidInput            a field of the request is wrong; the caller can fix it
 │   ├── LimitExceeded       … because it is larger than a stated limit
 │   ├── UnknownDialect      … because no SQL dialect has that name
-│   ├── UnsupportedContent  … because it is not in the format that is read
-│   └── InvalidTool         one tool cannot be used at all (undecodable JSON, no name)
-├── ModelError              a model cannot be loaded or does not fit the request
-│   ├── ModelNotFound       no such folder, file or permitted download
-│   ├── UnsupportedModel    the checkpoint is of a kind this program does not run
+│   ├── UnsupportedContent  … because it is not in the expected format
+│   └── InvalidTool         one tool is unusable (its JSON does not decode, or it has no name)
+├── ModelError              a model cannot be loaded, or does not fit the request
+│   ├── ModelNotFound       the folder or file does not exist, and downloading is not allowed
+│   ├── UnsupportedModel    the checkpoint has a format or an architecture that is not supported
 │   └── ModelMismatch       the request expects another model or version
 ├── RequestCancelled        the caller left, or its deadline passed, before the answer was ready
-├── ServerUnavailable       the server is starting, draining or out of reach
-│   └── ServerBusy          … or too much waits already
-│       ├── DeadlineTooShort  … for this request's deadline
-│       └── RateLimited     … of this caller's
-├── Unauthenticated         no key or token, or one that is not known or no longer holds
-├── PermissionDenied        the caller is known, and may not do this
+├── ServerUnavailable       the server is starting, shutting down or unreachable
+│   └── ServerBusy          … or has too much waiting work
+│       ├── DeadlineTooShort  … to meet this request's deadline
+│       └── RateLimited     … or this caller has exceeded its rate limit
+├── Unauthenticated         the key or token is missing, unknown or expired
+├── PermissionDenied        the caller is authenticated, but not allowed to do this
 └── InvalidConfiguration    a setting, a file of keys or a certificate is wrong
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 __all__ = [
     "DeadlineTooShort",
@@ -41,17 +43,18 @@ __all__ = [
     "UnknownDialect",
     "UnsupportedContent",
     "UnsupportedModel",
+    "nearest",
 ]
 
 
 class ShortlistError(Exception):
-    """Base of every error Shortlist raises on purpose; its text says what, where and how to mend it."""
+    """The base of every error Shortlist raises on purpose; its text says what is wrong, where, and how to fix it."""
 
 
 class InvalidInput(ShortlistError):
     """A field of the request is wrong.
 
-    `field` names it as the caller wrote it (``tools[3]``, ``top_n``); it may be empty.
+    `field` is its name as the caller wrote it (``tools[3]``, ``top_n``); it may be empty.
     """
 
     def __init__(self, message: str, *, field: str = "") -> None:
@@ -69,7 +72,7 @@ class LimitExceeded(InvalidInput):
 
 
 class UnknownDialect(InvalidInput):
-    """No SQL dialect has the given name; `known` lists those there are."""
+    """No SQL dialect has the given name; `known` lists all dialects."""
 
     def __init__(self, dialect: str, known: tuple[str, ...]) -> None:
         super().__init__(
@@ -81,27 +84,27 @@ class UnknownDialect(InvalidInput):
 
 
 class UnsupportedContent(InvalidInput):
-    """The request is not in the format that is read: JSON, over HTTP."""
+    """The request is not in the expected format: over HTTP, JSON."""
 
 
 class InvalidTool(InvalidInput):
-    """One tool cannot be used at all: its JSON does not decode or it has no name."""
+    """One tool is unusable: its JSON does not decode, or it has no name."""
 
 
 class ModelError(ShortlistError):
-    """A model cannot be loaded, or does not fit the request."""
+    """A model cannot be loaded, or it does not fit the request."""
 
 
 class ModelNotFound(ModelError):
-    """No such folder or file, or it would have to be downloaded and that was not allowed."""
+    """The folder or file does not exist, or it would have to be downloaded and that is not allowed."""
 
 
 class UnsupportedModel(ModelError):
-    """The checkpoint is of a kind this program does not run (a pickle, two logits, another architecture)."""
+    """The checkpoint has a format or an architecture that is not supported (a pickle, two logits, …)."""
 
 
 class ModelMismatch(ModelError):
-    """The request expects another model or version than the one loaded; `wanted` is what it named."""
+    """The request expects a model or version other than the loaded one; `wanted` is what it names."""
 
     def __init__(self, message: str, *, wanted: str = "") -> None:
         super().__init__(message)
@@ -113,9 +116,9 @@ class RequestCancelled(ShortlistError):
 
 
 class ServerUnavailable(ShortlistError):
-    """The server is starting, draining or out of reach; trying again later may help.
+    """The server is starting, shutting down or unreachable; a later retry may succeed.
 
-    `retry_seconds` says when it may, where that is known.
+    `retry_seconds` is how long to wait before a retry; None if unknown.
     """
 
     def __init__(self, message: str, *, retry_seconds: float | None = None) -> None:
@@ -124,24 +127,33 @@ class ServerUnavailable(ShortlistError):
 
 
 class ServerBusy(ServerUnavailable):
-    """Too much waits already; the same request may pass a moment later."""
+    """The server has too much waiting work; a retry after a moment may succeed."""
 
 
 class DeadlineTooShort(ServerBusy):
-    """What waits already takes longer than the time that the request's deadline leaves."""
+    """The work that is already waiting takes longer than the request's deadline allows."""
 
 
 class RateLimited(ServerBusy):
-    """The caller has used up what it may send in a second, or at once."""
+    """The caller has exceeded its requests per second, or its requests at the same time."""
 
 
 class Unauthenticated(ShortlistError):
-    """The call carries no key or token, or one that is not known or no longer holds."""
+    """The key or token of the call is missing, unknown or expired."""
 
 
 class PermissionDenied(ShortlistError):
-    """The caller is known, and may not do this."""
+    """The caller is authenticated, but not allowed to do this."""
 
 
 class InvalidConfiguration(ShortlistError):
     """A setting, a file of keys or a certificate is missing, unknown or out of range."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean …?` with the known name that is most alike, to end an error; empty where none is."""
+    from difflib import get_close_matches  # errors are imported by everything, and few have a name to suggest
+
+    # The comparison takes time that grows with the square of the length, and no name of ours is this long.
+    near = get_close_matches(name[:100], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Defines the plain values a Router takes and gives: messages in, a selection out."""
+"""Defines what a selection answers: the selected items, and how they came about."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ from shortlist.schemas.document import Unparsed
 
 __all__ = [
     "CacheCounts",
-    "Message",
     "ModelInfo",
     "Selected",
     "SelectedColumn",
     "Selection",
+    "ServerInfo",
     "Timings",
     "Truncation",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; `role` is ``system``, ``developer``, ``user``, ``assistant`` or ``tool``."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +34,16 @@ class ModelInfo:
     default_pair_tokens: int
     num_parameters: int
     vocabulary_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What answers: the model, the program's version, the largest message in bytes (0: no limit), the SQL dialects."""
+
+    model: ModelInfo
+    server_version: str
+    max_message_bytes: int
+    dialects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

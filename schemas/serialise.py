@@ -1,9 +1,9 @@
-"""Writes the document a cross-encoder reads for a tool or a table.
+"""Writes a tool or a table as the document that the cross-encoder reads.
 
-The text is plain prose with the strongest features first: namespace, name, description, then parameters or columns.
-When a budget in tokens is given, the least important parts go first: nested parameters, then details (defaults, enums,
-types, comments), then whole parameters or columns from the end, then words of the description, and last of all the
-title and the namespace.
+The document is plain text, the most telling parts first: namespace, name, description, then parameters or columns.
+If it exceeds a budget in tokens, parts are left out in this order: nested parameters, details (types, defaults, enums,
+comments), parameters or columns from the end, all the rest of them, the end of the description, the title, the
+namespace. The models are trained on exactly this text: changing it changes scores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["CountTokens", "column_document", "lexical_text", "split_name", "tabl
 
 CountTokens = Callable[[str], int]
 
-# Boundaries inside an identifier: aB, ABc, a1 is left whole (v2, s3), separators become spaces.
+# Where an identifier is split: a|B and A|Bc. Digits stay with the letters before them (v2, s3).
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\s_\-./:$#@|\\]+")
 _MAX_ENUM_VALUES = 12
@@ -35,15 +35,18 @@ def split_name(name: str) -> str:
 def tool_document(tool: Tool, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
     """Writes a tool as ``namespace: name. title. description`` and a line of parameters.
 
-    With `count_tokens` and `budget_tokens` the fullest form that fits is returned; the name always stays, so a budget
-    smaller than the name is exceeded.
+    With `count_tokens` and `budget_tokens`, returns the fullest document that fits. The name is always kept, even if
+    it alone exceeds the budget.
     """
     heads = _tool_heads(tool)
     return _fit(heads, _one_line(tool.description), lambda: _tool_details(tool), count_tokens, budget_tokens)
 
 
 def table_document(table: Table, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
-    """Writes a table as ``namespace: name. comment``, a line of columns and one of foreign keys; budget as there."""
+    """Writes a table as ``namespace: name. comment``, a line of columns and a line of foreign keys.
+
+    The budget works as in `tool_document`.
+    """
     heads = _table_heads(table)
     return _fit(heads, _one_line(table.comment), lambda: _table_details(table), count_tokens, budget_tokens)
 
@@ -55,7 +58,7 @@ def column_document(table: Table, column: Column) -> str:
 
 
 def lexical_text(item: Tool | Table) -> str:
-    """Writes what the first stage matches words in: names, descriptions, and the names of parameters or columns."""
+    """Writes the text that BM25 searches: names, descriptions, and the names of parameters or columns."""
     if isinstance(item, Tool):
         names = " ".join(parameter.name for parameter in item.parameters)
         return _joined(item.namespace, item.name, item.title, item.description, names)
@@ -64,7 +67,7 @@ def lexical_text(item: Tool | Table) -> str:
 
 
 def _tool_heads(tool: Tool) -> tuple[str, ...]:
-    """Gives the head from fullest to barest: without its title, then without its namespace."""
+    """Returns the head, the head without title, and the name alone, without namespace."""
     name = split_name(tool.name)
     title = _one_line(tool.title)
     titled = f"{name} ({title})" if title and split_name(title) != name else name
@@ -83,7 +86,7 @@ def _in_namespace(namespace: str, name: str) -> str:
 
 
 def _tool_details(tool: Tool) -> Iterator[str]:
-    """Yields the parameter line from fullest to barest."""
+    """Yields the line of parameters, each time with less in it."""
     parameters = tool.parameters
     if not parameters:
         return
@@ -117,7 +120,7 @@ def _parameter_line(parameters: Sequence[Parameter], *, detail: int) -> str:
 
 
 def _parameter(parameter: Parameter, detail: int) -> str:
-    """Writes one parameter; `detail` 3 is everything, 2 drops defaults and types, 1 also enums, 0 leaves the name."""
+    """Writes one parameter: `detail` 3 is all, 2 leaves out type and default, 1 also the enum, 0 all but the name."""
     text = split_name(parameter.path.replace("[]", ""))
     if detail >= 3 and parameter.type and parameter.type != "string":
         text += f" ({parameter.type})"
@@ -149,7 +152,7 @@ def _column(column: Column, types: bool, comments: bool) -> str:
 
 
 def _short_type(type_text: str) -> str:
-    """Drops lengths and precision: they say nothing about what a column is for."""
+    """Returns a type without length and precision, which say nothing about the purpose of a column."""
     return re.sub(r"\([^()]*\)", "", type_text).strip().lower()[:60]
 
 
@@ -178,10 +181,10 @@ def _fit(
     count_tokens: CountTokens | None,
     budget_tokens: int | None,
 ) -> str:
-    """Returns the fullest of head + description + details within the budget."""
+    """Returns as much of head, description and details as fits the budget."""
     if count_tokens is None or budget_tokens is None:
         return _joined(_sentence(heads[0], description), next(details(), ""))
-    # Bounds the counting below: no text of a megabyte fits by being counted whole.
+    # Tokenizing a description of megabytes would be slow, and it could not fit.
     description = description[: budget_tokens * _MAX_CHARS_PER_TOKEN]
     lead = _sentence(heads[0], description)
     if count_tokens(lead) > budget_tokens:
@@ -195,7 +198,7 @@ def _fit(
 
 
 def _shorten(head: str, description: str, count_tokens: CountTokens, budget_tokens: int) -> str:
-    """Keeps as many characters of the description as fit, by bisection; a character cut also suits unspaced scripts."""
+    """Cuts the description to fit, by bisection over characters: not every language separates words by spaces."""
     low, high = 0, len(description)
     while low < high:
         middle = (low + high + 1) // 2

@@ -17,14 +17,14 @@ from shortlist.server.auth.authenticator import make_authenticator
 from shortlist.server.call import Call, Observer
 from shortlist.server.dispatcher import Dispatcher
 from shortlist.server.grpc.interceptor import AuthInterceptor
-from shortlist.server.grpc.service import SERVICE_NAME, RouterService
+from shortlist.server.grpc.service import make_handler
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
 from shortlist.server.scheduling.workers import Workers
+from shortlist.server.services import Service, make_services, methods_by_path
 from shortlist.server.settings import RELOADED, Settings
 from shortlist.server.telemetry.access_log import AccessLog
 from shortlist.server.telemetry.metrics import Metrics, MetricsEndpoint
-from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
@@ -35,24 +35,28 @@ __all__ = ["Application"]
 
 _log = logging.getLogger(__name__)
 
-# The release of gRPC from which on a compressed message is held to the limit while it is unpacked.
-_BOUNDS_UNPACKING = (1, 84)
-# What stays open after the answers are sent (health watches) ends after this.
+# The first release of gRPC that applies the size limit to a compressed message while it is decompressed.
+_LIMITS_DECOMPRESSION = (1, 84)
+# Streams that are still open once all responses are sent (health watches) end after this time.
 _LINGER_SECONDS = 0.5
 
 
 class Application:
-    """One server: `start()`, `load()`, `stop()`, in this order, all on one event loop.
+    """One server: call `start()`, `load()` and `stop()`, in this order, all on one event loop.
 
-    From start() on, health answers NOT_SERVING and calls UNAVAILABLE; from load() on it serves. `observers` are told of
-    every call that ended.
+    After start() health is NOT_SERVING and calls fail with UNAVAILABLE; after load() they are answered. `services`
+    replace those of `make_services`. `observers` receive every call that ended.
 
     Raises:
         InvalidConfiguration: keys or certificates cannot be read.
     """
 
-    def __init__(self, settings: Settings, *, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, services: Sequence[Service] | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
         self.settings = settings
+        self._services = make_services(settings) if services is None else services
+        self._methods = methods_by_path(self._services)
         self._credentials = _credentials(settings)
         self.admission = Admission(
             max_concurrent=settings.max_concurrent,
@@ -66,49 +70,47 @@ class Application:
             self.admission,
             self._workers,
             max_message_bytes=settings.max_message_bytes,
-            is_info_enabled="info" not in settings.disabled,
             observers=(self._trace, self._measure, self.access_log, *observers),
         )
         self.metrics = Metrics(self.admission, self.dispatcher)
         self._tracing = _make_tracing(settings)
         self._metrics_endpoint: MetricsEndpoint | None = None
-        self._service = RouterService(self.dispatcher)
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
-        interceptor = AuthInterceptor(self.dispatcher, self._authenticator)
+        interceptor = AuthInterceptor(self.dispatcher, self._authenticator, self._methods)
         self._server = grpc.aio.server(options=_channel_options(settings), interceptors=(interceptor,))
         self.port = settings.port
-        self.is_engine_busy = False  # after stop(): a batch that nobody waits for is still running
+        self.is_engine_busy = False  # after stop(): a batch without a waiting caller is still running
         self._rest = self._make_rest()
         self._is_serving = False
 
     @property
     def address(self) -> str:
-        """HOST:PORT as a client takes it."""
+        """HOST:PORT, as clients take it."""
         return _address(self.settings.host, self.port)
 
     @property
     def metrics_url(self) -> str | None:
-        """Where the metrics are, if they have a port of their own."""
+        """The URL of the metrics, if they have a port of their own."""
         if self._metrics_endpoint is None:
             return None
         return f"http://{_address(self.settings.host, self._metrics_endpoint.port)}/metrics"
 
     @property
     def http_url(self) -> str:
-        """http://HOST:PORT of the REST API; empty where there is none."""
+        """http://HOST:PORT of the REST API; empty where it is off."""
         return self._rest.url if self._rest else ""
 
     async def start(self) -> None:
-        """Listens.
+        """Listens on all ports.
 
         Raises:
             ServerUnavailable: the address cannot be bound.
         """
-        pb_grpc.add_RouterServiceServicer_to_server(self._service, self._server)
+        self._server.add_generic_rpc_handlers([make_handler(one, self.dispatcher) for one in self._services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if "reflection" not in self.settings.disabled:
-            names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(is_serving=False)
         self.port = self._bind()
@@ -121,7 +123,7 @@ class Application:
             await self._rest.start()
 
     async def load(self, load_router: Callable[[], Router]) -> None:
-        """Loads the model on a thread, warms it with a request of its own, and serves.
+        """Loads the model on a thread, warms it up with one request, and starts to answer calls.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -140,12 +142,12 @@ class Application:
         await self._set_health(is_serving=True)
 
     def reload(self, settings: Settings) -> list[str]:
-        """Takes the keys, and of the settings those named in `RELOADED`; returns the names of those that changed.
+        """Reads the keys again and applies the settings named in `RELOADED`; returns the names of those that changed.
 
-        `settings` then tells what is in force. Settings that changed and need a restart are named in a warning.
+        Afterwards `self.settings` holds what is in force. A warning names changed settings that need a restart.
 
         Raises:
-            InvalidConfiguration: something cannot be taken; all stays as it was.
+            InvalidConfiguration: a key file or a setting is invalid; nothing changes.
         """
         changed = settings.differing_from(self.settings)
         merged = self.settings.with_reloaded(settings)
@@ -153,23 +155,27 @@ class Application:
         self.settings = merged
         self.access_log.slow_ms = merged.slow_ms
         if late := [name for name in changed if name not in RELOADED]:
-            _log.warning("changed, and needs a restart to hold: %s", ", ".join(late))
+            _log.warning("settings that changed but need a restart to take effect: %s", ", ".join(late))
         return [name for name in changed if name in RELOADED]
 
     async def stop(self) -> bool:
-        """Refuses new calls, waits for those in flight, and closes; False if some had to be cut off."""
+        """Rejects new calls, waits for those in flight, and closes; returns False if some had to be cancelled."""
         self.dispatcher.close()
         self.metrics.is_serving = False
         await self._health.enter_graceful_shutdown()
         is_idle = await self.dispatcher.wait_until_idle(self.settings.grace_seconds)
         if not is_idle:
-            _log.warning("cut off %d requests after %g s", self.dispatcher.cancel_all(), self.settings.grace_seconds)
+            _log.warning(
+                "cancelled %d requests that still ran after %g s",
+                self.dispatcher.cancel_all(),
+                self.settings.grace_seconds,
+            )
         if self._rest is not None:
             await self._rest.stop()
         await self._server.stop(_LINGER_SECONDS)
         self._workers.close()
         if self._scorer is not None:
-            # Nobody is left to wait for a batch that outlasts its requests.
+            # A batch that outlasts its requests has no caller left who would wait for it.
             patience = _LINGER_SECONDS if is_idle else 0.0
             self.is_engine_busy = not await asyncio.to_thread(self._scorer.close, timeout_seconds=patience)
         if self._metrics_endpoint is not None:
@@ -182,9 +188,13 @@ class Application:
         self._is_serving = is_serving
         response = health_pb2.HealthCheckResponse
         status = response.SERVING if is_serving else response.NOT_SERVING
-        for name in ("", SERVICE_NAME):
+        for name in ("", *self._service_names):
             await self._health.set(name, status)
         self.metrics.is_serving = is_serving
+
+    @property
+    def _service_names(self) -> list[str]:
+        return [service.name for service in self._services]
 
     def _trace(self, call: Call) -> None:
         if self._tracing is not None:
@@ -196,7 +206,7 @@ class Application:
     async def _serve_metrics(self, port: int) -> MetricsEndpoint:
         host = self.settings.host
         try:
-            # On a thread: it asks the resolver for the host's name, which may take its time.
+            # On a thread, because it resolves the host's name, which may block.
             return await asyncio.to_thread(MetricsEndpoint, self.metrics, host, port)
         except OSError as error:
             address = _address(host, port)
@@ -205,7 +215,7 @@ class Application:
     def _make_rest(self) -> RestServer | None:
         if self.settings.http_port is None:
             return None
-        # Servers without it start faster.
+        # Imported only here, so that a server without REST starts faster.
         from shortlist.server.http.routes import RestApi
         from shortlist.server.http.server import RestServer
 
@@ -213,6 +223,7 @@ class Application:
             self.dispatcher,
             self._authenticator,
             self.settings,
+            {method.name: method for method in self._methods.values()},
             is_serving=lambda: self._is_serving,
             render_metrics=self.metrics.render,
         )
@@ -226,9 +237,9 @@ class Application:
             else:
                 port = self._server.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
-            raise _cannot_listen(self.address, "the address was refused") from error
+            raise _cannot_listen(self.address, "gRPC could not bind the address") from error
         if port == 0:
-            raise _cannot_listen(self.address, "the address was refused")
+            raise _cannot_listen(self.address, "gRPC could not bind the address")
         return port
 
 
@@ -251,16 +262,14 @@ def _load_warm(
     router = router.with_scorer(scorer)
     if router.embedder is not None:
         router.embedder.embed_queries(["warm up"])
-    router.rerank("warm up", ["The first request pays for what the device prepares once; this one is it."])
+    router.rerank("warm up", ["The device prepares itself on the first request, so that is this one."])
     return router, scorer
 
 
 def _make_tracing(settings: Settings) -> Tracing | None:
     if settings.otlp_endpoint is None:
         return None
-    from shortlist.server.telemetry.tracing import (
-        make_tracing,  # OpenTelemetry: only who wants traces waits for its import
-    )
+    from shortlist.server.telemetry.tracing import make_tracing  # imports OpenTelemetry, which takes long
 
     return make_tracing(settings)
 
@@ -271,19 +280,19 @@ def _channel_options(settings: Settings, grpc_version: str = grpc.__version__) -
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Two servers on one port would share its connections unnoticed.
         ("grpc.so_reuseport", 0),
-        # Clients who vanish without a word are let go of; those who ask whether we are there are no nuisance.
+        # Close the connections of clients that vanished, and let clients send a keepalive ping every 10 s.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
-    # Older releases unpack a compressed message whole before they look at its size: a megabyte would become a gigabyte.
-    is_bounded = tuple(map(int, grpc_version.split(".")[:2])) >= _BOUNDS_UNPACKING
+    # Older releases decompress a whole message before they check its size: one megabyte can become a gigabyte.
+    is_bounded = tuple(map(int, grpc_version.split(".")[:2])) >= _LIMITS_DECOMPRESSION
     return options if is_bounded else [*options, ("grpc.compression_enabled_algorithms_bitset", 1)]  # 1: none
 
 
 def _probe(host: str, port: int) -> None:
-    """Binds and lets go, since gRPC reports a taken port with a page of its own log and no reason."""
+    """Binds the port and releases it, because gRPC reports a port in use without a reason, and logs a page about it."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:

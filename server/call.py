@@ -1,4 +1,4 @@
-"""Defines a call as all that watches it sees it: who asked for what, when, and how it ended; never its content."""
+"""Defines a call as observers see it: who called which method, when, and how it ended; never its content."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from shortlist.router.stages import Stage
 if TYPE_CHECKING:
     from shortlist.server.status import Status
 
-__all__ = ["ANONYMOUS", "METHODS", "Call", "Caller", "Observer", "current_request_id", "new_request_id", "working_for"]
+__all__ = ["ANONYMOUS", "Call", "Caller", "Observer", "current_request_id", "new_request_id", "working_for"]
 
-# The calls of the service that rank; a method's name is that of the proto.
-METHODS = ("SelectTools", "SelectTables", "Rerank")
-_CLOCKS_DIFFER = 0.02  # seconds
+_CLOCK_SKEW_SECONDS = 0.02
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and may send: `rate` requests a second, `burst` saved up, `max_calls` at once; 0 is no limit."""
+    """Who calls, and its limits; 0 means no limit.
+
+    `rate` is in requests a second, `burst` is how many it may send at once after a pause, `max_calls` how many may run
+    at the same time.
+    """
 
     name: str
     rate: float = 0.0
@@ -37,20 +39,23 @@ class Caller:
     max_calls: int = 0
 
 
-# Where nobody is asked who they are.
+# Every caller of a server without authentication, and a caller that was not authenticated.
 ANONYMOUS = Caller("anonymous")
 
 
 @dataclass(slots=True)
 class Call:
-    """One call. `arrived` is on the clock of `time.perf_counter`, `arrived_ns` on that of `time.time_ns`.
+    """One call.
 
-    `stages` are those of the work, in the order in which they ended; `trace_id` is empty where the call is not traced.
-    `method` is the proto's, `transport` is `grpc` or `http`. `code` is a gRPC code's name, and
-    `reason` the stable one of an error, both empty until it ends. `parent` is the W3C traceparent that came with it.
+    `method` and `service` are names of the proto (`Rerank`, `shortlist.v1.RouterService`); `transport` is `grpc` or
+    `http`. `parent` is the W3C traceparent that came with the call. `arrived` is read from `time.perf_counter`,
+    `arrived_ns` from `time.time_ns`. `stages` are in the order in which they ended. `code` is the name of a gRPC code
+    and `reason` the stable reason of an error; both are empty until the call ends. `trace_id` is empty if the call is
+    not traced. `is_retriable` turns false when a handler with side effects starts.
     """
 
     method: str
+    service: str = ""
     transport: str = "grpc"
     caller: Caller = ANONYMOUS
     request_id: str = ""
@@ -63,8 +68,9 @@ class Call:
     request_bytes: int = 0
     response_bytes: int = 0
     duration_ms: float = 0.0
-    report: Any = None  # pb.SelectionReport of an answer; its texts are content and are not for logs
-    status: Status | None = None  # what the caller of a failed one is told
+    report: Any = None  # pb.SelectionReport of the response; its texts are content and must not be logged
+    status: Status | None = None  # of a failed call
+    is_retriable: bool = True
     cancel: CancelToken = field(default_factory=CancelToken)
     stages: list[Stage] = field(default_factory=list)
     trace_id: str = ""
@@ -73,16 +79,16 @@ class Call:
         self.request_id = self.request_id or new_request_id()
 
     def age_ms(self) -> float:
-        """Returns the time since it arrived."""
+        """Returns the milliseconds since it arrived."""
         return (time.perf_counter() - self.arrived) * 1000
 
     @property
     def is_late(self) -> bool:
-        """Whether its deadline has passed; a moment before counts too, for the transport's clock may be ahead."""
-        return self.timeout_seconds is not None and self.age_ms() > (self.timeout_seconds - _CLOCKS_DIFFER) * 1000
+        """Whether its deadline has passed, or passes within 20 ms: the transport's clock may be ahead of ours."""
+        return self.timeout_seconds is not None and self.age_ms() > (self.timeout_seconds - _CLOCK_SKEW_SECONDS) * 1000
 
     def end(self, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
-        """Notes how it ended."""
+        """Records how it ended."""
         self.code, self.reason = code, reason
         self.duration_ms = self.age_ms()
         if response is not None:
@@ -90,13 +96,13 @@ class Call:
             self.report = getattr(response, "report", None)
 
 
-# The id of the request that the running code works for, empty where it is for none; the log puts it into its lines.
+# The id of the request that the running code works for, empty where there is none; log lines carry it.
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 
 @contextmanager
 def working_for(call: Call) -> Iterator[None]:
-    """Lets what is logged in the block bear the call's id."""
+    """Puts the call's id into the log lines of the block."""
     token = current_request_id.set(call.request_id)
     try:
         yield
@@ -104,10 +110,10 @@ def working_for(call: Call) -> Iterator[None]:
         current_request_id.reset(token)
 
 
-# Told of every call once it has ended; must neither block nor raise.
+# Receives every call once it has ended; must neither block nor raise.
 Observer = Callable[[Call], None]
 
 
 def new_request_id(given: str = "") -> str:
-    """Returns the caller's own id where it is one that a log can hold, or else a new one."""
+    """Returns the caller's own id if it is safe to log, or else a new one."""
     return given if _REQUEST_ID.match(given) else uuid.uuid4().hex

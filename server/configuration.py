@@ -1,4 +1,4 @@
-"""Gathers the server's settings from a file, the environment and flags, and says of each where it came from."""
+"""Reads the server's settings from a file, the environment and flags, and remembers the source of each."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from shortlist.schemas.errors import InvalidConfiguration
+from shortlist.schemas.errors import InvalidConfiguration, nearest
 from shortlist.server.settings import Settings
-from shortlist.server.suggest import nearest
 
 __all__ = ["CONFIG_VARIABLE", "Effective", "describe", "load_settings"]
 
 _PREFIX = "SHORTLIST_"
-# Names the file, where no --config does; it is no setting itself.
+# The path of the file if --config is not given; not a setting itself.
 CONFIG_VARIABLE = "SHORTLIST_CONFIG"
-# Of other parts of the project: the client's key, and a variable that names a copy of the reference checkpoint.
-_NOT_OURS = (CONFIG_VARIABLE, "SHORTLIST_API_KEY", "SHORTLIST_JINA_DIR")
+# Used by other parts of the project: the client's key, and the path of a reference checkpoint for tests.
+_NO_SETTINGS = (CONFIG_VARIABLE, "SHORTLIST_API_KEY", "SHORTLIST_JINA_DIR")
 _MASK = "******"
 
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The settings in force, and for each that is no default where it was set (`--port`, `SHORTLIST_PORT`, a file)."""
+    """The settings in force, and the source of each that was set (`--port`, `SHORTLIST_PORT` or the file's path)."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -38,10 +37,10 @@ class Effective:
 def load_settings(
     flags: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Effective:
-    """Merges flags over the environment (default: this process's) over a TOML file.
+    """Merges a TOML file, the environment (default: this process's) and flags; later ones override earlier ones.
 
     Raises:
-        InvalidConfiguration: a file that cannot be read, an unknown name, or a value out of range; the text says which.
+        InvalidConfiguration: the file cannot be read, or a name or a value is invalid; the text says which.
     """
     environment = os.environ if environment is None else environment
     if file is None and environment.get(CONFIG_VARIABLE):
@@ -63,7 +62,7 @@ def load_settings(
 
 
 def describe(effective: Effective) -> list[tuple[str, Any, str]]:
-    """Lists name, value and source of every setting; secrets are masked."""
+    """Lists the name, value and source of every setting, with secrets masked."""
     described = []
     for name, value in effective.settings.model_dump(mode="json").items():
         raw = getattr(effective.settings, name)
@@ -73,7 +72,7 @@ def describe(effective: Effective) -> list[tuple[str, Any, str]]:
 
 
 def _without_password(value: Any) -> Any:
-    """Masks what stands before the host of a URL."""
+    """Masks the user and password of a URL."""
     return re.sub(r"(?<=://)[^/@]*@", f"{_MASK}@", value) if isinstance(value, str) else value
 
 
@@ -85,7 +84,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise InvalidConfiguration(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidConfiguration(f"{file}: is no TOML: {error}") from error
+        raise InvalidConfiguration(f"{file}: is not valid TOML: {error}") from error
     for name in values:
         if name not in Settings.model_fields:
             raise InvalidConfiguration(f"{file}: there is no setting {name!r}{nearest(name, Settings.model_fields)}")
@@ -95,17 +94,17 @@ def _read_file(file: Path | None) -> dict[str, Any]:
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {_PREFIX + name.upper() for name in Settings.model_fields}
     for name in environment:
-        if name.upper().startswith(_PREFIX) and name.upper() not in known and name not in _NOT_OURS:
-            raise InvalidConfiguration(f"there is no setting for the variable {name}{nearest(name.upper(), known)}")
+        if name.upper().startswith(_PREFIX) and name.upper() not in known and name not in _NO_SETTINGS:
+            raise InvalidConfiguration(f"the variable {name} is not a setting{nearest(name.upper(), known)}")
     source: Any = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environment.items()}
     found: dict[str, Any] = source()
-    # An empty variable is how scripts unset one.
+    # Scripts often unset a variable by making it empty.
     return {name: value for name, value in found.items() if value != ""}
 
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
-    """Writes the first error in one line, without the value where that is a secret."""
+    """Describes the first error in one line, without the value of a secret."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     text = first["msg"].removeprefix("Value error, ")

@@ -1,8 +1,8 @@
-"""Encrypts what the server's ports carry, and keeps out clients without a certificate where an authority is named.
+"""Sets up TLS for the server's ports, with client certificates if `tls_client_ca` is set.
 
-The files are looked at with every handshake and read again once they have changed, so a renewed certificate is served
-to new connections without a restart. Files that do not fit together, as while they are being replaced one by one,
-leave the last good ones in force.
+Every handshake checks whether the files have changed and reads them again if so; new connections get a renewed
+certificate without a restart. If the files do not match, for example while they are being replaced one by one, the
+last good ones stay in force.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """One good state of the files: as bytes for gRPC, as a context for all else."""
+    """A valid set of files: as bytes for gRPC, as a context for all other ports."""
 
     certificate: bytes
     key: bytes
@@ -40,7 +40,7 @@ class _Loaded:
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials:
-    """Makes the credentials of a gRPC port, for settings with `tls_certificate`.
+    """Makes the credentials of a gRPC port; the settings must have `tls_certificate`.
 
     Raises:
         InvalidConfiguration: a file cannot be used; the text names it.
@@ -54,7 +54,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials:
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
-    """Makes the context of any other port, for settings with `tls_certificate`; it follows the files by itself.
+    """Makes the context of any other port, which follows the files; the settings must have `tls_certificate`.
 
     Raises:
         InvalidConfiguration: a file cannot be used; the text names it.
@@ -65,7 +65,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
     def follow(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = files.current().context
 
-    # Called for every handshake, whether the client names a server or not.
+    # Called for every handshake, even if the client names no server.
     context.sni_callback = follow
     return context
 
@@ -85,23 +85,23 @@ class _Files:
         warn_if_exposed(self._key)
 
     def current(self) -> _Loaded:
-        """Returns the newest good state of the files."""
+        """Returns the latest valid set of files."""
         with self._lock:
             stamps = [stamp_of(path) for path in self._paths]
             if stamps != self._stamps:
                 self._stamps = stamps
                 try:
                     self._loaded = self._load()
-                    _log.info("read the certificate anew from %s", self._certificate)
+                    _log.info("reloaded the certificate from %s", self._certificate)
                 except InvalidConfiguration as error:
-                    _log.warning("%s; the certificate before stays in force", error)
+                    _log.warning("%s; the previous certificate stays in force", error)
             return self._loaded
 
     def _load(self) -> _Loaded:
         before = [read_bytes(path) for path in self._paths]
         context = self._make_context()
         if before != [read_bytes(path) for path in self._paths]:
-            raise InvalidConfiguration(f"{self._certificate}: it or its key changed while they were read")
+            raise InvalidConfiguration(f"{self._certificate}: it or its key changed while being read")
         return _Loaded(before[0], before[1], before[2] if self._client_ca else None, context)
 
     def _make_context(self) -> ssl.SSLContext:
@@ -113,24 +113,24 @@ class _Files:
         except ssl.SSLError as error:
             if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
                 raise InvalidConfiguration(f"{self._key}: is not the key of {self._certificate}") from error
-            raise InvalidConfiguration(f"{self._key}: holds no private key in PEM form") from error
+            raise InvalidConfiguration(f"{self._key}: contains no private key in PEM form") from error
         if self._client_ca:
             _check_certificates(self._client_ca)
             context.load_verify_locations(self._client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-            # A resumed session would outlive the authority that let it in.
+            # A resumed session would skip the check against a changed authority.
             context.options |= ssl.OP_NO_TICKET
             context.num_tickets = 0
         return context
 
     def _refuse_passphrase(self) -> NoReturn:
-        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and interceptor the file")
+        raise InvalidConfiguration(f"{self._key}: has a passphrase; give a key without one, and protect the file")
 
 
 def _check_certificates(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except ssl.SSLError as error:
-        raise InvalidConfiguration(f"{path}: holds no certificate in PEM form") from error
+        raise InvalidConfiguration(f"{path}: contains no certificate in PEM form") from error
     except OSError as error:
         raise InvalidConfiguration(f"{path}: cannot be read: {error.strerror}") from error

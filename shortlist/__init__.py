@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shortlist.client.client import AsyncClient, Client
     from shortlist.client.retries import RetryPolicy
+    from shortlist.router.catalogs.catalog import Catalog
     from shortlist.router.pipeline import Router
     from shortlist.schemas.errors import (
         DeadlineTooShort,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
         UnsupportedContent,
         UnsupportedModel,
     )
+    from shortlist.schemas.options import SelectionOptions
+    from shortlist.schemas.query import Message
+    from shortlist.schemas.results import Selection
+    from shortlist.schemas.selector import Selector
 
 # A checkout's own folder would otherwise hide the rest of an installed package from programs that run in it.
 __path__ = extend_path(__path__, __name__)
@@ -44,19 +49,26 @@ __path__ = extend_path(__path__, __name__)
 _ERRORS = "shortlist.schemas.errors"
 _MODULES = {
     "AsyncClient": "shortlist.client.client",
+    "Catalog": "shortlist.router.catalogs.catalog",
     "Client": "shortlist.client.client",
+    "Message": "shortlist.schemas.query",
     "RetryPolicy": "shortlist.client.retries",
     "Router": "shortlist.router.pipeline",
+    "Selection": "shortlist.schemas.results",
+    "SelectionOptions": "shortlist.schemas.options",
+    "Selector": "shortlist.schemas.selector",
 }
 
 __all__ = [
     "AsyncClient",
+    "Catalog",
     "Client",
     "DeadlineTooShort",
     "InvalidConfiguration",
     "InvalidInput",
     "InvalidTool",
     "LimitExceeded",
+    "Message",
     "ModelError",
     "ModelMismatch",
     "ModelNotFound",
@@ -65,6 +77,9 @@ __all__ = [
     "RequestCancelled",
     "RetryPolicy",
     "Router",
+    "Selection",
+    "SelectionOptions",
+    "Selector",
     "ServerBusy",
     "ServerUnavailable",
     "ShortlistError",

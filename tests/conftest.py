@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["server_fixtures", "rest_fixtures"]
+pytest_plugins = ["server_fixtures", "rest_fixtures", "trace_collector"]
 
 # The tests are imported one by one (importlib mode), so what they share is found beside them.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shortlist.router import Selection
+from shortlist.schemas.results import Selection
 
 QUERY = "send an email to a customer"
 TEXTS = {

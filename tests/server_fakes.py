@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
-from shortlist.router.checks import check_share
+from shortlist.router.catalogs.catalog import Catalog
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
+from shortlist.router.items import Item
+from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
-from shortlist.schemas.results import CacheCounts, Message, ModelInfo, Selected, SelectedColumn, Selection, Timings
-from shortlist.schemas.sql.parse import parse_tables
-from shortlist.schemas.tools.parse import parse_tools
+from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
+from shortlist.schemas.query import Message, Query, read_query
+from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, SelectedColumn, Selection, Timings
+from shortlist.schemas.tools.texts import Tools
 
 
 @dataclass(frozen=True)
@@ -135,54 +138,72 @@ class Router:
     def with_scorer(self, scorer: PairScorer) -> Router:
         return Router(self.engine, scorer)
 
-    def select_tools(
-        self, query: str | Sequence[Message], tools: Sequence[str], *, namespaces: Sequence[str] = (), **options: Any
+    def select(
+        self,
+        query: Query,
+        catalog: Catalog,
+        options: SelectionOptions | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        cancel: CancelToken | None = None,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
-        parsed = parse_tools(tools, namespaces=namespaces)
-        found = [Selected(tool.name, tool.index, 0, 0.0, tool.source, tool.namespace) for tool in parsed.tools]
-        selection = self._select(query, found, **options)
-        warnings = parsed.warnings + selection.warnings
-        return dataclasses.replace(selection, unparsed=parsed.unparsed, warnings=warnings)
+        wanted = make_options(catalog.kind, options, more)
+        found = [
+            Selected(
+                item.name, item.index, 0, 0.0, item.source, item.namespace,
+                columns=tuple(SelectedColumn(one.name, wanted.keep_columns) for one in columns_of(item, wanted)),
+            )
+            for item in catalog.items
+        ]  # fmt: skip
+        selection = self._select(read_query(query), found, wanted, cancel)
+        return dataclasses.replace(
+            selection, unparsed=catalog.unparsed, warnings=(*catalog.warnings, *selection.warnings)
+        )
+
+    def select_tools(
+        self,
+        query: Query,
+        tools: Tools,
+        options: SelectionOptions | None = None,
+        *,
+        namespaces: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+        cancel: CancelToken | None = None,
+        **more: Unpack[OptionArguments],
+    ) -> Selection:
+        return self.select(query, Catalog.of_tools(tools, namespaces), options, cancel=cancel, **more)
 
     def select_tables(
         self,
-        query: str | Sequence[Message],
+        query: Query,
         ddl: str,
+        options: SelectionOptions | None = None,
         *,
         dialect: str | None = None,
-        keep_columns: float = 0.0,
-        **options: Any,
+        timeout_seconds: float | None = None,
+        cancel: CancelToken | None = None,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
         """Ranks tables; with `keep_columns` all columns are kept, each scoring that share."""
-        check_share(keep_columns)
-        parsed = parse_tables(ddl, dialect=dialect)
-        found = [
-            Selected(
-                table.full_name, table.index, 0, 0.0, table.source, table.namespace,
-                columns=tuple(SelectedColumn(one.name, keep_columns) for one in table.columns if keep_columns),
-            )
-            for table in parsed.tables
-        ]  # fmt: skip
-        return dataclasses.replace(self._select(query, found, **options), unparsed=parsed.unparsed)
+        return self.select(query, Catalog.of_tables(ddl, dialect), options, cancel=cancel, **more)
 
     def rerank(
         self,
-        query: str | Sequence[Message],
+        query: Query,
         documents: Sequence[str],
+        options: SelectionOptions | None = None,
         *,
-        max_query_tokens: int | None = None,
-        max_pair_tokens: int | None = None,
-        overlap_tokens: int = 80,
-        return_documents: bool = True,
-        **options: Any,
+        timeout_seconds: float | None = None,
+        cancel: CancelToken | None = None,
+        **more: Unpack[OptionArguments],
     ) -> Selection:
-        if max_pair_tokens is not None and max_pair_tokens > self.info.max_pair_tokens:
-            raise InvalidInput(
-                f"is {max_pair_tokens}; the model takes {self.info.max_pair_tokens}", field="max_pair_tokens"
-            )
-        found = [Selected("", index, 0, 0.0, document) for index, document in enumerate(documents)]
-        selection = self._select(query, found, **options)
-        if return_documents:
+        wanted = make_options("documents", options, more)
+        most = wanted.max_pair_tokens
+        if most is not None and most > self.info.max_pair_tokens:
+            raise InvalidInput(f"is {most}; the model takes {self.info.max_pair_tokens}", field="max_pair_tokens")
+        selection = self.select(query, Catalog.of_documents(documents), wanted, cancel=cancel)
+        if wanted.return_documents:
             return selection
         return dataclasses.replace(
             selection, items=tuple(dataclasses.replace(item, source="") for item in selection.items)
@@ -192,36 +213,30 @@ class Router:
         self,
         query: str | Sequence[Message],
         found: Sequence[Selected],
-        *,
-        top_n: int = 5,
-        min_score: float = 0.0,
-        always_include: Sequence[str] = (),
-        max_candidates: int = 50,
-        expected_model: str | None = None,
-        expected_version: str | None = None,
-        cancel: CancelToken | None = None,
-        allow_degraded: bool = False,
+        options: SelectionOptions,
+        cancel: CancelToken | None,
     ) -> Selection:
-        if (expected_model or "fake") != "fake" or (expected_version or "1") != "1":
-            raise ModelMismatch(f"the loaded model is fake 1, not {expected_model} {expected_version}")
+        wanted = (options.expected_model or "fake", options.expected_version or "1")
+        if wanted != ("fake", "1"):
+            raise ModelMismatch(f"the loaded model is fake 1, not {' '.join(wanted)}")
         text = query if isinstance(query, str) else " ".join(message.content for message in query)
-        kept = found[: max_candidates or len(found)]
+        kept = found[: options.max_candidates or len(found)]
         scores = self._scorer.score([FakePair(text, item.source) for item in kept], cancel=cancel)
         ranked = sorted(zip(scores.logits, kept, strict=True), key=lambda pair: (-pair[0], pair[1].index))
-        pinned = [pair for pair in ranked if pair[1].name in always_include]
-        free = [pair for pair in ranked if pair not in pinned and pair[0] >= min_score]
-        chosen = sorted(pinned + free[: top_n or len(free)], key=lambda pair: (-pair[0], pair[1].index))
+        pinned = [pair for pair in ranked if pair[1].name in options.always_include]
+        free = [pair for pair in ranked if pair not in pinned and pair[0] >= options.min_score]
+        chosen = sorted(pinned + free[: options.top_n or len(free)], key=lambda pair: (-pair[0], pair[1].index))
         names = {item.name for item in found}
         return Selection(
             items=tuple(
-                dataclasses.replace(item, rank=rank, score=score, always_included=item.name in always_include)
+                dataclasses.replace(item, rank=rank, score=score, always_included=item.name in options.always_include)
                 for rank, (score, item) in enumerate(chosen, start=1)
             ),
             num_candidates=len(found),
             num_scored=len(kept),
             num_dropped=len(found) - len(kept),
             unparsed=(),
-            warnings=tuple(f"no candidate is named {name!r}" for name in always_include if name not in names),
+            warnings=tuple(f"no candidate is named {name!r}" for name in options.always_include if name not in names),
             truncated=(),
             model_name=self.info.name,
             model_version=self.info.version,
@@ -230,6 +245,10 @@ class Router:
                 queue_ms=scores.queue_ms, infer_ms=scores.infer_ms, total_ms=scores.queue_ms + scores.infer_ms
             ),
         )
+
+
+def columns_of(item: Item, options: SelectionOptions) -> Sequence[Column]:
+    return item.subject.columns if options.keep_columns and isinstance(item.subject, Table) else ()
 
 
 def words(text: str) -> list[str]:

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server_fakes import FakeEngine, Router
+from server_fakes import FakeEngine, FakePair, Router
 
 from shortlist import Client
 from shortlist.server.app import Application
+from shortlist.server.call import Observer
+from shortlist.server.services import Service
 from shortlist.server.settings import Settings
 
 SERVE_FAKE = Path(__file__).with_name("serve_fake.py")
@@ -30,6 +32,8 @@ class ServerThread:
 
     settings: Settings
     engine: FakeEngine = field(default_factory=FakeEngine)
+    services: Sequence[Service] | None = None
+    observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -59,7 +63,7 @@ class ServerThread:
         self._loop.close()
 
     async def _make(self) -> Application:
-        app = Application(self.settings)
+        app = Application(self.settings, services=self.services, observers=self.observers)
         await app.start()
         return app
 
@@ -72,8 +76,15 @@ def start_server() -> Iterator[Callable[..., ServerThread]]:
     """
     servers: list[ServerThread] = []
 
-    def start(*, is_loaded: bool = True, **options: Any) -> ServerThread:
-        server = ServerThread(Settings(**{"port": 0, "max_queue_seconds": 1000, **options}))
+    def start(
+        *,
+        is_loaded: bool = True,
+        services: Sequence[Service] | None = None,
+        observers: Sequence[Observer] = (),
+        **options: Any,
+    ) -> ServerThread:
+        settings = Settings(**{"port": 0, "max_queue_seconds": 1000, **options})
+        server = ServerThread(settings, services=services, observers=observers)
         servers.append(server)
         if is_loaded:
             server.load()
@@ -103,9 +114,10 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def wait_until_pairs_wait(server: ServerThread, num_pairs: int) -> None:
+    """Waits until this many pairs of one word each are queued."""
     scorer = server.app._scorer
     assert scorer is not None
-    wait_until(lambda: scorer.num_waiting_pairs == num_pairs)
+    wait_until(lambda: scorer.num_waiting_tokens == num_pairs * len(FakePair("one", "word")))
 
 
 @dataclass

@@ -1,8 +1,8 @@
-r"""Compares forms of a document on held-out queries: prose, compact, JSON, DDL, with and without their parts.
+r"""Compares forms of a document (prose, compact, JSON, DDL; whole and with parts left out) on held-out queries.
 
-Each query's pool is what answers it and its 40 nearest look-alikes. A model prefers the form that it was trained on, so
-the judge is one that knows all of them alike: a cross-encoder trained from the base with `--any-form`, or, without
-`--run`, the encoder of the folder at `--model`, which should be the untrained base's.
+Each query ranks its relevant documents and its 40 nearest look-alikes. A model prefers the form that it was trained on,
+so the forms are scored by a cross-encoder that was trained on all of them (`--run`, trained from the base with
+`--any-form`). Without `--run` the encoder of the folder at `--model` scores them; use a folder with the base's encoder.
 
     python training/train.py ... --any-form --tokens 4e6 --out build/train/forms
     python training/ablate_documents.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
@@ -23,12 +23,11 @@ from export import load_cross_encoder
 from forms import FORMS, Form
 from gather import router_of
 
+from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
-from shortlist.router import Router
-from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.first_stage.candidates import Item, ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.checkpoints.native import LoadedModel, read_folder
+from shortlist.router.first_stage.candidates import Candidates
+from shortlist.router.items import Item, item_of_document
 from shortlist.schemas.document import Table, Tool
 
 SETS = (
@@ -40,12 +39,12 @@ RESAMPLES = 1000
 
 
 def main() -> None:
-    """Ranks every pool in every form and prints a table for tools and one for tables."""
+    """Ranks the documents of every query in every form; prints a table for tools and one for tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data", "groups", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--base", type=Path, help="with --run: the base's folder")
-    parser.add_argument("--run", type=Path, help="of the cross-encoder that judges")
+    parser.add_argument("--base", type=Path, help="the base's folder; needed with --run")
+    parser.add_argument("--run", type=Path, help="the run of the cross-encoder that scores the forms")
     parser.add_argument("--queries", type=int, default=40, help="per set")
     options = parser.parse_args()
     loaded = read_folder(options.model)
@@ -61,17 +60,24 @@ def main() -> None:
             wanted = {one for group in chosen for one in (*group.positives, *group.lookalikes)}
             items = {d.id: d.item for d in load_dataset(options.data / name, only=wanted).documents}
             for title, form in forms.items():
-                measured = [measure(router, group, items, form, by_encoder=not options.run) for group in chosen]
+                measured = [measure(router, loaded, group, items, form, by_encoder=not options.run) for group in chosen]
                 found[title].append(np.array(measured))
         report(kind, found)
 
 
 def measure(
-    router: Router, group: Group, items: dict[str, Tool | Table], form: Form, *, by_encoder: bool
+    router: Router,
+    loaded: LoadedModel,
+    group: Group,
+    items: dict[str, Tool | Table],
+    form: Form,
+    *,
+    by_encoder: bool,
 ) -> tuple[float, float]:
     """Returns hit@1 and recall@5 of one query."""
     ids = sorted({*group.positives, *group.lookalikes[:40]})
-    documents = [Item(one, place, "", "", "", form(items[one])) for place, one in enumerate(ids)]
+    count, budget = loaded.tokenizer.count, loaded.document_tokens
+    documents = [item_of_document(form(items[one])(count, budget), place) for place, one in enumerate(ids)]
     scores = (cosines if by_encoder else logits)(router, group.query, documents)
     order = [ids[place] for place in np.argsort(-np.array(scores), kind="stable")]
     positives = set(group.positives)
@@ -79,15 +85,14 @@ def measure(
 
 
 def logits(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
-    """Scores documents by the cross-encoder."""
-    items = ItemSet(documents)
-    run = Run(query, Rules(), 0, Clock())
-    _, features, _ = router.gather_features(run, items, frozenset(), items.first_stage(query, None))
+    """Scores documents with the cross-encoder."""
+    items = Candidates(documents)
+    features = router.features(query, items, items.first_stage(query, None))
     return [one.logit for one in features]
 
 
 def cosines(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
-    """Scores documents by the encoder."""
+    """Scores documents with the encoder."""
     if router.embedder is None:
         raise SystemExit("the model has no encoder")
     vectors = np.stack([one.vector for one in router.embedder.embed_documents(documents) if one is not None])
@@ -96,7 +101,7 @@ def cosines(router: Router, query: str, documents: Sequence[Item]) -> list[float
 
 
 def report(kind: str, found: dict[str, list[np.ndarray]]) -> None:
-    """Prints each form's mean over sets, and its difference to the first form's over the same queries."""
+    """Prints the mean of each form over sets, and its difference from the first form over the same queries."""
     ours = next(iter(found.values()))
     print(f"\n| {kind} | " + " | ".join(f"{name} | difference" for name in MEASURES) + " |")
     print("|---|" + "---:|" * 2 * len(MEASURES), flush=True)
@@ -110,7 +115,7 @@ def report(kind: str, found: dict[str, list[np.ndarray]]) -> None:
 
 
 def interval(differences: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean over sets, by the bootstrap over each set's queries."""
+    """Returns the 95 % interval of the mean over sets, by the bootstrap over the queries of each set."""
     rng = np.random.default_rng(0)
     means = [
         np.mean([rng.choice(one, len(one)).mean() for one in differences])  # every set weighs the same

@@ -1,4 +1,4 @@
-"""Reads the base model's folder, as `fetch_base.py` writes it, into the packed encoder."""
+"""Loads the base model from the folder that `fetch_base.py` writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shortlist.router.model.encoder import CrossEncoder, ModelConfig, QuantizedE
 
 
 def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
-    """Loads the layers under a fresh head; positions are those of BERT, which XLM-R's names shift by two on export."""
+    """Loads a cross-encoder with the base's layers and a new head; positions are BERT's (export shifts them by two)."""
     config, words, weights = read_base(folder)
     model = CrossEncoder(config, words)
     fill(model, weights, absent="head_")
@@ -23,14 +23,14 @@ def load_base(folder: Path) -> tuple[CrossEncoder, Tokenizer]:
 
 
 def load_base_encoder(folder: Path, *, token_width: int = 0) -> tuple[TextEncoder, Tokenizer]:
-    """Loads the base as what it was trained to be: an encoder of single texts; a head for tokens is a fresh one."""
+    """Loads the base as a bi-encoder, which it was trained as; the head for token vectors is new."""
     config, words, weights = read_base(folder)
     model = TextEncoder(config, words, token_width=token_width)
     fill(model, weights, absent="token_out")
     if model.token_out is not None:
         with torch.no_grad():
             torch.nn.init.orthogonal_(model.token_out.weight)
-            model.token_out.weight[-1].zero_()  # at first every token weighs the same
+            model.token_out.weight[-1].zero_()  # all tokens start with the same weight
             model.token_out.bias.zero_()
     return model, load_tokenizer(folder)
 
@@ -42,7 +42,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def read_base(folder: Path) -> tuple[ModelConfig, QuantizedEmbedding, dict[str, torch.Tensor]]:
-    """Reads the shape, the embedding table and the other weights under our names."""
+    """Reads the shape, the embedding table and the other weights, renamed to ours."""
     fields = json.loads((folder / "config.json").read_text())
     config = ModelConfig(
         num_layers=fields["num_hidden_layers"],
@@ -61,14 +61,14 @@ def read_base(folder: Path) -> tuple[ModelConfig, QuantizedEmbedding, dict[str, 
 
 
 def fill(model: CrossEncoder | TextEncoder, weights: dict[str, torch.Tensor], absent: str = "-") -> None:
-    """Puts the weights into the model; only names that begin with `absent` may be missing."""
+    """Loads weights into a model; only names that begin with `absent` may be missing."""
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or any(not name.startswith(absent) for name in missing):
         raise SystemExit(f"the base does not fit: missing {missing}, unexpected {unexpected}")
 
 
 def rename(weights: dict[str, torch.Tensor], config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Maps BERT's names to ours, with query, key and value stacked."""
+    """Renames BERT's weights to ours, and stacks query, key and value."""
     ours = {
         "positions.weight": weights["embeddings.position_embeddings.weight"],
         "token_types.weight": weights["embeddings.token_type_embeddings.weight"][:1],

@@ -1,4 +1,4 @@
-"""Packs what a step trains on into sizes that recur, puts results back in order, and picks the attention for it."""
+"""Packs the pairs of a training step into batches of recurring sizes, restores their order, and picks the attention."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["choose_trainable", "in_order", "pack_longest_first"]
 
 
 def pack_longest_first(pairs: Sequence[Pair], max_pair_tokens: int) -> tuple[PackedBatch, list[int]]:
-    """Packs pairs, longest first, with one of no meaning behind them; returns the places that they had as well.
+    """Packs pairs, longest first, and pads the batch with a filler pair; returns the batch and the pairs' old places.
 
-    It brings the tokens to a number that recurs: the first product of a size takes some five times as long as the next
-    ones, as oneDNN builds a kernel for it (docs/log.md).
+    The filler makes the number of tokens a recurring one. oneDNN builds a kernel for each new size, so the first
+    product of a size takes some five times as long as later ones (docs/log.md).
     """
     order = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
     last = filler(pairs, max_pair_tokens)
@@ -28,14 +28,14 @@ def pack_longest_first(pairs: Sequence[Pair], max_pair_tokens: int) -> tuple[Pac
 
 
 def in_order(values: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
-    """Undoes the sorting of a batch's results, and leaves out that of the pair of no meaning."""
+    """Restores the original order of a batch's results, and drops the result of the filler pair."""
     return torch.empty_like(values[: len(order)]).index_copy(
         0, torch.tensor(order, device=values.device), values[: len(order)]
     )
 
 
 def choose_trainable(device: torch.device, config: ModelConfig) -> AttentionBackend:
-    """Picks the attention to train with: our own backward pass on a CPU, the packed kernels on a card."""
+    """Picks the attention for training: our own backward pass on a CPU, the packed kernels on a GPU."""
     if device.type == "cpu":
         return TrainableAttention()
     return choose_attention("auto", device, torch.bfloat16, config.hidden_size // config.num_heads)

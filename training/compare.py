@@ -1,9 +1,9 @@
-"""Compares two models on the same held-out queries: the features of both, as `gather.py` or `mine.py` keeps it.
+"""Compares two models on the same held-out queries, from the features of each that `gather.py` or `mine.py` saved.
 
-`gather.py`'s either over one first stage, which tells cross-encoders apart, or each over its own, which tells whole
-models apart: what a first stage missed counts as not found. Each set is scored by weights fitted on the other sets.
-`mine.py`'s tells first stages apart, each by the weights that fit it best. Differences come with the interval that
-holds 95 % of 2,000 resamplings of the queries, set by set.
+Features of `gather.py` compare cross-encoders if both were gathered with the same first stage, and whole models if each
+was gathered with its own. A document that a first stage missed counts as not found. Each set is scored with weights
+fitted on the other sets. Features of `mine.py` compare first stages, each with the weights that fit it best. Every
+difference has its 95 % interval over 2,000 resamples of the queries within each set.
 
     python training/compare.py build/train/features-old.pt build/train/features-new.pt
 """
@@ -23,12 +23,12 @@ from fit_score import Pool, abstain, calibrate, fit_direction, make_pools
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
-# set → query → the best score in each of its catalogs, and whether anything in it answers
+# set → query → for each of its catalogs: the best score, and whether the catalog holds a relevant document
 Bests = dict[str, list[list[tuple[float, bool]]]]
 
 
 def main() -> None:
-    """Prints the means over sets, and the differences."""
+    """Prints the means over sets and their differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
@@ -41,9 +41,9 @@ def main() -> None:
 
 
 def compare_first_stages(old: Features, new: Features) -> None:
-    """Prints recalls of what the first stage puts first."""
+    """Prints the recall of the first stages at each depth."""
     if [asked(old, name) for name in old] != [asked(new, name) for name in new]:
-        raise SystemExit("the two are of other queries; mine both with the same --data, --seed and --max-corpus")
+        raise SystemExit("the files have different queries; mine both with the same --data, --seed and --max-corpus")
     (old_weights, old_rows), (new_weights, new_rows) = fit(old), fit(new)
     for kind in ("tools", "tables"):
         before, after = (
@@ -55,12 +55,12 @@ def compare_first_stages(old: Features, new: Features) -> None:
 
 
 def asked(features: Features, name: str) -> tuple[str, list[str]]:
-    """Returns what a set was asked."""
+    """Returns the name of a set and its queries."""
     return name, [query["query"] for query in features[name]["queries"]]
 
 
 def report(kind: str, before: Rows, after: Rows, measures: Sequence[str]) -> None:
-    """Prints means over sets with the interval of their difference, then each set's."""
+    """Prints the means over sets with the interval of their difference, then the means of each set."""
     print(f"{kind}, {sum(map(len, before.values()))} queries of {len(before)} sets")
     low, high = interval({name: after[name] - before[name] for name in before})
     for place, name in enumerate(measures):
@@ -72,19 +72,19 @@ def report(kind: str, before: Rows, after: Rows, measures: Sequence[str]) -> Non
 
 
 def compare_models(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> None:
-    """Prints what the final score puts first, and how often it knows that nothing fits."""
+    """Prints the quality of the final score, and how often it stays low for catalogs without a relevant document."""
     if [query["query"] for query in old] != [query["query"] for query in new]:
-        raise SystemExit("the two are of other queries; give both the same --first-stage and --queries")
+        raise SystemExit("the files have different queries; gather both with the same --first-stage and --queries")
     for kind in ("tools", "tables"):
         (before, bests_before), (after, bests_after) = (measure(features, kind) for features in (old, new))
         report(kind, before, after, MEASURES)
         low, high = abstention_interval(bests_before, bests_after)
         was, now = map(abstention, (bests_before, bests_after))
-        print(f"  nothing fits, below the threshold {was:.2f} -> {now:.2f}  [{low:+.2f}, {high:+.2f}]")
+        print(f"  nothing relevant, score below the threshold {was:.2f} -> {now:.2f}  [{low:+.2f}, {high:+.2f}]")
 
 
 def measure(features: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]:
-    """Measures every set by weights of the others, and how well the best of each catalog scores."""
+    """Measures every set with weights fitted on the others; also returns the best score of each catalog."""
     pools = {
         number: [pool for pool in make_pools(query) if len(pool.labels) > 1]
         for number, query in enumerate(features)
@@ -110,21 +110,24 @@ def measure(features: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]
 
 
 def abstention(bests: Bests) -> float:
-    """Returns how often an empty catalog's best is under the threshold that 95 % of the others' pass."""
+    """Returns the share of catalogs without a relevant document whose best score is below the abstention threshold.
+
+    95 % of the catalogs with a relevant document reach that threshold.
+    """
     scores = [score for queries in bests.values() for query in queries for score in query]
     with_answer, without = ([best for best, has_one in scores if has_one == wanted] for wanted in (True, False))
     return abstain(with_answer, without)[1]
 
 
 def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
-    """Measures one query's whole catalog; recalls are of all that is relevant, kept by the first stage or not."""
+    """Measures the ranking of a query's whole catalog; recall counts all relevant documents, dropped ones included."""
     order = torch.argsort(-(pool.features @ weights[1:]), stable=True)
     labels = pool.labels[order]
     return [float(labels[0]), *(float(labels[:k].sum()) / num_relevant for k in (3, 5))]
 
 
 def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]]:
-    """Returns the bounds of the middle 95 % of the mean over sets, queries drawn anew within each set."""
+    """Returns the bounds of the middle 95 % of the mean over sets; queries are resampled within each set."""
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for _ in range(RESAMPLINGS):
@@ -137,7 +140,7 @@ def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]
 
 
 def abstention_interval(before: Bests, after: Bests, seed: int = 1) -> tuple[float, float]:
-    """Returns the bounds of the middle 95 % of the difference; queries are drawn anew within each set."""
+    """Returns the bounds of the middle 95 % of the difference; queries are resampled within each set."""
     rng = random.Random(seed)
     drawn = []
     for _ in range(RESAMPLINGS):

@@ -1,4 +1,4 @@
-"""Reads groups and the documents they name, and writes them out anew each time, in a form drawn at random."""
+"""Reads training groups and the documents they name; writes a document in a new random variation each time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import widen
-from asking import ask
 from forms import Form
+from paraphrase import paraphrase
 
 from shortlist.evaluation.dataset import load_dataset, load_queries
 from shortlist.router.engine.tokenizer import Tokenizer
@@ -20,9 +20,9 @@ from shortlist.schemas.serialise import column_document, table_document, tool_do
 __all__ = ["Documents", "Group", "TableColumn", "column_groups", "draw_query", "read_groups"]
 
 Key = tuple[str, str]  # set, document id
-# How often a table stands in a schema named like its database, as in a warehouse of many.
+# How often a table gets a schema named after its database, as in a warehouse of many databases.
 DATABASE_NAMED = 0.12
-# Sets whose queries are sentences of documentation, and how often one is turned into what a user would ask.
+# Sets whose queries are sentences of documentation, and how often such a query is rewritten as a user's.
 DOCUMENTATION_SETS = frozenset({"tools/openapi", "tools/pyfunc", "tools/mcp_pseudo", "tools/mcp"})
 ASKED = 0.7
 COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
@@ -30,7 +30,7 @@ COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column with the table it belongs to."""
+    """A column and its table."""
 
     table: Table
     column: Column
@@ -38,7 +38,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One query with its relevant documents and what looks like them; `given` are the query's own candidates."""
+    """One query with its relevant documents and its look-alikes (hard negatives); `given` are its own candidates."""
 
     set: str
     split: str
@@ -50,7 +50,7 @@ class Group:
 
 
 def read_groups(path: Path, split: str) -> list[Group]:
-    """Reads the groups of one split that have something relevant."""
+    """Reads the groups of one split that have a relevant document."""
     with path.open(encoding="utf-8") as lines:
         return [
             Group(
@@ -68,7 +68,7 @@ def read_groups(path: Path, split: str) -> list[Group]:
 
 
 class Documents:
-    """The tools and tables that some groups name."""
+    """The tools and tables that a list of groups names."""
 
     def __init__(self, data: Path, groups: Sequence[Group], tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -84,14 +84,14 @@ class Documents:
         self._tables = [item for item in self.items.values() if isinstance(item, Table)]
 
     def write_plain(self, key: Key, budget: int) -> str:
-        """Writes one tool or table within `budget` tokens, as a request would."""
+        """Writes one tool or table within `budget` tokens, as for a request."""
         item = self.items[key]
         assert not isinstance(item, TableColumn)
         write = tool_document if isinstance(item, Tool) else table_document
         return write(item, count_tokens=self._tokenizer.count, budget_tokens=budget)  # type: ignore[arg-type]
 
     def write(self, key: Key, budget: int, rng: random.Random, *, form: Form | None = None) -> str:
-        """Writes one document within `budget` tokens, varied at random where no form is asked for."""
+        """Writes one document within `budget` tokens: in `form` if it is given, otherwise in a random variation."""
         item = self.items[key]
         count = self._tokenizer.count
         if form and not isinstance(item, TableColumn):
@@ -110,9 +110,9 @@ class Documents:
 
 
 def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]:
-    """Makes a group of each trained question whose columns are known: its database's columns, its own set against them.
+    """Makes a group of each training question whose columns are known; the other columns of its database are `given`.
 
-    Columns join `documents` under the name of their set and ``/columns``.
+    Adds the columns to `documents` under the name of their set followed by ``/columns``.
     """
     made: list[Group] = []
     for name in COLUMN_SETS:
@@ -136,9 +136,10 @@ def column_groups(data: Path, groups: Path, documents: Documents) -> list[Group]
 def draw_query(
     group: Group, pool: Sequence[Group], rng: random.Random, documents: Documents | None = None
 ) -> tuple[str, list[str]]:
-    """Writes a group's query, now and then with more wishes, errors or an assent, and says which ids answer it.
+    """Returns a variation of a group's query, and the ids that are relevant to it.
 
-    With `documents` a sentence of documentation mostly becomes what a user would ask.
+    A variation may join the wishes of several groups, misspell words, or put the query into a conversation. With
+    `documents`, most sentences of documentation are rewritten as a user's query.
     """
     draw = rng.random()
     query = _wish(group, rng, documents)
@@ -163,4 +164,4 @@ def _wish(group: Group, rng: random.Random, documents: Documents | None) -> str:
     if documents is None or group.set not in DOCUMENTATION_SETS or rng.random() > ASKED:
         return group.query
     item = documents.items[group.set, group.positives[0]]
-    return ask(group.query, item.parameters if isinstance(item, Tool) else (), rng)
+    return paraphrase(group.query, item.parameters if isinstance(item, Tool) else (), rng)

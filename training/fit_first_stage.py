@@ -1,6 +1,6 @@
-"""Fits how much words and coverage add to a cosine in the first stage, on queries held out of training.
+"""Fits the weights that the first stage gives to words and MaxSim beside the cosine, on held-out queries.
 
-Takes the weights with the best mean over sets of recall@50 and recall@10, and prints what every pair gives.
+Chooses the pair of weights with the best mean over sets of recall@50 and recall@10; prints the recalls of all pairs.
 
     python training/fit_first_stage.py --features build/train/first_stage.pt --model router/models/shortlist-small
 """
@@ -18,17 +18,15 @@ from shortlist.router.checkpoints.native import read_description, write_descript
 from shortlist.router.first_stage.embedder import RetrievalSettings
 
 LEXICAL = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
-COVERAGE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-WEIGHTS = [
-    (lexical, coverage) for coverage in COVERAGE for lexical in (LEXICAL if coverage < 2 else (*LEXICAL[1:], 0.6, 1.0))
-]
+MAXSIM = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = [(lexical, maxsim) for maxsim in MAXSIM for lexical in (LEXICAL if maxsim < 2 else (*LEXICAL[1:], 0.6, 1.0))]
 DEPTHS = (1, 5, 10, 50)
-Features = dict[str, dict[str, Any]]  # as mine.py keeps it
+Features = dict[str, dict[str, Any]]  # as mine.py saves them
 Rows = dict[str, torch.Tensor]  # set → (queries, measures)
 
 
 def main() -> None:
-    """Fits, reports, writes."""
+    """Fits the weights, prints the recalls, and writes the weights to the model folder if one is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=Path, nargs="+", required=True)
     parser.add_argument("--model", type=Path)
@@ -38,9 +36,9 @@ def main() -> None:
         features |= torch.load(path, weights_only=True)
     best, found = fit(features)
     means = {weights: mean_over_sets(rows).tolist() for weights, rows in found.items()}
-    print(f"{'words, coverage':<28}recall@" + "/".join(map(str, DEPTHS)))
-    for (lexical, coverage), values in means.items():
-        print(f"{f'{lexical:g}, {coverage:g}':<28}" + "/".join(f"{value:.3f}"[1:] for value in values))
+    print(f"{'words, MaxSim':<28}recall@" + "/".join(map(str, DEPTHS)))
+    for (lexical, maxsim), values in means.items():
+        print(f"{f'{lexical:g}, {maxsim:g}':<28}" + "/".join(f"{value:.3f}"[1:] for value in values))
     print("best:", best)
     for name in features:
         cells = (
@@ -55,7 +53,7 @@ def main() -> None:
 
 
 def fit(features: Features) -> tuple[tuple[float, float], dict[tuple[float, float], Rows]]:
-    """Returns the best weights, and what all give."""
+    """Returns the best weights, and the recalls of all."""
     found = {weights: recalls(features, *weights) for weights in WEIGHTS}
     return max(WEIGHTS, key=lambda weights: float(mean_over_sets(found[weights])[2:].sum())), found
 
@@ -65,13 +63,13 @@ def mean_over_sets(rows: Rows) -> torch.Tensor:
     return torch.stack([one.mean(0) for one in rows.values()]).mean(0)
 
 
-def recalls(features: Features, lexical: float, coverage: float) -> Rows:
-    """Returns each query's recall at each depth, by set."""
+def recalls(features: Features, lexical: float, maxsim: float) -> Rows:
+    """Returns the recall of each query at each depth, by set."""
     gathered: dict[str, list[list[float]]] = {}
     for name, query in ((name, query) for name, kept in features.items() for query in kept["queries"]):
         known = query["features"].float()
         relevant = torch.tensor(query["relevant"])
-        order = torch.argsort(-narrowing_scores(known, RetrievalSettings(0, lexical, 0, coverage)), stable=True)[
+        order = torch.argsort(-narrowing_scores(known, RetrievalSettings(0, lexical, 0, maxsim)), stable=True)[
             : DEPTHS[-1]
         ]
         hits = torch.isin(order, relevant)

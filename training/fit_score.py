@@ -1,9 +1,9 @@
-"""Fits how the features makes one score that reads as a probability, on queries held out of training.
+"""Fits the weights that combine the features into one calibrated score, on queries held out of training.
 
-Two steps for tools and for tables: the direction, by listwise likelihood over each query's candidates, every set
-weighing the same; then scale and bias, so that the score of the best candidate is the share of times that it is right,
-over whole catalogs and small ones. What it is worth is told by fitting on all sets but one and measuring on that one.
-The abstention threshold is the highest that 95 % of answerable queries pass.
+Tools and tables are fitted separately, in two steps. The first fits the direction, by listwise likelihood over each
+query's candidates; every set has the same weight. The second fits scale and bias, so that the best candidate's score is
+the probability that it is relevant, over whole and small catalogs. The quality is measured by fitting on all sets but
+one and measuring on that one. The abstention threshold is the highest that 95 % of answerable queries reach.
 
     python training/fit_score.py --features build/train/features.pt --model router/models/shortlist-small
 """
@@ -19,27 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+import torch.nn.functional as F  # noqa: N812 (its customary name)
 
 from shortlist.router.checkpoints.native import read_description, write_description
 
 FEATURES = (
     "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "neighbour",
 )  # fmt: skip
-# In these units all features spread alike, or a penalty would weigh on the cosine alone.
+# In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
 COLUMN_FEATURES = ("logit", "lexical_match", "join_need")
 CANDIDATES = 50
 ANSWERABLE = 0.95
 KEEP_RATE = 0.4
-# The direction's own scale, by which it was most likely, is 1.
+# Relative to the scale of the fitted direction, which is 1.
 LEAST_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 7)`, labels `(candidates,)`, all 0 where nothing answers."""
+    """One catalog for one query: features `(candidates, 7)` and labels `(candidates,)`, 1 if relevant."""
 
     set: str
     features: torch.Tensor
@@ -47,16 +47,16 @@ class Pool:
 
     @property
     def is_answerable(self) -> bool:
-        """Whether anything answers."""
+        """Whether any candidate is relevant."""
         return bool(self.labels.sum() > 0)
 
 
 def main() -> None:
-    """Fits, reports, writes."""
+    """Fits the weights, prints their quality, and writes them to the model folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--variant", help="whose weights these are, instead of the model's own")
+    parser.add_argument("--variant", help="the variant to fit, instead of the model itself")
     options = parser.parse_args()
     features = torch.load(options.features, weights_only=True)
     described = read_description(options.model)
@@ -78,7 +78,7 @@ def fit(pools: Sequence[Pool]) -> list[float]:
 
 
 def make_pools(query: dict[str, Any]) -> list[Pool]:
-    """Makes a query's catalogs: whole, small, and each without what answers or reads like it."""
+    """Makes a query's catalogs: whole and small ones, with and without the relevant candidates and those alike."""
     features, labels, alike = query["features"], query["labels"], query["alike"]
     ranked = torch.arange(len(labels)) < query["num_ranked"]
     whole = ranked.nonzero().flatten()[:CANDIDATES]
@@ -101,18 +101,18 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
 
 def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
     features = torch.cat([features, neighbours(features[:, LOGIT], joins).unsqueeze(1)], 1)
-    features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # the share is of the best in this catalog
+    features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # relative to the best match in this catalog
     return Pool(name, features, labels)
 
 
 def neighbours(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
-    """Returns how far the best logit of those that each one joins with lies above the mean, as a request does."""
+    """Returns how far the best logit among each candidate's join partners lies above the mean, as in a request."""
     best = torch.where(joins > 0, logits, -torch.inf).amax(1)
     return torch.where(best > -torch.inf, best - logits.mean(), 0.0)
 
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
-    """Maximises the likelihood of each relevant candidate among the irrelevant ones; returns `(7,)`."""
+    """Returns the weights `(7,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
     weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
     found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
     share = set_shares(found)
@@ -126,9 +126,9 @@ def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
 
 
 def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
-    """Returns bias and weights `(8,)` by which the best candidate's score is how often it is right."""
+    """Returns bias and weights `(8,)` that make the best candidate's score the probability that it is relevant."""
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
-    # Catalogs without an answer stay out: with them a score would say how often callers ask for what is not there.
+    # Without unanswerable catalogs; with them, scores would depend on how often callers ask for what a catalog lacks.
     pools = [pool for pool in pools if pool.is_answerable]
     tops = [top(pool, direction) for pool in pools]
     values = torch.tensor([value for value, _ in tops])
@@ -140,15 +140,15 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
 
     minimise(loss, [scale, bias])
     if float(scale.detach()) < LEAST_SCALE:
-        # Sets with high scores that are often wrong would turn the order around, or make it vanish in rounding.
-        print(f"the scale of the scores would be {float(scale.detach()):.3f}: {LEAST_SCALE} is taken")
+        # Sets whose high scores are often wrong could make the scale negative, or so small that scores round to ties.
+        print(f"the fitted scale of the scores is {float(scale.detach()):.3f}; using {LEAST_SCALE}")
         scale = torch.tensor(LEAST_SCALE)
         minimise(loss, [bias])
     return [float(f"{value:.6g}") for value in (float(bias.detach()), *(scale.detach() * direction).tolist())]
 
 
 def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
-    """Weighs pools so that every set counts the same; the sum is 1."""
+    """Returns weights of the pools that give every set the same share; they sum to 1."""
     counts: dict[str, int] = {}
     for pool in pools:
         counts[pool.set] = counts.get(pool.set, 0) + 1
@@ -183,7 +183,7 @@ def minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -
 
 
 def report(kind: str, pools: Sequence[Pool]) -> None:
-    """Prints hit@1 and recall@5 per set and view, then what the calibration is worth on sets it has not seen."""
+    """Prints hit@1 and recall@5 by set and by subset of features, then the calibration on sets left out of the fit."""
 
     def without(*names: str) -> torch.Tensor:
         kept = torch.tensor([float(name not in names) for name in FEATURES])
@@ -193,7 +193,7 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
         "cosine, words": without("logit", "query_maxsim", "document_maxsim", "neighbour"),
         "first stage": without("logit", "neighbour"),
         "logit": without(*FEATURES[1:]),
-        "no coverage": without("query_maxsim", "document_maxsim"),
+        "no MaxSim": without("query_maxsim", "document_maxsim"),
         "no joins": without("neighbour"),
         "all": without(),
     }
@@ -215,29 +215,31 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
     answerable = [(score, right) for score, right, is_answerable in scores if is_answerable]
     empty = [score for score, _, is_answerable in scores if not is_answerable]
     threshold, under = abstain([score for score, _ in answerable], empty)
-    print(f"{kind}: unseen sets: ECE of the best {calibration_error(answerable):.3f} over {len(answerable)} catalogs")
-    print(f"{kind}: 95 % of answerable queries score at least {threshold:.3f}; of the others {under:.0%} stay below")
+    print(
+        f"{kind}, sets left out: ECE of the top score {calibration_error(answerable):.3f}, {len(answerable)} catalogs"
+    )
+    print(f"{kind}: 95 % of answerable queries score at least {threshold:.3f}; {under:.0%} of the others score less")
 
 
 def abstain(answerable: Sequence[float], empty: Sequence[float]) -> tuple[float, float]:
-    """Returns the score that 95 % of the catalogs with an answer reach, and the share of the others that stay below."""
+    """Returns the score that 95 % of the answerable catalogs reach, and the share of the others below it."""
     threshold = sorted(answerable)[int((1 - ANSWERABLE) * len(answerable))]
     return threshold, sum(score < threshold for score in empty) / max(len(empty), 1)
 
 
 def hit_at_1(pools: Sequence[Pool], direction: torch.Tensor) -> float:
-    """Returns how often the best is relevant."""
+    """Returns how often the best candidate is relevant."""
     return sum(top(pool, direction)[1] for pool in pools) / max(len(pools), 1)
 
 
 def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
-    """Returns the share of a pool's relevant candidates among its five best."""
+    """Returns the share of the relevant candidates that are among the five best, as a mean over pools."""
     found = [pool.labels[torch.argsort(-(pool.features @ direction), stable=True)[:5]].sum() for pool in pools]
     return sum(float(hits / pool.labels.sum()) for hits, pool in zip(found, pools, strict=True)) / max(len(pools), 1)
 
 
 def score_top(pool: Pool, weights: torch.Tensor) -> tuple[float, float, bool]:
-    """Returns the best candidate's score, whether it is right, and whether the catalog holds an answer."""
+    """Returns the best candidate's score, whether it is relevant, and whether any candidate is."""
     value, right = top(pool, weights[1:])
     return float(torch.sigmoid(torch.tensor(value) + weights[0])), right, pool.is_answerable
 
@@ -252,10 +254,10 @@ def calibration_error(scored: Sequence[tuple[float, float]], bins: int = 10) -> 
 
 
 def fit_columns(columns: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Fits the columns' score by binary cross-entropy and prints what it recalls at a keep-rate of 40 %.
+    """Fits the score of columns by binary cross-entropy, and prints the recall with 40 % of the columns kept.
 
-    What it is worth is told by fitting on the questions of one half of the databases and measuring on the others, by
-    turns.
+    The recall is measured by fitting on the questions of one half of the databases and measuring on the other half,
+    both ways.
     """
     databases = list(dict.fromkeys(one["group"] for one in columns))
     halves = [[one for one in columns if one["group"] in databases[start::2]] for start in (0, 1)]

@@ -1,4 +1,4 @@
-"""The forms in which a document may be written, to compare them: prose, whole and in part, JSON, DDL and others."""
+"""The forms in which a document may be written, for comparison: prose, whole and in part, JSON, DDL and others."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from shortlist.schemas.serialise import CountTokens, split_name, table_document,
 
 __all__ = ["FORMS", "Form"]
 
-# Writes an item within a budget of tokens, where the form knows how to; others are cut.
+# Writes an item within a token budget if the form supports one; the text of other forms is cut later.
 Write = Callable[[CountTokens | None, int | None], str]
 Form = Callable[[Tool | Table], Write]
 
 
 def tool_prose(change: Callable[[Tool], Tool]) -> Form:
-    """Our own form of a changed tool."""
+    """Makes the form that ships, applied to a changed tool."""
     return lambda item: (
         lambda count, budget: tool_document(change(_tool(item)), count_tokens=count, budget_tokens=budget)
     )
 
 
 def table_prose(change: Callable[[Table], Table]) -> Form:
-    """Our own form of a changed table."""
+    """Makes the form that ships, applied to a changed table."""
     return lambda item: (
         lambda count, budget: table_document(change(_table(item)), count_tokens=count, budget_tokens=budget)
     )
 
 
 def tool_text(text: Callable[[Tool], str]) -> Form:
-    """A form of a tool that is cut at the budget, wherever that falls."""
+    """Makes a form of a tool that is cut wherever the budget ends."""
     return lambda item: lambda _count, _budget: text(_tool(item))
 
 
 def table_text(text: Callable[[Table], str]) -> Form:
-    """A form of a table that is cut at the budget, wherever that falls."""
+    """Makes a form of a table that is cut wherever the budget ends."""
     return lambda item: lambda _count, _budget: text(_table(item))
 
 
@@ -51,7 +51,7 @@ def _table(item: Tool | Table) -> Table:
 
 
 def tool_json(tool: Tool) -> str:
-    """The schema as an API would get it."""
+    """Writes the JSON Schema of a tool as an API receives it."""
     properties = {p.path: {"type": p.type, "description": p.description} for p in tool.parameters}
     return json.dumps(
         {"name": tool.name, "description": tool.description, "parameters": {"properties": properties}},
@@ -60,35 +60,35 @@ def tool_json(tool: Tool) -> str:
 
 
 def tool_signature(tool: Tool) -> str:
-    """A Python signature with the description as its docstring."""
+    """Writes a Python signature with the description as a comment."""
     arguments = ", ".join(f"{p.path}: {p.type or 'any'}" for p in tool.parameters if p.depth == 0)
     return f"{tool.name}({arguments})  # {tool.description}"
 
 
 def table_ddl(table: Table) -> str:
-    """A CREATE TABLE statement, comments left out."""
+    """Writes a CREATE TABLE statement without comments."""
     lines = [f"{column.name} {column.type}" for column in table.columns]
     lines += [f"foreign key ({', '.join(k.columns)}) references {k.target_table}" for k in table.foreign_keys]
     return f"CREATE TABLE {table.full_name} ({', '.join(lines)})"
 
 
 def table_json(table: Table) -> str:
-    """What a catalog's API would give."""
+    """Writes a table as the API of a data catalog returns it."""
     columns = [{"name": c.name, "type": c.type, "comment": c.comment} for c in table.columns]
     return json.dumps({"table": table.full_name, "comment": table.comment, "columns": columns}, ensure_ascii=False)
 
 
 def table_compact(table: Table) -> str:
-    """The form that many text-to-SQL prompts use."""
+    """Writes the compact form that many text-to-SQL prompts use."""
     return f"{table.full_name}({', '.join(column.name for column in table.columns)})"
 
 
 def unsplit(name: str) -> str:
-    """Hides from the writer that a name has parts."""
+    """Joins the parts of a name, so that the writer does not split it."""
     return split_name(name).replace(" ", "")
 
 
-# By kind; the first of each is what ships.
+# By kind; the first form of each kind is the one that ships.
 FORMS: Mapping[str, Mapping[str, Form]] = {
     "tools": {
         "prose (ours)": tool_prose(lambda t: t),

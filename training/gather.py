@@ -1,7 +1,7 @@
-r"""Scores held-out queries with the cross-encoder, so that fitting needs no model.
+r"""Scores held-out queries with the cross-encoder and saves the features, so that fitting needs no model.
 
-A query's candidates are the first stage's best, with and without what answers it, and a handful of others drawn at
-random, from which small catalogs can be made up. Columns are scored for held-out databases.
+A query's candidates are the best of the first stage, and a few other documents drawn at random, from which the fit
+makes small catalogs. The columns of held-out databases are scored too.
 
     python training/gather.py --data DATA --first-stage build/train/first_stage.pt --groups build/train/fused.jsonl \
         --model router/models/shortlist-small --out build/train/features.pt
@@ -20,36 +20,35 @@ from typing import Any
 
 import torch
 
+from shortlist import Router
 from shortlist.evaluation.columns import gold_columns, tables_of_groups
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.checkpoints.loading import make_engine
 from shortlist.router.checkpoints.native import LoadedModel, read_folder
 from shortlist.router.engine.engine import DirectScorer
-from shortlist.router.first_stage.candidates import ItemSet
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.ranking.columns import column_features
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import split_name
 
 CANDIDATES = 50
-SPARE = 12  # beyond the best, for when what answers is taken out
+SPARE = 12  # more of the best, to replace the relevant ones in catalogs without them
 RANDOM = 10
 COLUMN_SETS = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 
 
 def main() -> None:
-    """Gathers and saves."""
+    """Gathers the features of every set and saves them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--first-stage", type=Path, nargs="+", required=True, help="what mine.py kept, of all sets")
+    parser.add_argument(
+        "--first-stage", type=Path, nargs="+", required=True, help="the files that mine.py --features saved"
+    )
     for name in ("data", "groups", "model", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--variant", help="of the model")
-    parser.add_argument("--queries", type=int, default=20, help="per set")
-    parser.add_argument("--column-queries", type=int, default=80, help="per set")
+    parser.add_argument("--variant", help="the variant of the model")
+    parser.add_argument("--queries", type=int, default=20, help="queries per set")
+    parser.add_argument("--column-queries", type=int, default=80, help="queries per set for columns")
     options = parser.parse_args()
     router = router_of(read_folder(options.model, variant=options.variant))
     first_stage: dict[str, Any] = {}
@@ -61,8 +60,8 @@ def main() -> None:
         queries = random.Random(name).sample(kept["queries"], len(kept["queries"]))[: options.queries]
         data = load_dataset(options.data / name, only=set(kept["ids"]))
         if [document.id for document in data.documents] != kept["ids"]:
-            raise SystemExit(f"{name}: the first stage's features is of other documents")
-        whole = ItemSet([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
+            raise SystemExit(f"{name}: the first stage's features belong to other documents; mine them again")
+        whole = Candidates([dataset_item(document.item, place) for place, document in enumerate(data.documents)])
         gathered += [score_query(router, data, name, query, whole) for query in queries]
         print(f"{name}: {len(queries)} queries in {time.monotonic() - started:.0f} s", flush=True)
     columns = [one for name in COLUMN_SETS for one in score_columns(router, options, name)]
@@ -70,20 +69,19 @@ def main() -> None:
 
 
 def router_of(loaded: LoadedModel) -> Router:
-    """Readies a model as a server would."""
+    """Makes a Router of a loaded model, as a server does."""
     engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
     return Router(loaded, engine, DirectScorer(engine), info)
 
 
-def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: ItemSet) -> dict[str, Any]:
-    """Returns features `(candidates, 6)` as in fit_score.py; labels; which read like an answer; the order."""
+def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: Candidates) -> dict[str, Any]:
+    """Returns a query's features `(candidates, 6)` as in fit_score.py, labels, and which read like a relevant one."""
     assert router.embedder is not None
     known = query["features"].float()
     chosen = choose_candidates(query, whole, router.embedder.settings)
-    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
-    by_words = items.first_stage(query["query"], None)  # what more there is, the kept features knows
-    run = Run(query["query"], Rules(), 0, Clock())
-    _, features, _ = router.gather_features(run, items, frozenset(), by_words)
+    items = Candidates([dataset_item(data.documents[place].item, place) for place in chosen])
+    by_words = items.first_stage(query["query"], None)  # mine.py has saved the other features
+    features = router.features(query["query"], items, by_words)
     relevant = set(query["relevant"])
     answers = [data.documents[place].item for place in relevant]
     logits = torch.tensor([one.logit for one in features])
@@ -98,8 +96,8 @@ def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any],
     }  # fmt: skip
 
 
-def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: RetrievalSettings) -> list[int]:
-    """Returns the places of the first stage's best, and after them of some others."""
+def choose_candidates(query: dict[str, Any], whole: Candidates, settings: RetrievalSettings) -> list[int]:
+    """Returns the places of the first stage's best candidates, followed by some random others."""
     scores = narrowing_scores(query["features"].float(), settings)
     joined = whole.best_joined(scores.numpy())
     if joined is not None:
@@ -109,21 +107,24 @@ def choose_candidates(query: dict[str, Any], whole: ItemSet, settings: Retrieval
     return order[: CANDIDATES + SPARE] + random.Random(query["query"]).sample(rest, min(RANDOM, len(rest)))
 
 
-def links_of(whole: ItemSet, chosen: Sequence[int]) -> torch.Tensor:
-    """Returns which of the candidates join, `(links, 2)`; in the whole corpus, since the nearest of a name is meant."""
+def links_of(whole: Candidates, chosen: Sequence[int]) -> torch.Tensor:
+    """Returns the pairs of candidates that join, `(links, 2)`.
+
+    Joins are resolved in the whole corpus, because a foreign key refers to the nearest table of its name.
+    """
     at = {place: index for index, place in enumerate(chosen)}
     found = [(at[place], at[other]) for place in chosen for other in whole.links(place) if other in at]
     return torch.tensor(found, dtype=torch.long).view(-1, 2)
 
 
 def narrowing_scores(known: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
-    """Returns what a request narrows by, joins aside, of mine.py's `(4, documents)`."""
+    """Returns the first-stage scores of a request, without joins, from the features `(4, documents)` of mine.py."""
     cosines, shares, of_query, of_document = known
     return cosines + settings.lexical_weight * shares + settings.maxsim_weight * (of_query + of_document)
 
 
 def reads_alike(one: Tool | Table, other: Tool | Table) -> bool:
-    """Tells whether a caller might take one for the other: the same name, or mostly the same words."""
+    """Tells whether two documents are alike to a caller: they have the same name, or mostly the same words."""
     if split_name(one.name) == split_name(other.name):
         return True
     mine, theirs = _words(one), _words(other)
@@ -137,7 +138,7 @@ def _words(item: Tool | Table) -> set[str]:
 
 
 def score_columns(router: Router, options: argparse.Namespace, name: str) -> list[dict[str, Any]]:
-    """Scores the columns of the held-out databases for their questions; features `(columns, 3)` as ColumnFeatures."""
+    """Scores the columns of held-out databases for their questions; features `(columns, 3)` as in ColumnFeatures."""
     held_out = {
         (group["query"], group["group"])
         for group in map(json.loads, options.groups.open(encoding="utf-8"))
@@ -154,7 +155,7 @@ def score_columns(router: Router, options: argparse.Namespace, name: str) -> lis
 
 
 def _score_question(router: Router, query: DatasetQuery, tables: Sequence[Table]) -> dict[str, Any]:
-    features, gold = column_features(router, query.text, tables), gold_columns(query)
+    features, gold = router.column_features(query.text, tables), gold_columns(query)
     names = [f"{table.name}.{column.name}".lower() for table in tables for column in table.columns]
     features = [[one.logit, one.lexical_match, one.join_need] for one in features]
     labels = [float(column in gold) for column in names]

@@ -1,8 +1,9 @@
-"""Puts the look-alikes of training groups in the order of the current cross-encoder: what it mistakes comes first.
+"""Orders the look-alikes (hard negatives) of training groups by the current cross-encoder, hardest first.
 
-`mine.py` gathers what the first stage confuses; of a query's nearest, this keeps those that the model to be trained on
-finds hardest. A look-alike far above everything relevant is left out: on the training sets it is more often an answer
-that nobody marked than a mistake. Sets are drawn from by a power of their size, since each pair costs a forward pass.
+`mine.py` finds look-alikes with the first stage; this script scores a query's nearest with the cross-encoder that is
+trained next. A look-alike that scores far above every relevant document is left out: in the training sets it is more
+often an unmarked relevant document than a mistake. Each pair costs a forward pass, so the script samples the groups; a
+set's share is a power of its size.
 
     python training/harden.py --data DATA --groups build/train/groups.jsonl --model router/models/shortlist-small \
         --out build/train/hard.jsonl
@@ -28,7 +29,7 @@ from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
 
 NEAREST = 24
 DOCUMENT_TOKENS, QUERY_TOKENS = 64, 64
-# Above the best relevant document by so much a look-alike is taken for one that answers as well.
+# A look-alike whose logit is this far above the best relevant document is taken for a relevant one.
 ANSWERS_AS_WELL = 1.0
 SET_POWER = 0.6
 AT_ONCE = 64  # queries
@@ -38,19 +39,19 @@ Score = Callable[[Sequence[Pair]], Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Hardened:
-    """One group's new look-alikes, hardest first, and what was seen on the way."""
+    """The reordered look-alikes of one group, hardest first, and counts for the log."""
 
     lookalikes: list[str]
     num_left_out: int
-    is_mistaken: bool  # whether one that stays is above everything relevant
+    is_mistaken: bool  # whether a kept look-alike scores above every relevant document
 
 
 def main() -> None:
-    """Writes the drawn groups, hardened, and the held-out ones as they are."""
+    """Writes the sampled groups with reordered look-alikes, and the held-out groups unchanged."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data", "groups", "model", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--queries", type=int, default=8_000, help="of all sets together")
+    parser.add_argument("--queries", type=int, default=8_000, help="number of queries over all sets")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     parts = Parts(options)
@@ -61,7 +62,7 @@ def main() -> None:
     engine, _ = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
     scorer = DirectScorer(engine)
     writer = PairWriter(loaded.tokenizer, Documents(options.data, groups, loaded.tokenizer))
-    # Training sets those with candidates of their own against these alone, so their look-alikes need no order.
+    # Training uses only a query's own candidates if it has any, so the look-alikes of these groups need no order.
     sets = {"apart": [group for group in groups if group.given]}
     sets |= by_set([group for group in groups if not group.given])
     for name, members in sets.items():
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def lines_of(members: Sequence[Group], writer: PairWriter, scorer: DirectScorer) -> list[str]:
-    """Hardens the groups of one set, and says what was seen."""
+    """Reorders the look-alikes of one set's groups, and prints statistics."""
     started = time.monotonic()
     done = [
         one for batch in batches(members) for one in harden(batch, writer, lambda pairs: scorer.score(pairs).logits)
@@ -88,12 +89,12 @@ def lines_of(members: Sequence[Group], writer: PairWriter, scorer: DirectScorer)
 
 
 def plain_lines(members: Sequence[Group]) -> list[str]:
-    """Writes groups as they are."""
+    """Writes groups unchanged."""
     return [line_of(group, group.lookalikes) for group in members]
 
 
 def draw(groups: Sequence[Group], count: int, rng: random.Random) -> list[Group]:
-    """Draws about `count` groups, of each set in proportion to a power of its size."""
+    """Samples about `count` groups; each set's share is proportional to a power of its size."""
     sets = by_set(groups)
     total = sum(len(members) ** SET_POWER for members in sets.values())
     return [
@@ -104,7 +105,7 @@ def draw(groups: Sequence[Group], count: int, rng: random.Random) -> list[Group]
 
 
 def by_set(groups: Sequence[Group]) -> dict[str, list[Group]]:
-    """Parts groups by their set."""
+    """Groups the groups by their set."""
     sets: dict[str, list[Group]] = {}
     for group in groups:
         sets.setdefault(group.set, []).append(group)
@@ -112,13 +113,13 @@ def by_set(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 
 def batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
-    """Parts groups into what is scored at once."""
+    """Yields slices of the groups that are scored in one call."""
     for start in range(0, len(groups), AT_ONCE):
         yield groups[start : start + AT_ONCE]
 
 
 class PairWriter:
-    """Writes a group's documents as pairs for the model, each document once."""
+    """Makes the pairs of a group's documents; each document is tokenized once."""
 
     def __init__(self, tokenizer: Tokenizer, documents: Documents) -> None:
         self._tokenizer, self._documents = tokenizer, documents
@@ -138,7 +139,7 @@ class PairWriter:
 
 
 def harden(groups: Sequence[Group], writer: PairWriter, score: Score) -> list[Hardened]:
-    """Scores the nearest look-alikes of some groups in one go, and orders them."""
+    """Scores the nearest look-alikes of several groups in one call, and reorders them."""
     asked = [[*group.positives, *group.lookalikes[:NEAREST]] for group in groups]
     pairs = [pair for group, ids in zip(groups, asked, strict=True) for pair in writer.pairs(group, ids)]
     logits = iter(score(pairs))
@@ -146,7 +147,7 @@ def harden(groups: Sequence[Group], writer: PairWriter, score: Score) -> list[Ha
 
 
 def reorder(group: Group, logits: Sequence[float]) -> Hardened:
-    """Orders a group's look-alikes by `logits`, those of its relevant documents first, then of its nearest."""
+    """Orders a group's look-alikes by `logits`, which are those of its relevant documents, then of its nearest."""
     best = max(logits[: len(group.positives)])
     scored = sorted(
         zip(logits[len(group.positives) :], group.lookalikes[:NEAREST], strict=True), key=lambda one: -one[0]
@@ -160,7 +161,7 @@ def reorder(group: Group, logits: Sequence[float]) -> Hardened:
 
 
 def line_of(group: Group, lookalikes: Sequence[str]) -> str:
-    """Writes a group as `mine.py` does."""
+    """Writes a group in the format of `mine.py`."""
     fields = {
         "set": group.set, "split": group.split, "query": group.query, "group": group.cluster,
         "positives": list(group.positives), "lookalikes": list(lookalikes), "given": list(group.given),
@@ -169,7 +170,7 @@ def line_of(group: Group, lookalikes: Sequence[str]) -> str:
 
 
 def held_out_lines(path: Path) -> list[str]:
-    """Reads the lines of groups that are not trained on."""
+    """Reads the lines of the held-out groups."""
     with path.open(encoding="utf-8") as lines:
         return [line for line in lines if json.loads(line)["split"] != "train"]
 

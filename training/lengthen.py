@@ -1,7 +1,7 @@
-"""Makes a tool as long as some really are: a manual around its description, dozens of options beside its parameters.
+"""Makes a tool as long as some real tools: adds a manual to its description, and dozens of options to its parameters.
 
-What is added says nothing of what the tool does, so the tool answers the same queries as before; what matters has to be
-found within it. Everything is drawn from a `random.Random`; no set is read.
+The additions do not say what the tool does, so it is relevant to the same queries as before, and a model must find the
+important part. All choices are drawn from a `random.Random`; no data set is used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NESTS = ("options", "config", "request", "advanced", "context", "output", "clie
 
 
 def lengthen(tool: Tool, rng: random.Random) -> Tool:
-    """Puts 3 to 20 sentences around the description, and 5 to 60 options among the parameters."""
+    """Adds 3 to 20 sentences around the description, and 5 to 60 options before or after the parameters."""
     before = rng.sample(_BEFORE, rng.choice((0, 0, 1, 2)))
     after = rng.sample(_AFTER, rng.randint(3, 18))
     for place in rng.sample(range(len(after)), rng.choice((0, 1, 2))):
@@ -68,12 +68,12 @@ def lengthen(tool: Tool, rng: random.Random) -> Tool:
     text = rng.choice((" ", "\n", "\n- ")).join([tool.description.strip(), *after]).strip()
     options = _options(tool.parameters, rng.choice((5, 15, 30, 60)), rng)
     own = list(tool.parameters)
-    at = rng.choice((0, len(own)))  # own parameters stay side by side: nested ones follow their parent
+    at = rng.choice((0, len(own)))  # not in between, because nested parameters follow their parent
     return replace(tool, description=" ".join([*before, text]), parameters=(*own[:at], *options, *own[at:]))
 
 
 def _options(own: Sequence[Parameter], count: int, rng: random.Random) -> list[Parameter]:
-    """Draws options at the top level, then in nests, none named like the tool's own."""
+    """Draws options at the top level, then nested ones; none has the name of one of the tool's own parameters."""
     taken = {parameter.path for parameter in own}
     made: list[Parameter] = []
     for nest in ("", *rng.sample(_NESTS, len(_NESTS))):

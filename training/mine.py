@@ -1,10 +1,10 @@
-"""Makes training groups: a query, its relevant documents and look-alikes that are not relevant.
+"""Makes training groups: a query, its relevant documents, and look-alikes that are not relevant (hard negatives).
 
-Look-alikes come from where a server's candidates come from: the best of the corpus by BM25, or, once there is an
-encoder, by BM25 and the encoder fused; beside them the query's given candidates. Documents that read the same as a
-relevant one are never among them. Queries of a set's `test` split are never trained on, nor are training queries that
-equal a test query of any set, letter case and punctuation aside; nor is anything that another set holds out, a question
-or a database. The same command goes on after a break.
+Look-alikes are chosen as a server chooses candidates: the best of the corpus by BM25, or by BM25 and the encoder if one
+is given. A query's own candidates are kept apart. A document that reads the same as a relevant one is never a
+look-alike. Queries of a `test` split are never trained on, nor are queries that equal a test query of any set except
+for letter case and punctuation, nor questions and databases that any set holds out. After an interruption, the same
+command continues.
 
     python training/mine.py --data DATA --out build/train/groups.jsonl
     python training/mine.py --data DATA --out build/train/fused.jsonl --encoder MODEL --scale 0.4
@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from parts import Parts
 
+from shortlist import Router
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.first_stage.bm25 import Bm25
-from shortlist.router.first_stage.candidates import FirstStage, ItemSet
+from shortlist.router.first_stage.candidates import Candidates, FirstStage
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import lexical_text, split_name
 
-# At most so many training queries per set; how often each set is drawn is for the training scripts to say.
+# The most training queries per set; the training scripts decide how often each set is drawn.
 QUOTAS = {
     "tools/toole": 14000, "tools/sealtools": 2000, "tools/ha_intents": 7000, "tools/sgd": 1500,
     "tools/acebench_en": 400, "tools/acebench_zh": 400, "tools/rotbench": 800, "tools/api_bank": 200,
@@ -44,38 +44,38 @@ QUOTAS = {
     "tables/spider": 6000, "tables/spider_syn": 6000, "tables/bird_train": 8000, "tables/statbot_swiss": 400,
     "tables/ehrsql": 1500, "tables/sede": 900, "tables/archer": 500,
 }  # fmt: skip
-# Sets with a `dev` split that may be trained on as well.
+# Sets whose `dev` split is trained on too.
 DEV_IS_TRAIN = {"tables/ehrsql", "tables/sede"}
-# Held out of training to fit the final score on, where a set has no dev split: databases, or single queries.
+# Sets without a dev split hold out whole databases, or else single queries, to fit the final score.
 HELD_OUT_BY_DATABASE = ("tables/spider", "tables/spider_syn", "tables/bird_train")
 HELD_OUT_DATABASES = 15
 HELD_OUT_QUERIES = 120
 MAX_POSITIVES = 4
 LOOKALIKES = 40
-# Sets whose corpus holds the same tool many times over; only a query's own candidates are to be ranked for it.
+# Sets whose corpus holds the same tool many times; a query ranks only its own candidates.
 POOLED_APART = {"tools/sgd", "tools/rotbench", "tools/api_bank"}
-# Per set its documents' ids, and for each held-out query: the places of the relevant ones, what the first stage knows
-# `(4, documents)` float16 (cosines, BM25's shares, coverage of query and document), and the best one's full match.
-HELD_OUT_EVIDENCE: dict[str, dict[str, Any]] = {}
+# By set: the ids of its documents, and for each held-out query the places of the relevant documents, the features of
+# the first stage `(4, documents)` in float16 (cosine, BM25 share, MaxSim of query and of document), and the best match.
+HELD_OUT_FEATURES: dict[str, dict[str, Any]] = {}
 
 
 def main() -> None:
-    """Writes groups for training and for fitting, one JSON object a line."""
+    """Writes the groups for training and for fitting, one JSON object per line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--encoder", type=Path, help="a model folder whose encoder takes part")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the quotas above 1,000")
-    parser.add_argument("--features", type=Path, help="keep here what the first stage knows of the held-out queries")
-    parser.add_argument("--max-corpus", type=int, default=14_000, help="a larger corpus is read in part")
-    parser.add_argument("--held-out-only", action="store_true", help="no groups for training")
+    parser.add_argument("--encoder", type=Path, help="a model folder whose encoder helps to find look-alikes")
+    parser.add_argument("--scale", type=float, default=1.0, help="a factor for the quotas above 1,000 queries")
+    parser.add_argument("--features", type=Path, help="save the first stage's features of the held-out queries here")
+    parser.add_argument("--max-corpus", type=int, default=14_000, help="sample a larger corpus down to this size")
+    parser.add_argument("--held-out-only", action="store_true", help="make no groups for training")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
     parts = Parts(options)
     if parts.is_done:
         if options.features and not options.features.exists():
-            raise SystemExit(f"{options.features} is gone: remove {options.out} as well to make both anew")
+            raise SystemExit(f"{options.features} is missing; remove {options.out} too, to make both again")
         return
     forbidden = test_queries(options.data)
     splits = {name: split(options.data / name, name, forbidden, options.seed) for name in QUOTAS}
@@ -88,7 +88,7 @@ def main() -> None:
         quota = QUOTAS[name] if QUOTAS[name] <= 1000 else max(1000, round(QUOTAS[name] * options.scale))
         groups = list(mine(options.data / name, name, quota, splits[name], options))
         lines = (json.dumps(group, ensure_ascii=False) + "\n" for group in groups)
-        parts.put(name, lines, HELD_OUT_EVIDENCE.get(name))
+        parts.put(name, lines, HELD_OUT_FEATURES.get(name))
         print(f"{name}: {len(groups)} groups in {time.monotonic() - started:.0f} s", flush=True)
     if options.features:
         parts.save_kept(names, options.features)
@@ -105,13 +105,13 @@ def test_queries(data: Path) -> set[str]:
 
 
 def normal(text: str) -> str:
-    """Lower-cases and keeps letters and digits: what makes two queries the same."""
+    """Returns the text in lower case with only its letters and digits; equal results mean the same query."""
     return re.sub(r"[\W_]+", " ", text).strip().lower()
 
 
 @dataclass(slots=True)
 class Split:
-    """A set's queries in random order: to train on, and held out. `rng` goes on with what is drawn of the set."""
+    """A set's queries in random order, for training and held out; `rng` draws the rest of the set's choices."""
 
     trained: list[DatasetQuery]
     held_out: list[DatasetQuery]
@@ -119,7 +119,7 @@ class Split:
 
 
 def split(folder: Path, name: str, forbidden: set[str], seed: int) -> Split:
-    """Parts a set's queries, without those that are tested on; a set that is not there has none."""
+    """Splits a set's queries, without the test queries; a missing set has none."""
     rng = random.Random(f"{seed} {name}")
     wanted = {"train", "dev"} if name in DEV_IS_TRAIN else {"train"}
     queries = load_queries(folder) if (folder / "queries.jsonl").exists() else []
@@ -132,7 +132,7 @@ def split(folder: Path, name: str, forbidden: set[str], seed: int) -> Split:
 
 
 def keep_apart(splits: dict[str, Split]) -> None:
-    """Leaves out of every set's training what any set holds out: its questions, and all about its databases."""
+    """Removes from every set's training queries the questions and the databases that any set holds out."""
     asked = {normal(query.text) for one in splits.values() for query in one.held_out}
     databases = {query.group for name in HELD_OUT_BY_DATABASE if name in splits for query in splits[name].held_out}
     for name, one in splits.items():
@@ -146,7 +146,7 @@ def keep_apart(splits: dict[str, Split]) -> None:
 def mine(
     folder: Path, name: str, quota: int, queries: Split, options: argparse.Namespace
 ) -> Iterator[dict[str, object]]:
-    """Finds the documents of `quota` training queries and of up to 120 held-out ones."""
+    """Finds the look-alikes of `quota` training queries and of up to 120 held-out ones."""
     chosen = [] if options.held_out_only else queries.trained[:quota]
     held_out = queries.held_out[:HELD_OUT_QUERIES]
     data = load_dataset(folder, only=choose_corpus(folder, [*chosen, *held_out], options.max_corpus, queries.rng))
@@ -156,7 +156,7 @@ def mine(
 def hold_out(
     queries: Sequence[DatasetQuery], name: str, pool: list[DatasetQuery], rng: random.Random
 ) -> tuple[list[DatasetQuery], list[DatasetQuery]]:
-    """Parts the queries that the final score is fitted on from the trained ones, by database where there are many."""
+    """Splits queries into training and held-out ones, which fit the final score; by database if there are many."""
     if name in HELD_OUT_BY_DATABASE:
         databases = sorted({query.group for query in pool})
         held = set(random.Random("held-out databases").sample(databases, min(HELD_OUT_DATABASES, len(databases) // 4)))
@@ -170,7 +170,7 @@ def hold_out(
 
 
 def choose_corpus(folder: Path, queries: Sequence[DatasetQuery], most: int, rng: random.Random) -> set[str]:
-    """Keeps every relevant document, and of the rest a random part up to `most` in all."""
+    """Returns the ids of all relevant documents, and random other ones up to `most` documents in all."""
     with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
         everything = [json.loads(line)["id"] for line in lines]
     if len(everything) <= most:
@@ -181,7 +181,7 @@ def choose_corpus(folder: Path, queries: Sequence[DatasetQuery], most: int, rng:
 
 
 class Miner:
-    """Finds the documents of the groups of one set."""
+    """Makes the groups of one set."""
 
     def __init__(self, data: Dataset, name: str, encoder: Path | None) -> None:
         self._data, self._name = data, name
@@ -192,21 +192,21 @@ class Miner:
         self._dense = DenseSide(data, encoder) if encoder else None
 
     def groups(self, queries: Sequence[tuple[DatasetQuery, str]]) -> Iterator[dict[str, object]]:
-        """Yields ids only; documents are written out when training reads them, in a form drawn anew."""
+        """Yields groups of document ids; training writes the documents in a new variation at each step."""
         trained = [query.text for query, split in queries if split == "train"]
         cosines = iter(self._dense.cosines(trained) if self._dense and trained else ())
         for query, split in queries:
             yield self._group(query, split, next(cosines, None) if split == "train" else None)
 
     def _group(self, query: DatasetQuery, split: str, cosines: np.ndarray | None) -> dict[str, object]:
-        """Finds one query's documents."""
+        """Makes the group of one query."""
         positives = [self._place[identifier] for identifier in sorted(query.relevant) if identifier in self._place]
         same = {self._sense[place] for place in positives}
         if self._dense and split == "dev":
             found = self._dense.first_stage(query.text)
             scores = found.scores
             if self._name not in POOLED_APART:
-                self._keep_evidence(query, found, positives)
+                self._keep_features(query, found, positives)
         else:
             scores = self._bm25.scores(query.text)
             if cosines is not None and self._dense:
@@ -220,8 +220,8 @@ class Miner:
             "given": self._ids(self._others(given, same)),
         }  # fmt: skip
 
-    def _keep_evidence(self, query: DatasetQuery, found: FirstStage, positives: list[int]) -> None:
-        kept = HELD_OUT_EVIDENCE.setdefault(
+    def _keep_features(self, query: DatasetQuery, found: FirstStage, positives: list[int]) -> None:
+        kept = HELD_OUT_FEATURES.setdefault(
             self._name, {"ids": [document.id for document in self._data.documents], "queries": []}
         )
         nothing = np.zeros_like(found.shares)
@@ -240,14 +240,14 @@ class Miner:
 
 
 def sense(item: Tool | Table) -> str:
-    """Writes what makes two documents the same in another version or namespace: for a tool its name and description."""
+    """Returns a text that is equal for versions of the same document; of a tool it is the name and the description."""
     if isinstance(item, Tool):
         return normal(f"{split_name(item.name)} {item.description[:200]}")
     return lexical_text(item)
 
 
 class DenseSide:
-    """The encoder's view of one corpus."""
+    """The encoder's vectors of one corpus."""
 
     def __init__(self, data: Dataset, model: Path) -> None:
         embedder = Router.load(model).embedder
@@ -255,15 +255,15 @@ class DenseSide:
             raise SystemExit(f"{model} has no encoder")
         self._embedder, self.lexical_weight = embedder, embedder.settings.lexical_weight
         items = [dataset_item(document.item, place) for place, document in enumerate(data.documents)]
-        self._items = ItemSet(items)
+        self._items = Candidates(items)
         self._documents = np.stack([one.vector for one in embedder.embed_documents(items) if one is not None])
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
-        """Returns `(queries, documents)`."""
+        """Returns the cosines `(queries, documents)`."""
         return np.stack([one.vector for one in self._embedder.embed_queries(queries)]) @ self._documents.T
 
     def first_stage(self, query: str) -> FirstStage:
-        """Returns all that a request would know of every document."""
+        """Returns the first-stage features of every document, as in a request."""
         return self._items.first_stage(query, self._embedder)
 
 

@@ -1,4 +1,4 @@
-"""Keeps the finished sets of a long step beside its result, so that after a break only the others are done."""
+"""Saves the finished sets of a long step, so that after an interruption only the other sets are processed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from made_of import hold_to
+from provenance import check_provenance
 
 __all__ = ["Parts"]
 
-# Options that leave each set's part what it is.
+# Options that do not affect a set's part.
 FREE = frozenset({"out", "features"})
 
 
 class Parts:
-    """Lines (and what else is to be kept) per set, in a folder that lasts until the whole result is written.
+    """The lines of each set, with optional tensors, in a folder that is removed once the whole result is written.
 
-    Beside the result stays a note of what it is made of: with other options the program ends, with the same ones and
-    the whole result there (`is_done`) nothing is left to do.
+    A note of the options stays beside the result. With other options the program ends; `is_done` says that the whole
+    result exists already.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
         out: Path = options.out
         self._out, self._folder = out, out.with_name(f"{out.name}.parts")
         out.parent.mkdir(parents=True, exist_ok=True)
-        hold_to(out.with_name(f"{out.name}.made_of"), options, free=FREE, result=(out, self._folder))
+        check_provenance(out.with_name(f"{out.name}.provenance"), options, free=FREE, result=(out, self._folder))
         self.is_done = out.exists()
         if self.is_done:
-            print(f"{out} is there already", flush=True)
+            print(f"{out} exists already", flush=True)
         else:
             self._folder.mkdir(exist_ok=True)
 
@@ -40,7 +40,7 @@ class Parts:
         return self._lines(name).exists()
 
     def put(self, name: str, lines: Iterable[str], kept: Any = None) -> None:
-        """Keeps a set's lines, each with its end, and a tensor or what holds such; all of it or nothing."""
+        """Saves a set's lines (with line ends), and tensors if given; an interrupted write leaves no partial file."""
         torch.save(kept, self._kept(name))
         unfinished = self._lines(name).with_suffix(".unfinished")
         with unfinished.open("w", encoding="utf-8") as out:
@@ -48,14 +48,14 @@ class Parts:
         unfinished.rename(self._lines(name))
 
     def save_kept(self, names: Iterable[str], path: Path) -> None:
-        """Writes what was kept of each set, where anything was, by the set's name; whole or not at all."""
+        """Writes the tensors of the sets that have some, by name; an interrupted write leaves no partial file."""
         found = {name: torch.load(self._kept(name), weights_only=True) for name in names}
         part = path.with_name(f"{path.name}.part")
         torch.save({name: kept for name, kept in found.items() if kept is not None}, part)
         part.rename(path)
 
     def join(self, names: Iterable[str]) -> None:
-        """Writes the lines of these sets as the result, and removes the folder."""
+        """Writes the lines of the sets to the result, and removes the folder."""
         unfinished = self._folder / "whole"
         with unfinished.open("w", encoding="utf-8") as out:
             for name in names:

@@ -1,4 +1,4 @@
-"""Trains in bfloat16: working weights of 16 bits, masters and optimizer in float32, where the model is."""
+"""Trains in bfloat16, with float32 master weights and optimizer state on the model's device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["MasterOptimizer"]
 
 
 class MasterOptimizer:
-    """AdamW over float32 copies of a model's trained parameters, which it writes back rounded after each step.
+    """AdamW on float32 copies of a model's trained parameters; after each step it writes them back, rounded.
 
-    The copies also keep a moving average, which is what ships: it stands for the mean of the last `average_steps`.
+    It also keeps a moving average of the copies over about the last `average_steps` steps; the average is what ships.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class MasterOptimizer:
         )
         self._lrs = [group["lr"] for group in self._optimizer.param_groups]
         for name, module in model.named_children():
-            if name != "words":  # the table stays in its 4 bits
+            if name != "words":  # the embedding table stays in 4 bits
                 module.to(dtype)
 
     def step(self, scale: float, *, clip: float = 1.0) -> None:
-        """Takes one step at `scale` times the learning rate, the gradient's norm at most `clip`."""
+        """Takes one step with `scale` times the learning rate, and clips the gradient's norm to `clip`."""
         for master, working in zip(self.masters, self._working, strict=True):
             master.grad = None if working.grad is None else working.grad.float()
             working.grad = None
@@ -65,16 +65,16 @@ class MasterOptimizer:
             torch._foreach_lerp_(self.average, [master.detach() for master in self.masters], 1 - self._keep)
 
     def averaged(self) -> dict[str, torch.Tensor]:
-        """Returns all parameters by name, float32 and on the CPU, the trained ones averaged."""
+        """Returns all parameters by name, in float32 on the CPU; the trained ones are averaged over steps."""
         both = self._frozen | dict(zip(self._names, self.average, strict=True))
         return {name: tensor.cpu() for name, tensor in both.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what resuming needs."""
+        """Returns the state that resuming a run needs."""
         return {"masters": self.masters, "average": self.average, "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict`."""
+        """Restores a state that `state_dict` returned."""
         with torch.no_grad():
             torch._foreach_copy_(self.masters, state["masters"])
             torch._foreach_copy_(self.average, state["average"])

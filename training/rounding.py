@@ -1,4 +1,4 @@
-r"""Tells what rounding the layers to 8 bits costs: held-out queries ranked by the shipped folder and by the float runs.
+r"""Measures the cost of 8-bit layers: ranks held-out queries with the shipped folder and with the float32 runs.
 
     python training/rounding.py --data DATA --first-stage build/train/first_stage.pt --base build/train/base \
         --cross-encoder build/train/cross --encoder build/train/encoder --model router/models/shortlist-small
@@ -17,23 +17,21 @@ from base import load_base_encoder
 from export import TOKEN_WIDTH, load_cross_encoder, load_encoder_runs
 from gather import CANDIDATES, narrowing_scores, router_of
 
+from shortlist import Router
 from shortlist.evaluation.dataset import Dataset, load_dataset
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router import Router
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.first_stage.candidates import ItemSet
-from shortlist.router.ranking.score import Rules
-from shortlist.router.run import Clock, Run
+from shortlist.router.first_stage.candidates import Candidates
 
 
 def main() -> None:
-    """Compares and prints."""
+    """Compares the two and prints the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data", "first-stage", "base", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cross-encoder", "encoder"):
-        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="runs, as export.py takes them")
-    parser.add_argument("--queries", type=int, default=8, help="per set")
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="the runs given to export.py")
+    parser.add_argument("--queries", type=int, default=8, help="queries per set")
     options = parser.parse_args()
     rounded = read_folder(options.model)
     encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
@@ -55,12 +53,12 @@ def main() -> None:
 
 
 def measure(router: Router, data: Dataset, kind: str, query: dict[str, Any]) -> list[float]:
-    """Ranks the shipped first stage's best by all the features of one router; returns hit@1 and recall@5."""
+    """Ranks the candidates of the shipped first stage with one router; returns hit@1 and recall@5."""
     assert router.embedder is not None
     order = torch.argsort(-narrowing_scores(query["features"].float(), router.embedder.settings), stable=True)
     chosen = order[:CANDIDATES].tolist()
-    items = ItemSet([dataset_item(data.documents[place].item, place) for place in chosen])
-    scored, _ = router.score_items(Run(query["query"], Rules(), 0, Clock()), items, frozenset(), kind)
+    items = Candidates([dataset_item(data.documents[place].item, place) for place in chosen])
+    scored, _ = router.score_items(query["query"], items, kind)
     best = [chosen[one.place] for one in sorted(scored, key=lambda one: (-one.score, one.place))[:5]]
     relevant = set(query["relevant"])
     return [float(best[0] in relevant), len(relevant & set(best)) / len(relevant)]

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes the built-in model from the sets in a folder: 341 million tokens are trained on. The long rounds, 280 million of
-# them, take some 6 minutes on a large CUDA card with 16 cores beside it, and more than a day on two cores; the rest is
-# hours of two cores, and so are mining and fitting, which run on the CPU wherever the training does.
-# Each step leaves its result in its folder; after a break the same command goes on: a training run at its last
-# checkpoint, mining at the set it had come to. Beside each result stands what it is made of (`*.made_of`); with other
-# options or other files a step ends instead of going on, so a trial wants a WORK of its own.
-#   SHARE=0.001  trains on that share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of it all
-#   DEVICE       where training runs: cpu, cuda, cuda:N; without it on a card if there is one
-#   WORK, MODEL  where the steps leave their results (build/train), and the model to make (router/models/shortlist-small)
+# Trains the built-in model on the sets in a folder, with 341 million tokens. The long rounds, 280 million tokens, take
+# some 6 minutes on a large CUDA GPU with 16 CPU cores, and more than a day on two cores. The other rounds take hours on
+# two cores; so do mining and fitting, which always run on the CPU.
+# Each step saves its result in a folder. After an interruption the same command continues: a training run from its last
+# checkpoint, mining from the set it had reached. A note beside each result (`*.provenance`) records its options and
+# files. With other options or files a step stops instead of continuing, so use another WORK for a trial.
+#   SHARE=0.001  train on this share of the tokens; with a few SETS (tools/toolalpaca tables/spider) a trial of all steps
+#   DEVICE       the device for training: cpu, cuda or cuda:N (default: a GPU if there is one)
+#   WORK, MODEL  the folder for results (build/train), and the model folder to write (router/models/shortlist-small)
 set -euo pipefail
 
 of() { awk "BEGIN { value = $1 * $share; print (value < $2 ? $2 : value) }"; } # a share of $1, at least $2
@@ -16,10 +16,10 @@ mine() { step training/mine.py --data "$data" --scale "$(of 1 0)" "${only[@]}" "
 encode() { step training/train_encoder.py --data "$data" --base "$work/base" --device "$device" "$@"; }
 train() { step training/train.py --data "$data" --base "$work/base" --device "$device" "$@"; }
 export_() { step training/export.py --base "$work/base" "$@"; }
-# A model is exported into a folder that has the rest; a copy is whole or not there.
+# A model is exported into a copy of a folder that has the other parts; an interrupted copy leaves no partial folder.
 copy() { [ -d "$2" ] || { rm -rf "$2.part" && cp -r "$1" "$2.part" && mv "$2.part" "$2"; }; }
 
-# A function, so that all of it is read before any of it runs: an edit of this file must not change what runs.
+# In a function, so that bash reads all of it first: an edit of this file does not affect a run in progress.
 main() {
     data=${1:?usage: training/run.sh DATA}
     python=${PYTHON:-python3}
@@ -29,11 +29,11 @@ main() {
     device=${DEVICE:-auto}
     read -ra only <<<"${SETS:+--only $SETS}"
     mkdir -p "$work"
-    # torch frees large buffers to the system after every step unless malloc is told to keep them.
+    # By default malloc returns torch's large buffers to the system after every step; these settings keep them.
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000 MALLOC_TOP_PAD_=500000000
 
     step training/fetch_base.py --out "$work/base"
-    # 1. The retrieval encoder: first against BM25's look-alikes and the rest of each batch, then twice against its own.
+    # 1. The encoder: first with look-alikes by BM25 and the other documents of a batch, then twice with its own look-alikes.
     mine --out "$work/words.jsonl"
     encode --groups "$work/words.jsonl" --out "$work/encoder-1" --tokens "$(of 4e6 20000)" --lr 2e-4
     copy router/models/shortlist-small "$work/model-1"
@@ -46,7 +46,7 @@ main() {
     mine --out "$work/groups.jsonl" --encoder "$work/model-2" --max-corpus 12000
     encode --groups "$work/groups.jsonl" --start "$work/model-2" --out "$work/encoder-3" \
         --tokens "$(of 8e6 20000)" --lr 2e-4
-    # 2. The cross-encoder: against what the first stage mistakes, what it mistakes itself, and the first stage once more.
+    # 2. The cross-encoder: with look-alikes of the first stage, with its own, and with those of the first stage again.
     train --groups "$work/groups.jsonl" --encoder "$work/encoder-3" --out "$work/cross-1" --tokens "$(of 14e6 20000)"
     copy "$work/model-2" "$work/model-3"
     export_ --cross-encoder "$work/cross-1" --encoder "$work/encoder-3" --out "$work/model-3"
@@ -54,10 +54,10 @@ main() {
         --out "$work/hard.jsonl" --queries "$(of 8000 100 | cut -d. -f1)"
     train --groups "$work/hard.jsonl" --start "$work/cross-1" --out "$work/cross-2" --tokens "$(of 6e6 20000)" --lr 1.2e-4
     train --groups "$work/groups.jsonl" --start "$work/cross-2" --out "$work/cross-3" --tokens "$(of 10e6 20000)" --seed 2
-    # At last the lowest layers too, which are the base's until then.
+    # The last round also trains the lowest layers, which are frozen until here.
     train --groups "$work/groups.jsonl" --start "$work/cross-2" "$work/cross-3" --out "$work/cross-4" \
         --tokens "$(of 8e6 20000)" --seed 3 --frozen-layers 0
-    # 3. From the second rounds on again, long and in large steps, and the six-layer student of that cross-encoder.
+    # 3. Long rounds with large steps, from the second rounds; and the six-layer student of that cross-encoder.
     copy "$work/model-3" "$work/model-4"
     export_ --cross-encoder "$work/cross-2" --out "$work/model-4"
     encode --groups "$work/groups.jsonl" --start "$work/model-4" --out "$work/encoder-4" --tokens "$(of 40e6 20000)" \
@@ -66,19 +66,19 @@ main() {
     train "${long[@]}" --start "$work/model-4" --out "$work/cross-5" --tokens "$(of 200e6 20000)" \
         --lr 2.5e-4 --seed 2 --frozen-layers 3
     train "${long[@]}" --start "$work/cross-5" --student --out "$work/fast" --tokens "$(of 40e6 20000)" --lr 5e-4 --seed 3
-    # 4. What ships, the mean of short and long rounds, and how its evidence makes a score; it takes the place of the
+    # 4. What ships, the mean of short and long rounds, and how its features make a score; it takes the place of the
     #    model only when all of it is there.
     final="$work/final"
     copy "$work/model-4" "$final"
     export_ --cross-encoder "$work/cross-4" "$work/cross-5" --encoder "$work/encoder-2" "$work/encoder-3" \
         "$work/encoder-4" --fast "$work/fast" --out "$final"
     mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
-        --evidence "$work/first_stage.pt"
-    step training/fit_first_stage.py --evidence "$work/first_stage.pt" --model "$final"
+        --features "$work/first_stage.pt"
+    step training/fit_first_stage.py --features "$work/first_stage.pt" --model "$final"
     for variant in "" fast; do
         step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
-            --model "$final" ${variant:+--variant "$variant"} --out "$work/evidence$variant.pt"
-        step training/fit_score.py --evidence "$work/evidence$variant.pt" --model "$final" ${variant:+--variant "$variant"}
+            --model "$final" ${variant:+--variant "$variant"} --out "$work/features$variant.pt"
+        step training/fit_score.py --features "$work/features$variant.pt" --model "$final" ${variant:+--variant "$variant"}
     done
     mkdir -p "$model"
     for file in "$final"/*.safetensors "$final/tokenizer.json" "$final/shortlist.json"; do

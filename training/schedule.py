@@ -1,4 +1,4 @@
-"""Keeps a run's place: what it has read, log and checkpoints."""
+"""Tracks the progress of a training run: tokens read, log lines and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import torch
-from made_of import hold_to
 from precision import MasterOptimizer
+from provenance import check_provenance
 
 from shortlist.router.checkpoints.devices import resolve_device
 from shortlist.schemas.errors import ShortlistError
@@ -22,15 +22,15 @@ LOG_SECONDS, SAVE_SECONDS = 60, 300
 
 
 def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Reads the command line with what every run is told, and readies torch and the run's folder."""
+    """Adds the options that all runs share, parses the command line, and prepares torch and the run's folder."""
     for name in ("data", "groups", "base", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--lr", type=float, default=1.5e-4)
-    parser.add_argument("--tokens", type=float, default=10e6, help="what the run reads, in whatever time that takes")
+    parser.add_argument("--tokens", type=float, default=10e6, help="the number of tokens to train on")
     parser.add_argument("--frozen-layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto is a card where there is one")
-    parser.add_argument("--workers", type=int, help="processes that draw steps: none on a CPU, else a core each")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; auto uses a GPU if there is one")
+    parser.add_argument("--workers", type=int, help="processes that prepare steps; default: 0 on a CPU, else cores - 1")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -42,18 +42,18 @@ def begin_run(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if options.workers is None:
         options.workers = 0 if options.device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
     options.out.mkdir(parents=True, exist_ok=True)
-    note, kept = options.out / "run.made_of", options.out / CHECKPOINT
-    hold_to(note, options, free={"out", "threads", "device", "workers"}, result=[kept])
+    note, kept = options.out / "run.provenance", options.out / CHECKPOINT
+    check_provenance(note, options, free={"out", "threads", "device", "workers"}, result=[kept])
     return options
 
 
 def schedule(share: float, *, warm: float = 0.05) -> float:
-    """Warms up over 5 % of a run, then falls linearly to a hundredth."""
+    """Returns the learning rate's factor: it rises over the first 5 % of a run, then falls linearly to 0.01."""
     return max(share / warm, 0.02) if share < warm else max(0.01, (1 - share) / (1 - warm))
 
 
 class Progress:
-    """Counts, logs a line a minute, saves every five, and takes up a run where its checkpoint left it."""
+    """Counts steps and tokens, logs every minute, saves every five minutes, and resumes from a checkpoint."""
 
     def __init__(self, out: Path, limit: float, optimizer: MasterOptimizer) -> None:
         self._out, self._limit, self._optimizer = out, limit, optimizer
@@ -65,21 +65,21 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """The time trained, earlier sittings included."""
+        """The training time in seconds, including the time before interruptions."""
         return self._before + time.monotonic() - self._began
 
     @property
     def share(self) -> float:
-        """How much of the run's tokens was read, 0..1."""
+        """The share of the run's tokens that was read, 0..1."""
         return min(self.tokens / self._limit, 1.0)
 
     @property
     def is_over(self) -> bool:
-        """Whether all was read."""
+        """Whether all tokens were read."""
         return self.tokens >= self._limit
 
     def advance(self, loss: torch.Tensor, queries: int, tokens: int) -> None:
-        """Counts one step; its loss is read when it is logged, as reading it makes the host wait for a card."""
+        """Counts one step; reads the loss only when it is logged, because reading waits for the GPU."""
         self.step += 1
         self.queries += queries
         self.tokens += tokens
@@ -93,7 +93,7 @@ class Progress:
             self._saved = now
 
     def save(self) -> None:
-        """Writes a checkpoint, whole or not at all."""
+        """Writes a checkpoint; an interrupted write keeps the previous one."""
         state = {
             "averaged": self._optimizer.averaged(), "optimizer": self._optimizer.state_dict(),
             "step": self.step, "queries": self.queries, "tokens": self.tokens, "seconds": self.seconds,

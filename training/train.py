@@ -1,9 +1,9 @@
-r"""Trains the cross-encoder on groups mined through the whole first stage, on a CPU or a CUDA card, resumable.
+r"""Trains the cross-encoder on groups mined with the first stage, on a CPU or a CUDA GPU; an interrupted run continues.
 
-Per query, every relevant document is set against the same negatives and against "nothing fits", whose logit is 0
-(listwise cross-entropy); the negatives alone must lose to it. A share of binary cross-entropy keeps logits comparable
-between queries too. Columns of a database are groups of their own. Embeddings stay frozen, so the table re-packs to its
-4 bits without loss; so do the lowest layers, as many as asked for.
+The loss is a listwise cross-entropy: each relevant document competes with the query's negatives and with "nothing
+fits", whose logit is 0. In a second term the negatives alone compete with "nothing fits". A share of binary
+cross-entropy keeps logits comparable between queries. The columns of a database form groups too. The embedding table
+stays frozen, so that it re-packs to 4 bits without loss; the lowest `--frozen-layers` layers stay frozen as well.
 
     python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
         --out build/train/cross
@@ -19,14 +19,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+import torch.nn.functional as F  # noqa: N812 (its customary name)
 from base import fill, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
-from drawing import Drawer
 from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
 from forms import FORMS, Form
 from precision import MasterOptimizer
+from prefetch import Prefetcher
 from schedule import Progress, begin_run, schedule
 
 from shortlist.router.engine.packing import PackedBatch
@@ -35,7 +35,7 @@ from shortlist.router.model.attention.backends import AttentionBackend
 from shortlist.router.model.encoder import CrossEncoder
 
 BINARY_SHARE = 0.3
-# Of the loss of negatives that do not lose to "nothing fits"; false negatives are among them.
+# The weight of the loss of negatives that beat "nothing fits"; it is low, because some are unmarked relevant documents.
 NOTHING_SHARE = 0.3
 DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
@@ -45,7 +45,7 @@ SET_WEIGHTS = {
     "tools/rotbench": 0.5, "tools/nestful": 0.6, "tables/sede": 0.6, "tables/ehrsql": 0.6,
     "tables/spider/columns": 0.4, "tables/spider_syn/columns": 0.4, "tables/bird_train/columns": 0.4,
 }  # fmt: skip
-# Of the twelve layers of the teacher, those that a student begins with.
+# The layers of the teacher's twelve from which the student's start.
 STUDENT_LAYERS = (0, 1, 3, 6, 9, 11)
 
 
@@ -58,17 +58,15 @@ class Example:
 
 
 def main() -> None:
-    """Trains, logging a line a minute and saving a checkpoint every five."""
+    """Trains; logs every minute and saves a checkpoint every five minutes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--start", type=Path, nargs="+", help="runs' or model folders to begin with, averaged, instead of the base"
+        "--start", type=Path, nargs="+", help="runs or model folders to start from, averaged, instead of the base"
     )
-    parser.add_argument(
-        "--encoder", type=Path, help="a trained encoder's run whose layers to begin with, not the base's"
-    )
+    parser.add_argument("--encoder", type=Path, help="the run of a trained encoder to start from, instead of the base")
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--queries-per-step", type=int, default=8)
-    parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents of each query")
+    parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents per query")
     parser.add_argument(
         "--any-form", action="store_true", help="write each query's documents in a form drawn at random"
     )
@@ -76,9 +74,9 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains until its tokens are read."""
+    """Trains until all tokens are read."""
     examples = Examples(options, load_tokenizer(options.base))
-    drawer = Drawer(examples.draw, options.workers)
+    prefetcher = Prefetcher(examples.draw, options.workers)
     model = make_model(options.base, options.start or (), options.encoder)
     teacher = model if options.student else None
     if teacher:
@@ -92,7 +90,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.head_dense, model.head_out))
     progress = Progress(options.out, options.tokens, optimizer)
     attention = choose_trainable(options.device, model.config)
-    for chosen in drawer.steps(progress.step):
+    for chosen in prefetcher.steps(progress.step):
         if progress.is_over:
             break
         pairs = [pair for example in chosen for pair in example.pairs]
@@ -104,12 +102,12 @@ def train(options: argparse.Namespace) -> None:
         loss.backward()
         optimizer.step(schedule(progress.share))
         progress.advance(loss, len(chosen), sum(len(pair) for pair in pairs))
-    drawer.close()
+    prefetcher.close()
     progress.save()
 
 
 def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Sequence[Example]) -> torch.Tensor:
-    """Returns the mean over queries; with a teacher's logits (`wanted`) mostly the distance to them."""
+    """Returns the mean loss over queries; with a teacher's logits (`wanted`), mostly the distance to them."""
     table, filled = in_rows(logits, examples)
     num_positives = torch.tensor([example.num_positives for example in examples], device=logits.device)
     relevant = torch.arange(table.shape[1], device=logits.device) < num_positives[:, None]
@@ -120,29 +118,30 @@ def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Seque
 
 
 def in_rows(logits: torch.Tensor, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lays `(pairs,)` out as `(queries, most pairs)`, 0 where nothing is, and says where something is."""
+    """Pads `(pairs,)` to `(queries, most pairs)` with 0; also returns the mask of real values."""
     sizes = torch.tensor([len(example.pairs) for example in examples])
     filled = torch.arange(int(sizes.max())) < sizes[:, None]
-    # Found on the host: counting what a mask holds makes it wait for a card.
+    # Computed on the CPU: counting a mask's values on a GPU would make the CPU wait.
     places = filled.flatten().nonzero().flatten().to(logits.device)
     table = logits.new_zeros(filled.numel()).index_copy(0, places, logits)
     return table.view(filled.shape), filled.to(logits.device)
 
 
 def label_losses(table: torch.Tensor, filled: torch.Tensor, relevant: torch.Tensor) -> torch.Tensor:
-    """Sets each relevant document against nothing and the negatives, nothing against these, each pair by itself.
+    """Returns the loss of each query `(queries,)` from its labels; all arguments are `(queries, pairs)`.
 
-    All are `(queries, pairs)`; returns `(queries,)`.
+    It sums the listwise loss of the relevant documents, the loss of the negatives against "nothing fits", and the
+    binary loss of each pair.
     """
     negatives = table.masked_fill(relevant | ~filled, -torch.inf)
-    nothing = torch.logsumexp(F.pad(negatives, (1, 0)), 1)  # less its own logit, 0
+    nothing = torch.logsumexp(F.pad(negatives, (1, 0)), 1)  # minus the logit of "nothing fits", 0
     listwise = torch.logaddexp(table, nothing[:, None]) - table
     binary = F.binary_cross_entropy_with_logits(table, relevant.float(), reduction="none")
     return mean_where(relevant, listwise) + NOTHING_SHARE * nothing + BINARY_SHARE * mean_where(filled, binary)
 
 
 def distillation_losses(table: torch.Tensor, wanted: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
-    """Draws the order towards the teacher's (cross-entropy of the softmaxes) and the logits themselves."""
+    """Returns the distance to a teacher: the cross-entropy of the softmaxes, and the distance of the logits."""
     own, theirs = (one.masked_fill(~filled, -torch.inf) for one in (table, wanted))
     surprise = torch.log_softmax(own, 1).masked_fill(~filled, 0.0)
     order = -(torch.softmax(theirs, 1) * surprise).sum(1)
@@ -150,28 +149,28 @@ def distillation_losses(table: torch.Tensor, wanted: torch.Tensor, filled: torch
 
 
 def mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Returns each row's mean of the values that the mask takes."""
+    """Returns each row's mean over the masked values."""
     return (values * mask).sum(1) / mask.sum(1)
 
 
 def score(model: CrossEncoder, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
-    """Scores without keeping what a backward pass needs."""
+    """Scores without gradients."""
     with torch.no_grad():
         return model(batch, attention)  # type: ignore[no-any-return]
 
 
 def make_model(base: Path, starts: Sequence[Path], encoder: Path | None = None) -> CrossEncoder:
-    """Builds what to begin with: the mean of runs and model folders, or an encoder under a head near the identity.
+    """Builds the model to start from: the mean of runs and model folders, or an encoder with a head near the identity.
 
-    Without a trained `encoder` that is the base.
+    The encoder is the base unless `encoder` names the run of a trained one.
     """
     if encoder and starts:
-        raise SystemExit("--start and --encoder are two beginnings: give one")
+        raise SystemExit("--start and --encoder exclude each other; give one of them")
     config, words, weights = read_base(base)
     if encoder:
         trained = {name: tensor for name, tensor in averaged(encoder).items() if name in weights}
         if lacking := weights.keys() - trained.keys():
-            raise SystemExit(f"{encoder} is no encoder's run: it lacks {min(lacking)}")
+            raise SystemExit(f"{encoder} is not a run of an encoder: it lacks {min(lacking)}")
         weights = trained
     model = CrossEncoder(config, words)
     if starts:
@@ -187,7 +186,7 @@ def make_model(base: Path, starts: Sequence[Path], encoder: Path | None = None) 
 
 
 def make_student(teacher: CrossEncoder) -> CrossEncoder:
-    """Takes half of the teacher's layers and everything else."""
+    """Returns the weights of half of the teacher's layers, and all its other weights."""
     student = CrossEncoder(replace(teacher.config, num_layers=FAST_LAYERS), teacher.words)
     state = {name: t.clone() for name, t in teacher.state_dict().items() if not name.startswith(("layers.", "words."))}
     for mine, theirs in enumerate(STUDENT_LAYERS):
@@ -198,14 +197,14 @@ def make_student(teacher: CrossEncoder) -> CrossEncoder:
 
 
 def as_bf16(model: CrossEncoder) -> None:
-    """Casts everything but the table."""
+    """Casts all weights except the embedding table."""
     for name, module in model.named_children():
         if name != "words":
             module.to(torch.bfloat16)
 
 
 class Examples:
-    """Draws queries by set, and writes their documents out anew each time."""
+    """Draws queries by set, and writes their documents in a new variation each time."""
 
     def __init__(self, options: argparse.Namespace, tokenizer: Tokenizer) -> None:
         groups = read_groups(options.groups, "train")
@@ -223,7 +222,7 @@ class Examples:
         print({n: len(self._sets[n]) for n in self._names}, flush=True)
 
     def draw(self, step: int) -> list[Example]:
-        """Draws a step's queries, of any sets."""
+        """Draws the queries of a step, from all sets."""
         rng = random.Random(f"{self._seed} {step}")
         names = rng.choices(self._names, self._weights, k=self._count)
         return [self._example(rng.choice(self._sets[name]), rng) for name in names]
@@ -245,13 +244,13 @@ class Examples:
 
 
 def draw_negatives(group: Group, answers: Sequence[str], count: int, rng: random.Random) -> list[str]:
-    """Draws from the nearest look-alikes, from those further down, and from what the query was given."""
+    """Draws negatives from the query's own candidates if it has any, otherwise from near and farther look-alikes."""
     wrong = [one for one in group.lookalikes if one not in answers]
     given = [one for one in group.given if one not in answers]
     if given:
         return rng.sample(given, min(len(given), count))
     near, far = wrong[:8], wrong[8:]
-    # The very nearest are also those most often right after all, so one in two of them sits out.
+    # Of the nearest eight use at most four, because they are the most often unmarked relevant documents.
     chosen = rng.sample(near, min(4, len(near)))
     return chosen + rng.sample(far, min(count - len(chosen), len(far)))
 

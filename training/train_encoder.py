@@ -1,8 +1,8 @@
-r"""Trains the retrieval encoder contrastively, on a CPU or a CUDA card, resumable.
+r"""Trains the encoder with a contrastive loss, on a CPU or a CUDA GPU; an interrupted run continues.
 
-A step holds queries of a few sets, those of one server, API or database side by side, so that the other queries'
-documents are look-alikes; each query brings a mined look-alike of its own too. A document that answers a query, or that
-reads the same as one that does, is never a negative of it. Embeddings and the lowest layers stay frozen.
+A step has queries of a few sets, and several of the same server, API or database, so that the other queries' documents
+are hard negatives. Each query also brings a mined look-alike. A document that is relevant to a query, or reads the same
+as a relevant one, is never its negative. The embedding table and the lowest layers stay frozen.
 
     python training/train_encoder.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
         --out build/train/encoder
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows it by)
+import torch.nn.functional as F  # noqa: N812 (its customary name)
 from base import load_base_encoder, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
-from drawing import Drawer
 from export import TOKEN_WIDTH, cross_encoder_state
 from precision import MasterOptimizer
+from prefetch import Prefetcher
 from schedule import Progress, begin_run, schedule
 from torch.nn.utils.rnn import pad_sequence
 
@@ -37,7 +37,7 @@ from shortlist.router.model.attention.backends import AttentionBackend
 from shortlist.router.model.encoder import TextEncoder
 
 TEMPERATURE = 0.02
-# How much a whole match of either text's tokens adds to a logit.
+# How much a full MaxSim of either text adds to a logit.
 TOKEN_SCALE = 20.0
 DOCUMENT_BUDGETS = (32, 56, 80, 104, 128)
 MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS = 128, 160
@@ -55,20 +55,21 @@ SET_WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query of a step: `documents` are (key, text), the first answers it; `answers` are all keys that do."""
+    """One query of a step: `documents` are (key, text), the first is relevant; `answers` are all relevant keys."""
 
     set: str
     query: str
     documents: list[tuple[tuple[str, str], str]]
     answers: set[str]
-    is_isolated: bool  # its negatives are those it was given, not what others of the set ask for
+    is_isolated: bool  # documents of other queries of its set are not its negatives
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step trains on: `texts` are the queries, then all their documents.
+    """The data of a step: `texts` are the queries, followed by all their documents.
 
-    `allowed` bool `(queries, documents)` says which documents count for which query, `targets` where each one's own is.
+    `allowed` bool `(queries, documents)` marks the documents that enter each query's loss; `targets` are the places of
+    the relevant documents.
     """
 
     examples: list[Example]
@@ -78,20 +79,20 @@ class Step:
 
 
 def main() -> None:
-    """Trains, logging a line a minute and saving a checkpoint every five."""
+    """Trains; logs every minute and saves a checkpoint every five minutes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--queries-per-set", type=int, default=32)
     parser.add_argument("--sets-per-step", type=int, default=2)
-    parser.add_argument("--start", type=Path, help="a model folder whose encoder to begin with instead of the base")
+    parser.add_argument("--start", type=Path, help="a model folder whose encoder to start from, instead of the base")
     parser.add_argument(
-        "--shared", type=Path, help="a cross-encoder's run or model folder whose lowest layers to have, frozen"
+        "--shared", type=Path, help="a run or model folder of a cross-encoder whose lowest layers to use, frozen"
     )
     train(begin_run(parser))
 
 
 def train(options: argparse.Namespace) -> None:
-    """Trains until its tokens are read."""
-    drawer = Drawer(Batches(options, load_tokenizer(options.base)).draw, options.workers)
+    """Trains until all tokens are read."""
+    prefetcher = Prefetcher(Batches(options, load_tokenizer(options.base)).draw, options.workers)
     model = make_encoder(options.base, options.start)
     if options.shared:
         share_layers(model, options)
@@ -104,7 +105,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = MasterOptimizer(model, lr=options.lr, head=(model.token_out,))
     progress = Progress(options.out, options.tokens, optimizer)
     attention = choose_trainable(options.device, model.config)
-    for step in drawer.steps(progress.step):
+    for step in prefetcher.steps(progress.step):
         if progress.is_over:
             break
         vectors, tokens = encode(model, step.texts, attention)
@@ -112,12 +113,12 @@ def train(options: argparse.Namespace) -> None:
         loss.backward()
         optimizer.step(schedule(progress.share))
         progress.advance(loss, len(step.examples), sum(map(len, step.texts)))
-    drawer.close()
+    prefetcher.close()
     progress.save()
 
 
 def step_loss(vectors: torch.Tensor, tokens: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
-    """Sets each query's vector against all that count for it, and its tokens against those of its own set."""
+    """Returns the loss of the vectors over all unmasked documents, plus the token loss within each set."""
     count, device = len(step.examples), vectors.device
     allowed, targets = torch.from_numpy(step.allowed), torch.from_numpy(step.targets)
     logits = vectors[:count] @ vectors[count:].T / TEMPERATURE
@@ -126,7 +127,7 @@ def step_loss(vectors: torch.Tensor, tokens: Sequence[torch.Tensor], step: Step)
 
 
 def make_encoder(base: Path, start: Path | None) -> TextEncoder:
-    """Builds the encoder to train: from a model folder, or from the base; its head for tokens may be new."""
+    """Builds the encoder to train from a model folder or from the base; its head for token vectors may be new."""
     model, _ = load_base_encoder(base, token_width=TOKEN_WIDTH)
     if start:
         known = read_folder(start).encoder
@@ -140,7 +141,7 @@ def make_encoder(base: Path, start: Path | None) -> TextEncoder:
 
 
 def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
-    """Gives the encoder the cross-encoder's lowest layers, as many as stay frozen."""
+    """Copies the cross-encoder's lowest layers into the encoder, as many as stay frozen."""
     state = cross_encoder_state(options.base, options.shared)
     for number, layer in enumerate(list(model.layers)[: options.frozen_layers]):
         prefix = f"layers.{number}."
@@ -150,7 +151,7 @@ def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
 def encode(
     model: TextEncoder, texts: Sequence[Pair], attention: AttentionBackend
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Returns the texts' vectors `(texts, hidden)`, and of each its tokens `(tokens, width + 1)`, in order."""
+    """Returns the vectors of the texts `(texts, hidden)`, and the token vectors of each `(tokens, width + 1)`."""
     batch, order = pack_longest_first(texts, model.config.max_pair_tokens)
     vectors, tokens = model.encode(batch.to(model.positions.weight.device), attention)
     assert tokens is not None
@@ -165,7 +166,7 @@ def token_loss(
     allowed: torch.Tensor,
     targets: torch.Tensor,
 ) -> torch.Tensor:
-    """Sets queries against the documents of their own set by their tokens; other sets' are too easy to be worth it."""
+    """Returns the loss of MaxSim over documents of the query's own set; those of other sets are too easy to help."""
     losses = []
     places = torch.repeat_interleave(torch.arange(len(examples)), torch.tensor([len(e.documents) for e in examples]))
     for name in dict.fromkeys(example.set for example in examples):
@@ -179,13 +180,13 @@ def token_loss(
 
 
 def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Returns `(queries, documents)`: how well each one's tokens are met in the other, the two directions summed.
+    """Returns MaxSim `(queries, documents)`, the sum of both directions.
 
-    Every token takes its best match (ColBERT; Khattab and Zaharia 2020, arXiv:2004.12832), weighed by its own weight.
+    Each token contributes its best match, times its weight (ColBERT; Khattab and Zaharia 2020, arXiv:2004.12832).
     """
     query, document = (pad_sequence(list(one), batch_first=True) for one in (queries, documents))
     width = query.shape[2] - 1
-    # Two coordinates more make every product with padding less than any of tokens; itself, padding weighs 0.
+    # Two more coordinates make each product with padding less than every product of tokens; padding has the weight 0.
     nothing = [pad_sequence([t.new_zeros(len(t), 1) for t in one], True, -4.0) for one in (queries, documents)]
     ones = [torch.ones_like(one) for one in nothing]
     forward, back = BestMatches.apply(
@@ -196,14 +197,14 @@ def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tens
 
 
 class BestMatches(torch.autograd.Function):
-    """Each token's best product with the other text: `(queries, query tokens, documents)` and the other way round.
+    """The best product of each token with the other text: `(queries, query tokens, documents)`, and the reverse.
 
-    For the backward pass only the places of the best are kept, not all products, the largest thing of a step.
+    The backward pass keeps only the places of the best products; all products would be the largest tensor of a step.
     """
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, document: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes `(texts, tokens, width)` of both."""
+        """Takes the token vectors of both, `(texts, tokens, width)`."""
         alike = (query.flatten(0, 1) @ document.flatten(0, 1).T).view(*query.shape[:2], *document.shape[:2])
         forward, back = alike.max(3), alike.max(1)
         ctx.save_for_backward(query, document, forward.indices, back.indices)
@@ -221,14 +222,14 @@ class BestMatches(torch.autograd.Function):
 
 
 def frame(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[Pair]:
-    """Encodes texts, each by itself."""
+    """Tokenizes texts separately."""
     return [tokenizer.make_single(ids[:max_tokens]) for ids in tokenizer.encode(texts)]
 
 
 def masks(
     examples: Sequence[Example], documents: Sequence[tuple[tuple[str, str], str]]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Says which documents count for which query `(queries, documents)`, and where each one's own is."""
+    """Returns the mask of documents that enter each query's loss `(queries, documents)`, and each query's target."""
     allowed = np.ones((len(examples), len(documents)), np.bool_)
     targets, place = [], 0
     for row, example in enumerate(examples):
@@ -263,7 +264,7 @@ class Batches:
         print(f"{len(groups)} groups, {len(self.documents.items)} documents", flush=True)
 
     def draw(self, step: int) -> Step:
-        """Draws some queries of each of a few sets."""
+        """Draws several queries from each of a few sets."""
         rng = random.Random(f"{self.seed} {step}")
         examples: list[Example] = []
         for name in rng.choices(self.names, self.weights, k=self.sets_per_step):
@@ -291,7 +292,7 @@ class Batches:
         query, answers = draw_query(group, self.sets[group.set], rng, self.documents)
         target = rng.choice(answers)
         lookalikes = [one for one in (group.given or group.lookalikes) if one not in answers]
-        # The nearest look-alikes teach most, but are also those most often right after all.
+        # The nearest look-alikes teach most, but are also the most often unmarked relevant documents.
         near = lookalikes if group.given else lookalikes[:6] if rng.random() < 0.5 else lookalikes[6:]
         ids = [target, *rng.sample(near, min(1, len(near)))]
         texts = [self.documents.write((group.set, one), budget, rng) for one in ids]

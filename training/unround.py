@@ -1,9 +1,9 @@
-"""Writes a model folder whose layers are in float32 again, each weight moved at random within what it was rounded from.
+"""Writes a model folder with float32 layers, drawing each weight at random from the values that round to it.
 
-A weight in 8 bits stands for all that lie up to half a step from it, and the weights it was rounded from are one draw
-of those. So where they are not kept, a draw of our own differs from what ships by as much as they do, and measuring
-both tells what rounding costs (`benchmarks/test_sets.py --model OUT`, then `benchmarks/paired.py`). Where the runs are
-still there, `training/rounding.py` compares with the weights themselves.
+An 8-bit weight represents all values up to half a step away, and the trained weight was one of them. A random draw
+differs from the 8-bit weights as much as the trained weights do. So if the trained weights are not kept, comparing both
+folders measures the cost of rounding (`benchmarks/test_sets.py --model OUT`, then `benchmarks/paired.py`). If the runs
+are kept, `training/rounding.py` compares with the trained weights themselves.
 
     python training/unround.py --model router/models/shortlist-small --out build/unrounded [--seed 1]
 """
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def write_unrounded(model: Path, out: Path, seed: int) -> None:
-    """Copies a folder and draws the matrices of its layers anew; the copy has a name of its own."""
+    """Copies a folder and draws the matrices of its layers; the copy gets another name."""
     out.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     for path in sorted(model.iterdir()):
@@ -50,7 +50,7 @@ def write_unrounded(model: Path, out: Path, seed: int) -> None:
 
 
 def unrounded(stored: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Returns each int8 matrix in float32, even draws of up to half a step added; all else as it is."""
+    """Returns int8 matrices in float32 with a uniform draw of up to half a step added; other tensors unchanged."""
     found = {}
     for name, tensor in stored.items():
         if tensor.dtype == torch.int8:

@@ -1,6 +1,6 @@
-"""Widens what is thin in the sets: queries with several wishes, typing errors, bare and cryptic documents, wide tables.
+"""Augments the training data with what the sets lack: several wishes, typing errors, bare documents, wide tables.
 
-Everything is drawn from a `random.Random`, from training queries and documents alone; nothing of a test set is read.
+All choices are drawn from a `random.Random`. Only training queries and documents are used, and no test set.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _KEYBOARD = {
     "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et", "s": "ad", "t": "ry",
     "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
 }  # fmt: skip
-# What warehouses put before a table's name.
+# Prefixes of table names in data warehouses.
 _LAYERS = ("dim_", "fact_", "fct_", "stg_", "raw_", "tbl_", "t_", "v_", "ods_", "dwd_", "tmp_", "bkp_")
 _VOWELS = re.compile(r"(?<=[a-z])[aeiou]")
 
@@ -63,13 +63,13 @@ def join_wishes(queries: Sequence[str], rng: random.Random) -> str:
 
 
 def put_in_conversation(query: str, rng: random.Random) -> str:
-    """Ends a conversation with an assent: the wish stands in an earlier turn, as `router.query` lays turns out."""
+    """Writes a conversation that ends with an assent after the wish, in the format of `router.query`."""
     turns = [query, rng.choice(_OFFERS)] if rng.random() < 0.5 else [query]
     return "\n".join([*turns, rng.choice(_ASSENTS)])
 
 
 def misspell(query: str, rng: random.Random) -> str:
-    """Makes one typing error in about twelve letters: dropped, doubled, swapped or neighbouring keys."""
+    """Makes about one typing error per twelve letters: dropped, doubled, swapped or neighbouring keys."""
     letters = list(query)
     if not letters:
         return query
@@ -93,7 +93,7 @@ def misspell(query: str, rng: random.Random) -> str:
 
 
 def vary_tool(tool: Tool, rng: random.Random) -> Tool:
-    """Takes something away from a tool, makes it long, or leaves it as it is: two in three times the latter."""
+    """Removes a part of a tool, makes it long, or (two times in three) leaves it unchanged."""
     draw = rng.random()
     if draw < 0.07 and (tool.parameters or len(split_name(tool.name).split()) > 1):
         return replace(tool, description="")
@@ -116,7 +116,7 @@ def vary_tool(tool: Tool, rng: random.Random) -> Tool:
 
 
 def vary_table(table: Table, others: Sequence[Table], rng: random.Random) -> Table:
-    """Writes a table's names in another style, drops its comments, or widens it with columns of other tables."""
+    """Changes the style of a table's names, drops its comments, or adds columns of other tables."""
     draw = rng.random()
     if draw < 0.08:
         return _rename(table, _run_together)
@@ -138,7 +138,7 @@ def vary_table(table: Table, others: Sequence[Table], rng: random.Random) -> Tab
 
 
 def _name_after_server(tool: Tool, rng: random.Random) -> Tool:
-    """Puts the server's name into the tool's, as gateways that know no namespaces do."""
+    """Adds the server's name to the tool's name, like gateways without namespaces."""
     server = split_name(tool.namespace).replace(" ", "_")
     if not server:
         return tool
@@ -147,7 +147,7 @@ def _name_after_server(tool: Tool, rng: random.Random) -> Tool:
 
 
 def _widen(table: Table, others: Sequence[Table], rng: random.Random) -> Table:
-    """Puts audit and foreign columns around a table's own, as grown warehouses have them."""
+    """Adds audit columns and foreign keys around a table's columns, as in grown data warehouses."""
     added: list[Column] = [
         Column(name) for name in ("created_at", "updated_at", "created_by", "etl_batch_id", "row_hash", "is_deleted")
     ]
@@ -169,6 +169,6 @@ def _run_together(name: str) -> str:
 
 
 def _shorten(name: str) -> str:
-    """Abbreviates as old warehouses do: later vowels dropped, words cut to four letters."""
+    """Abbreviates a name as in old data warehouses: long words lose their later vowels and are cut to four letters."""
     words = [(_VOWELS.sub("", word) or word)[:4] if len(word) > 4 else word for word in split_name(name).split()]
     return "_".join(words)

@@ -1,4 +1,4 @@
-"""Tokenizes what training draws, a word at a time, and keeps the ids of words it met."""
+"""Tokenizes training texts word by word, and caches the ids of each word."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 
 __all__ = ["WordTokenizer"]
 
-# Words are kept until there are so many, some 100 MB.
+# The cache is emptied when it exceeds this many words, some 100 MB.
 _MAX_WORDS = 400_000
 
 
 class WordTokenizer(Tokenizer):
-    """Encodes as `Tokenizer` does where no piece reaches over a space, some fifteen times as fast once words are known.
+    """Gives the same ids as `Tokenizer` if no piece of the vocabulary spans a space, as in XLM-R's.
 
-    XLM-R's vocabulary is such a one. Writing a document within its budget counts its tokens again and again, and took
-    two thirds of the time that drawing a step takes (docs/log.md).
+    It is some fifteen times as fast once words are cached. Writing a document within its budget counts tokens many
+    times, which used to take two thirds of the time to make a step's data (docs/log.md).
     """
 
     _words: dict[str, list[int]] | None = None

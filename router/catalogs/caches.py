@@ -1,38 +1,108 @@
-"""What a Router remembers between requests: catalogs as they were read, and documents' vectors."""
+"""Keeps what was made of the catalogs and documents seen last: agents send the same tools, services the same schema."""
 
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shortlist.router.catalogs.catalog import CatalogCache
+from shortlist.router.catalogs.catalog import Catalog, CatalogText
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import VectorCache
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.results import CacheCounts
 
-__all__ = ["Caches"]
+__all__ = ["Caches", "CatalogCache", "PreparedCatalog"]
 
 _MIB = 1024 * 1024
-# Vectors take more than what they are made of, and are dearer to make.
+# Vectors take more memory than what they are made of, and cost more to make.
 _SHARE_OF_CATALOGS = 1 / 4
+# What a character of a catalog takes once it is parsed and indexed (docs/log.md).
+_BYTES_PER_CHAR = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCatalog:
+    """A catalog, and the candidates in which what is derived from it is kept."""
+
+    catalog: Catalog
+    candidates: Candidates
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> PreparedCatalog:
+        """Prepares a catalog: nothing is derived from it yet."""
+        return cls(catalog, Candidates(catalog.items))
+
+
+class CatalogCache:
+    """Keeps the catalogs used last, by their digest; safe to share between threads.
+
+    All that are kept take about `max_bytes` at most, without their vectors; one that alone takes more is not kept. Two
+    requests that bring the same new catalog at once may both read it.
+    """
+
+    def __init__(self, max_bytes: int = 128 * _MIB) -> None:
+        self._kept: OrderedDict[bytes, tuple[PreparedCatalog, int]] = OrderedDict()
+        self._max_chars, self._num_chars = max_bytes // _BYTES_PER_CHAR, 0
+        self._num_hits = self._num_misses = 0
+        self._lock = threading.Lock()
+
+    @property
+    def counts(self) -> CacheCounts:
+        """How often a catalog was found, how often not, and how many are kept."""
+        with self._lock:
+            return CacheCounts(self._num_hits, self._num_misses, len(self._kept))
+
+    def read(self, text: CatalogText) -> PreparedCatalog:
+        """Returns the catalog of a text, reading it where it is not kept; raises as `CatalogText.read`."""
+        return self._get(text.digest(), text.num_chars, text.read)
+
+    def prepare(self, catalog: Catalog) -> PreparedCatalog:
+        """Returns what is kept for a catalog that was read already."""
+        if not catalog.digest:
+            return PreparedCatalog.of(catalog)
+        return self._get(catalog.digest, sum(len(item.source) for item in catalog.items), lambda: catalog)
+
+    def _get(self, digest: bytes, num_chars: int, make: Callable[[], Catalog]) -> PreparedCatalog:
+        with self._lock:
+            if digest in self._kept:
+                self._kept.move_to_end(digest)
+                self._num_hits += 1
+                return self._kept[digest][0]
+            self._num_misses += 1
+        prepared = PreparedCatalog.of(make())
+        with self._lock:
+            self._put(digest, prepared, num_chars)
+        return prepared
+
+    def _put(self, digest: bytes, prepared: PreparedCatalog, num_chars: int) -> None:
+        if digest in self._kept or num_chars > self._max_chars:
+            return
+        self._kept[digest] = (prepared, num_chars)
+        self._num_chars += num_chars
+        while self._num_chars > self._max_chars:
+            _, (_, forgotten) = self._kept.popitem(last=False)
+            self._num_chars -= forgotten
 
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """The caches of one Router, of 512 MiB unless said otherwise; those made from it share them."""
+    """The caches of one Router, 512 MiB by default; Routers made from it with another scorer share them."""
 
     catalogs: CatalogCache = field(default_factory=CatalogCache)
     vectors: VectorCache = field(default_factory=VectorCache)
 
     @classmethod
     def within(cls, mebibytes: float) -> Caches:
-        """Makes caches that together hold about so much; 0 remembers nothing.
+        """Makes caches that together take about so much; 0 keeps nothing.
 
-        A catalog that is kept also holds its own vectors, which the other cache may have forgotten meanwhile: where
-        many different catalogs come, up to half as much again.
+        A catalog that is kept also holds its own vectors, which the vector cache may have dropped meanwhile: with many
+        different catalogs, up to half as much again is used.
 
         Raises:
-            InvalidInput: it is negative or no number.
+            InvalidInput: the number is negative or not finite.
         """
         if not 0 <= mebibytes < math.inf:
             raise InvalidInput(f"is {mebibytes}; give 0 to remember nothing, or mebibytes", field="cache_mb")
@@ -41,5 +111,5 @@ class Caches:
 
     @property
     def counts(self) -> dict[str, CacheCounts]:
-        """How they do, by name."""
+        """The counts of each cache, by name."""
         return {"catalogs": self.catalogs.counts, "vectors": self.vectors.counts}

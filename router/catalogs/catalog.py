@@ -1,110 +1,123 @@
-"""Keeps what was made of the catalogs seen last: agents send the same tools, services the same schema, each time."""
+"""Defines a catalog: tools, tables or documents as they were read, ready to be ranked for any number of queries."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
-from shortlist.router.first_stage.candidates import ItemSet, item_of_table, item_of_tool
-from shortlist.schemas.document import ParsedTables, ParsedTools, Table
-from shortlist.schemas.results import CacheCounts
+from shortlist.router.items import Item, item_of_document, item_of_table, item_of_tool
+from shortlist.schemas.document import Table, Unparsed
+from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind, texts_of
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
+from shortlist.schemas.tools.texts import Tools, tool_texts
 
-__all__ = ["Catalog", "CatalogCache"]
+__all__ = ["Catalog", "CatalogText"]
 
-# What a character of a catalog takes once it is parsed and indexed (docs/log.md).
-_BYTES_PER_CHAR = 16
+
+@dataclass(frozen=True, slots=True)
+class CatalogText:
+    """The texts that a catalog is read from, as a caller sent them; `num_chars` counts all of them."""
+
+    kind: Kind
+    texts: tuple[str, ...]
+    namespaces: tuple[str, ...] = ()
+    dialect: str = ""
+
+    @classmethod
+    def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> CatalogText:
+        """Takes JSON texts or mappings, each one tool or a container of many; raises as `Catalog.of_tools`."""
+        texts, owners = tuple(tool_texts(tools)), texts_of("namespaces", namespaces)
+        if owners and len(owners) != len(texts):
+            raise InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
+        return cls("tools", texts, owners)
+
+    @classmethod
+    def of_tables(cls, ddl: str, dialect: str | None = None) -> CatalogText:
+        """Takes a DDL script; raises as `Catalog.of_tables`."""
+        for field, text in (("ddl", ddl), ("dialect", dialect or "")):
+            if not isinstance(text, str):
+                raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
+        return cls("tables", (ddl,), dialect=dialect or "")
+
+    @property
+    def num_chars(self) -> int:
+        """The length of all texts together."""
+        return sum(map(len, chain(self.texts, self.namespaces)))
+
+    def digest(self) -> bytes:
+        """Returns 16 bytes that only the same texts, in the same order and for the same use, have."""
+        return _digest(chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces))
+
+    def read(self) -> Catalog:
+        """Reads the texts; raises as `Catalog.of_tools` and `Catalog.of_tables`."""
+        if self.kind == "tools":
+            tools = parse_tools(self.texts, namespaces=self.namespaces)
+            items = tuple(item_of_tool(tool) for tool in tools.tools)
+            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest())
+        (ddl,) = self.texts
+        tables = parse_tables(ddl, dialect=self.dialect or None)
+        items = tuple(item_of_table(table) for table in tables.tables)
+        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest())
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The tools or tables of a request as they were read, and the set they are ranked in."""
+    """What a query is ranked against, and what could not be read of it; it holds data only and may be pickled.
 
-    parsed: ParsedTools | ParsedTables
-    items: ItemSet
+    `dialect` is the one that a script was read in: as given or detected, empty for SQL that every dialect reads alike.
+    A Router keeps what it derives from a catalog (words, vectors, encoded documents) by `digest`.
+    """
 
-    @property
-    def kind(self) -> str:
-        """Which these are, ``tools`` or ``tables``."""
-        return "tools" if isinstance(self.parsed, ParsedTools) else "tables"
+    kind: Kind
+    items: tuple[Item, ...]
+    unparsed: tuple[Unparsed, ...] = ()
+    warnings: tuple[str, ...] = ()
+    dialect: str = ""
+    digest: bytes = b""
+
+    @classmethod
+    def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> Catalog:
+        """Reads tools from JSON texts or mappings; `namespaces` is empty or has one entry per text.
+
+        Raises:
+            InvalidInput: these are no tools, a mapping cannot be written as JSON, or the namespaces do not match.
+        """
+        return CatalogText.of_tools(tools, namespaces).read()
+
+    @classmethod
+    def of_tables(cls, ddl: str, dialect: str | None = None) -> Catalog:
+        """Reads the tables and views of a DDL script; the dialect is detected where none is given.
+
+        Raises:
+            UnknownDialect: there is no such dialect.
+            LimitExceeded: the script is too long or defines too many tables.
+        """
+        return CatalogText.of_tables(ddl, dialect).read()
+
+    @classmethod
+    def of_documents(cls, documents: Sequence[str]) -> Catalog:
+        """Takes plain documents; nothing of them is kept between requests.
+
+        Raises:
+            InvalidInput: these are no texts.
+        """
+        texts = texts_of("documents", documents)
+        return cls("documents", tuple(item_of_document(text, index) for index, text in enumerate(texts)))
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables, none where these are tools."""
-        return () if isinstance(self.parsed, ParsedTools) else self.parsed.tables
+        """The tables in order; empty for a catalog of anything else."""
+        return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
 
 
-class CatalogCache:
-    """Reads catalogs, and keeps those used last by their exact text; safe to share between threads.
-
-    All that are kept take about `max_bytes` at most, without their vectors. Two requests that bring a new catalog at
-    once may both read it. One that alone takes more is not kept.
-    """
-
-    def __init__(self, max_bytes: int = 128 << 20) -> None:
-        self._kept: OrderedDict[bytes, tuple[Catalog, int]] = OrderedDict()
-        self._max_chars, self._num_chars = max_bytes // _BYTES_PER_CHAR, 0
-        self._num_hits = self._num_misses = 0
-        self._lock = threading.Lock()
-
-    @property
-    def counts(self) -> CacheCounts:
-        """How often a catalog was there already."""
-        with self._lock:
-            return CacheCounts(self._num_hits, self._num_misses, len(self._kept))
-
-    def tools(self, texts: Sequence[str], namespaces: Sequence[str]) -> Catalog:
-        """Reads tools; raises as `parse_tools`."""
-
-        def read() -> Catalog:
-            parsed = parse_tools(texts, namespaces=namespaces)
-            return Catalog(parsed, ItemSet([item_of_tool(tool) for tool in parsed.tools]))
-
-        return self._get(chain([f"tools {len(texts)}"], texts, namespaces), read)
-
-    def tables(self, ddl: str, dialect: str | None) -> Catalog:
-        """Reads a script; raises as `parse_tables`."""
-
-        def read() -> Catalog:
-            parsed = parse_tables(ddl, dialect=dialect)
-            return Catalog(parsed, ItemSet([item_of_table(table) for table in parsed.tables]))
-
-        return self._get(["tables", dialect or "", ddl], read)
-
-    def _get(self, texts: Iterable[str], read: Callable[[], Catalog]) -> Catalog:
-        key, num_chars = _digest(texts)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                self._num_hits += 1
-                return self._kept[key][0]
-            self._num_misses += 1
-        catalog = read()
-        with self._lock:
-            self._put(key, catalog, num_chars)
-        return catalog
-
-    def _put(self, key: bytes, catalog: Catalog, num_chars: int) -> None:
-        if key in self._kept or num_chars > self._max_chars:
-            return
-        self._kept[key] = (catalog, num_chars)
-        self._num_chars += num_chars
-        while self._num_chars > self._max_chars:
-            _, (_, forgotten) = self._kept.popitem(last=False)
-            self._num_chars -= forgotten
-
-
-def _digest(texts: Iterable[str]) -> tuple[bytes, int]:
-    """Returns a key that only the same texts in the same order have, and how many characters they have."""
-    made, num_chars = blake2b(digest_size=16), 0
+def _digest(texts: Iterable[str]) -> bytes:
+    made = blake2b(digest_size=16)
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
         made.update(len(encoded).to_bytes(8, "little"))
         made.update(encoded)
-        num_chars += len(text)
-    return made.digest(), num_chars
+    return made.digest()

@@ -1,10 +1,9 @@
-"""Reads and writes the project's own model folders: a 4-bit embedding table, layers in 8 bits, a tokenizer, a config.
+"""Reads and writes the project's own model folders: a 4-bit embedding table, 8-bit layers, a tokenizer, a description.
 
-A folder holds `shortlist.json` (what the model is, and its defaults), `layers.safetensors`, `words-*.safetensors`
-(row ranges of the table, so that no file grows large) and `tokenizer.json`; beside them there may be the layers of a
-retrieval encoder (`encoder.safetensors`) and of variants of the cross-encoder (`layers-NAME.safetensors`), over the
-same table. A matrix in 8 bits is stored as int8 rows ``NAME`` with one float32 factor per row ``NAME.scale``;
-everything else as float32.
+A folder holds `shortlist.json` (see `description.py`), `layers.safetensors`, `words-*.safetensors` (row ranges of the
+embedding table, so that no file grows large) and `tokenizer.json`. It may also hold the layers of a retrieval encoder
+(`encoder.safetensors`) and of other cross-encoders (`layers-NAME.safetensors`) that use the same table. An 8-bit matrix
+is stored as int8 rows ``NAME`` with one float32 factor per row, ``NAME.scale``; everything else is float32.
 """
 
 from __future__ import annotations
@@ -21,10 +20,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer as FastTokenizer
 
-from shortlist.router.checkpoints.description import check_belong_together, check_numbers, check_settings, check_sizes
+from shortlist.router.checkpoints.description import (
+    FORMAT,
+    Description,
+    Variant,
+    check_belong_together,
+    parse_description,
+)
 from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.model.encoder import CrossEncoder, ModelConfig, QuantizedEmbedding, TextEncoder
+from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder
 from shortlist.router.ranking.score import ColumnWeights, ScoreWeights
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
@@ -41,19 +46,17 @@ __all__ = [
     "write_layers",
 ]
 
-FORMAT = 2
 _DESCRIPTION = "shortlist.json"
 SCALE = ".scale"
-_MOST_SEPARATORS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model on the CPU with what belongs to it.
+    """A model on the CPU, its tokenizer and its settings.
 
-    `document_tokens` is the budget of a tool's or table's document. `score_weights` has those of ``tools`` and
-    ``tables``; where one is absent, the score is that of the cross-encoder alone. `encoder` and `retrieval` are None
-    where the first stage goes by words alone.
+    `document_tokens` is the most tokens that a tool's or table's document may have. `score_weights` is keyed by
+    ``tools`` and ``tables``; without weights the score is the cross-encoder's alone. `encoder` and `retrieval` are None
+    if the first stage uses words only.
     """
 
     model: CrossEncoder
@@ -81,24 +84,19 @@ def read_folder(folder: Path, *, variant: str | None = None) -> LoadedModel:
     Raises:
         ModelNotFound: a file is missing.
         ModelError: a file is damaged.
-        UnsupportedModel: it was written by a later version, or its tensors do not fit its description.
+        UnsupportedModel: it was written by another version, its description is wrong, or its tensors do not fit it.
     """
-    described = read_description(folder)
+    path = folder / _DESCRIPTION
+    read_description(folder)  # its format first: another one has other fields
     try:
-        check_numbers(described)
-        return _build(folder, described, variant)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnsupportedModel(f"{folder / _DESCRIPTION} lacks a field, or has one too many: {error}") from error
+        return _build(folder, parse_description(path.read_bytes()), variant)
     except ValueError as error:
-        raise UnsupportedModel(f"{folder / _DESCRIPTION} does not describe what is there: {error}") from error
+        raise UnsupportedModel(f"{path} does not describe a model that can be loaded: {error}") from error
 
 
-def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> LoadedModel:
-    config = ModelConfig(**described["shape"])
-    chosen = _variant(folder, described, variant)
-    layered = replace(config, num_layers=chosen.get("num_layers", config.num_layers))
-    check_sizes(layered)
-    _check_settings(described, chosen)
+def _build(folder: Path, described: Description, variant: str | None) -> LoadedModel:
+    config = described.shape
+    chosen, num_layers = _choose(folder, described, variant)
     # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
     with ThreadPoolExecutor(max_workers=1) as beside:
         path = str(_existing(folder / "tokenizer.json"))
@@ -106,45 +104,37 @@ def _build(folder: Path, described: Mapping[str, Any], variant: str | None) -> L
         words = _read_words(folder, config.vocabulary_size)
         layers = f"layers-{variant}.safetensors" if variant else "layers.safetensors"
         with torch.device("meta"):
-            model = CrossEncoder(layered, torch.nn.Identity())
+            model = CrossEncoder(replace(config, num_layers=num_layers), torch.nn.Identity())
         _fill(model, words, folder / layers)
         encoder = None
-        if "retrieval" in described:
+        if described.retrieval:
             with torch.device("meta"):
-                width = described["retrieval"].get("token_width", 0)
-                encoder = TextEncoder(config, torch.nn.Identity(), token_width=width)
+                encoder = TextEncoder(config, torch.nn.Identity(), token_width=described.retrieval.token_width)
             _fill(encoder, words, folder / "encoder.safetensors")
-        wrapped = Tokenizer(tokenizer.result(), **described["tokenizer"])
+        wrapped = Tokenizer(tokenizer.result(), **described.tokenizer.model_dump())
     check_belong_together(wrapped, words, config)
     return LoadedModel(
         model=model,
         tokenizer=wrapped,
-        name=chosen["name"],
-        version=described["version"],
-        license=described["license"],
-        score_weights={kind: ScoreWeights(**one) for kind, one in chosen.get("score_weights", {}).items()},
-        column_weights=ColumnWeights(**chosen.get("column_weights", {})),
+        name=chosen.name,
+        version=described.version,
+        license=described.license,
+        score_weights={str(kind): weights for kind, weights in chosen.score_weights.items()},
+        column_weights=chosen.column_weights,
         encoder=encoder,
-        retrieval=RetrievalSettings(**described["retrieval"]) if encoder else None,
-        **described["defaults"],
+        retrieval=described.retrieval,
+        **described.defaults.model_dump(),
     )
 
 
-def _check_settings(described: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-    for name, text in (("name", chosen["name"]), ("version", described["version"]), ("license", described["license"])):
-        if not isinstance(text, str) or not (text or name == "license"):
-            raise ValueError(f"{name} is {text!r}, which should be a text")
-    check_settings(described["tokenizer"], "tokenizer")
-    check_settings(described["defaults"], "defaults", least=1)
-    check_settings(described.get("retrieval", {}), "retrieval", RetrievalSettings)
-    check_settings(chosen.get("column_weights", {}), "column_weights", ColumnWeights)
-    for kind, weights in chosen.get("score_weights", {}).items():
-        check_settings(weights, f"score_weights.{kind}", ScoreWeights)
-    pair, most = described["defaults"]["default_pair_tokens"], described["shape"]["max_pair_tokens"]
-    if pair > most:
-        raise ValueError(f"defaults.default_pair_tokens is {pair}, and the model takes {most}")
-    if not 1 <= described["tokenizer"]["num_separators"] <= _MOST_SEPARATORS:
-        raise ValueError(f"tokenizer.num_separators should be 1 to {_MOST_SEPARATORS}")
+def _choose(folder: Path, described: Description, name: str | None) -> tuple[Description | Variant, int]:
+    """Returns the cross-encoder that was asked for and how many layers it has."""
+    if name is None:
+        return described, described.shape.num_layers
+    if name not in described.variants:
+        raise UnsupportedModel(f"{folder} has no variant {name!r}; it has: {', '.join(described.variants) or 'none'}")
+    variant = described.variants[name]
+    return variant, variant.num_layers or described.shape.num_layers
 
 
 def _read_tokenizer(path: str) -> FastTokenizer:
@@ -152,15 +142,6 @@ def _read_tokenizer(path: str) -> FastTokenizer:
         return FastTokenizer.from_file(path)
     except Exception as error:  # tokenizers raises nothing narrower
         raise ModelError(f"{path} cannot be read as a tokenizer: {error}; fetch it again") from error
-
-
-def _variant(folder: Path, described: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    if name is None:
-        return described
-    variants: Mapping[str, Mapping[str, Any]] = described.get("variants", {})
-    if name not in variants:
-        raise UnsupportedModel(f"{folder} has no variant {name!r}; it has: {', '.join(variants) or 'none'}")
-    return variants[name]
 
 
 def _fill(model: CrossEncoder | TextEncoder, words: QuantizedEmbedding, path: Path) -> None:
@@ -193,7 +174,7 @@ def write_folder(
 
 
 def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
-    """Writes everything of a model but the table, the matrices of its layers in 8 bits."""
+    """Writes a model without its embedding table; the matrices of its layers in 8 bits."""
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
         if name.startswith("words."):
@@ -206,7 +187,7 @@ def write_layers(path: Path, model: CrossEncoder | TextEncoder) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes a file of tensors that is as readable as any other: safetensors 0.8 makes it its owner's alone."""
+    """Writes a file of tensors with the usual permissions; safetensors 0.8 makes it readable for its owner only."""
     path.touch()
     mode = path.stat().st_mode & 0o777
     save_file(dict(tensors), path, metadata)

@@ -1,4 +1,4 @@
-"""Narrows many documents to a few dozen candidates by their words (BM25)."""
+"""Scores documents by the words they share with the query (BM25)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNSPACED = re.compile(
 def lexical_terms(text: str) -> list[str]:
     """Splits a text into lower-case terms.
 
-    Identifiers split at their humps, a final s is dropped, and unspaced scripts give 1- and 2-grams.
+    Camel-case identifiers are split, a final s is dropped, and scripts without spaces give 1- and 2-grams.
     """
     terms: list[str] = []
     for word in _words(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):
@@ -39,7 +39,7 @@ def lexical_terms(text: str) -> list[str]:
 def _words(text: str) -> list[str]:
     if text.isascii():
         return _WORD.findall(text)
-    # Vowel signs and tone marks belong to their word, though they are no letters.
+    # Vowel signs and tone marks are not letters, but they belong to their word.
     return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text).split()
 
 
@@ -61,7 +61,7 @@ def _singular(word: str) -> str:
 
 
 class Bm25:
-    """Scores documents by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with the idf that is never negative.
+    """Scores documents by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with an idf that is never negative.
 
     Immutable once built, so threads may share it.
     """
@@ -94,18 +94,13 @@ class Bm25:
         return total
 
     def best_possible(self, query: str) -> float:
-        """Returns what a document would score at most that held every term of the query, unseen terms included.
+        """Returns the highest possible score: that of a document with every term of the query, unknown ones included.
 
-        A share of this tells how much of the query was met; unlike a share of the best document's score, it is low
-        where nothing fits.
+        A document's share of this says how much of the query it matches. Unlike its share of the best document's
+        score, it is low when no document fits.
         """
         seen = (self._postings.get(term) for term in set(lexical_terms(query)))
         return sum(self._inverse_frequency(len(p[0]) if p else 0) * (self._k1 + 1) for p in seen)
-
-    def top(self, query: str, count: int) -> list[int]:
-        """Returns the indices of the `count` best documents, best first; ties keep document order."""
-        best: list[int] = np.argsort(-self.scores(query), kind="stable")[:count].tolist()
-        return best
 
     def _inverse_frequency(self, frequency: int) -> float:
         return math.log(1 + (self.num_documents - frequency + 0.5) / (frequency + 0.5))

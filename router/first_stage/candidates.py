@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,37 +15,24 @@ from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
 from shortlist.router.first_stage.late_interaction import maxsim
+from shortlist.router.items import Item, write_document
 from shortlist.router.ranking.score import Features
-from shortlist.schemas.document import Table, Tool
-from shortlist.schemas.serialise import CountTokens, lexical_text, table_document, tool_document
+from shortlist.schemas.results import Truncation
 
 if TYPE_CHECKING:
     from shortlist.router.engine.protocols import TokenVectors
 
-__all__ = ["Encoded", "FirstStage", "Item", "ItemSet", "item_of_table", "item_of_tool", "narrow", "ranked"]
+__all__ = ["MAX_NEW_VECTORS", "Candidates", "Encoded", "FirstStage", "Values", "features_of", "narrow", "ranked"]
 
 Values = npt.NDArray[np.float32]
 
+# A cold request embeds no more documents than this, those with the best words first, so that it stays a matter of
+# seconds; their vectors are kept, so the next one goes further.
+MAX_NEW_VECTORS = 1_024
 # Comparing the tokens of a document takes hundreds of times the products of comparing its vector.
 _MAX_TOKEN_COMPARED = 512
 # A set keeps its encoded documents for so many budgets.
 _MAX_BUDGETS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that may be selected; `write` gives its document, within a budget where there is one.
-
-    `references` are the tables it refers to by foreign keys, as written.
-    """
-
-    name: str
-    index: int
-    source: str
-    namespace: str
-    words: str
-    write: Callable[[CountTokens | None, int | None], str]
-    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +41,6 @@ class Encoded:
 
     ids: TokenIds
     total_tokens: int
-
-
-def item_of_tool(tool: Tool) -> Item:
-    """Wraps a tool."""
-    return Item(
-        tool.name,
-        tool.index,
-        tool.source,
-        tool.namespace,
-        lexical_text(tool),
-        lambda count, budget: tool_document(tool, count_tokens=count, budget_tokens=budget),
-    )
-
-
-def item_of_table(table: Table) -> Item:
-    """Wraps a table."""
-    return Item(
-        table.full_name,
-        table.index,
-        table.source,
-        table.namespace,
-        lexical_text(table),
-        lambda count, budget: table_document(table, count_tokens=count, budget_tokens=budget),
-        tuple(key.target_table for key in table.foreign_keys),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +77,7 @@ class FirstStage:
         )
 
 
-class ItemSet:
+class Candidates:
     """Items that are ranked together, with what is made of them once: BM25's index, vectors and encoded documents.
 
     Threads may share it: at worst two make the same thing. `encoded` may be shared between sets over the same items; it
@@ -131,6 +93,11 @@ class ItemSet:
         self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the same as pairs of places
         self._encoded: dict[tuple[int, int], Encoded] = {} if encoded is None else encoded
         self._budgets: set[int] = set()
+
+    @property
+    def places(self) -> range:
+        """The places of all items."""
+        return range(len(self.items))
 
     def first_stage(
         self,
@@ -203,6 +170,13 @@ class ItemSet:
             self._links = find_links([item.name for item in self.items], [item.references for item in self.items])
         return self._links[place]
 
+    def links_among(self, places: Sequence[int]) -> list[list[int]]:
+        """Returns for each of `places` those it joins with, as indices into `places`."""
+        if not any(item.references for item in self.items):
+            return [[] for _ in places]
+        at = {place: index for index, place in enumerate(places)}
+        return [[at[other] for other in self.links(place) if other in at] for place in places]
+
     def _embed(
         self, embedder: Embedder, order: Sequence[int], max_new: int | None, cancel: CancelToken | None
     ) -> Sequence[Embedded | None]:
@@ -232,8 +206,27 @@ class ItemSet:
         found |= made
         return [found[key] for key in keys]
 
+    def encode_whole(self, places: Sequence[int], tokenizer: Tokenizer) -> list[TokenIds]:
+        """Encodes the sources at `places` in full, which is how plain documents are read."""
+        return tokenizer.encode([self.items[place].source for place in places])
 
-def narrow(scores: Values, max_candidates: int, kept_always: Sequence[int] = ()) -> list[int]:
+    def cuts(self, places: Sequence[int], encoded: Sequence[Encoded]) -> list[Truncation]:
+        """Names the documents that were cut to their budget."""
+        return [
+            Truncation(self.items[place].index, self.items[place].name, len(document.ids), document.total_tokens)
+            for place, document in zip(places, encoded, strict=True)
+            if len(document.ids) < document.total_tokens
+        ]
+
+
+def features_of(found: FirstStage | None, places: Sequence[int], logits: Sequence[float]) -> list[Features]:
+    """Joins what both stages know of the items at `places`; without a first stage only the logits are known."""
+    if found is None:
+        return [Features(logit) for logit in logits]
+    return [replace(found.features(place), logit=logit) for place, logit in zip(places, logits, strict=True)]
+
+
+def narrow(scores: Values, max_candidates: int, kept_always: Iterable[int] = ()) -> list[int]:
     """Returns the places of the `max_candidates` best items and of those kept always, in request order; 0 keeps all."""
     if not max_candidates or len(scores) <= max_candidates:
         return list(range(len(scores)))
@@ -255,7 +248,7 @@ def _spread(values: Values, places: Sequence[int], total: int) -> Values:
 
 def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
     """Writes and encodes each item's document; one over the budget is written again within it."""
-    whole = tokenizer.encode([item.write(None, None) for item in items])
+    whole = tokenizer.encode([write_document(item) for item in items])
     return [
         Encoded(ids, len(ids))
         if len(ids) <= budget_tokens
@@ -265,5 +258,5 @@ def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: in
 
 
 def _encode_within(item: Item, total_tokens: int, tokenizer: Tokenizer, budget_tokens: int) -> Encoded:
-    (ids,) = tokenizer.encode([item.write(tokenizer.count, budget_tokens)])
+    (ids,) = tokenizer.encode([write_document(item, tokenizer.count, budget_tokens)])
     return Encoded(ids[:budget_tokens], total_tokens)

@@ -7,14 +7,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
+from shortlist.router.items import Item, write_document
 from shortlist.schemas.results import CacheCounts
-
-if TYPE_CHECKING:
-    from shortlist.router.first_stage.candidates import Item
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
 
@@ -114,7 +111,7 @@ class Embedder:
 
         Those left out are None.
         """
-        texts = [item.write(None, None) for item in items]
+        texts = [write_document(item) for item in items]
         keys = [blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
         known = self._cache.get(keys)
         places = list({key: place for place, key in reversed(list(enumerate(keys))) if key not in known}.values())
@@ -134,7 +131,7 @@ class Embedder:
         encoded = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64] for whole in wholes])
         room = budget - self._tokenizer.count(DOCUMENT_PREFIX)
         for place in [place for place, ids in enumerate(encoded) if len(ids) > budget]:
-            text = items[place].write(self._tokenizer.count, room)
+            text = write_document(items[place], self._tokenizer.count, room)
             (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
         return [ids[:budget] for ids in encoded]
 

@@ -1,30 +1,24 @@
-"""Scores the columns of tables for a question, so that a prompt need not hold them all."""
+"""Scores the columns of tables for a question, and names those that are worth their place in a prompt."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from shortlist.router.first_stage.candidates import Item, ItemSet
+from shortlist.router.items import Item, item_of_column
 from shortlist.router.ranking.joins import join_needs
-from shortlist.router.ranking.score import ColumnFeatures, Rules
-from shortlist.router.ranking.windows import DocumentScores
-from shortlist.router.run import Clock, Run
-from shortlist.schemas.document import Column, Table
+from shortlist.router.ranking.score import ColumnFeatures, ColumnWeights, Features
+from shortlist.schemas.document import Table
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.serialise import column_document
-
-if TYPE_CHECKING:
-    from shortlist.router.pipeline import Router
+from shortlist.schemas.results import SelectedColumn
 
 __all__ = [
     "ScoredColumn",
     "column_features",
-    "column_items",
-    "gather_columns",
+    "items_of_columns",
     "keep_columns",
+    "name_columns",
     "score_columns",
 ]
 
@@ -39,24 +33,27 @@ class ScoredColumn:
     score: float
 
 
-def score_columns(router: Router, question: str, tables: Sequence[Table]) -> list[ScoredColumn]:
+def items_of_columns(tables: Sequence[Table]) -> list[Item]:
+    """Makes the items of every column of the tables, in order."""
+    columns = [(table, column) for table in tables for column in table.columns]
+    return [item_of_column(table, column, index) for index, (table, column) in enumerate(columns)]
+
+
+def column_features(tables: Sequence[Table], features: Sequence[Features]) -> list[ColumnFeatures]:
+    """Adds to the features of every column how much the joins that it takes part in are needed."""
+    needs = join_needs(tables, [one.logit for one in features])
+    return [ColumnFeatures(one.logit, one.lexical_match, need) for one, need in zip(features, needs, strict=True)]
+
+
+def score_columns(
+    tables: Sequence[Table], features: Sequence[ColumnFeatures], weights: ColumnWeights
+) -> list[ScoredColumn]:
     """Scores every column of the tables, in order."""
-    return gather_columns(router, _alone(question), tables)[0]
-
-
-def gather_columns(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ScoredColumn], DocumentScores]:
-    """Scores every column of the tables, in order, as a part of a request; all go through the cross-encoder.
-
-    Raises:
-        RequestCancelled: the request's time is up.
-    """
-    features, scores = _gather_features(router, run, tables)
     places = [(place, at, column) for place, table in enumerate(tables) for at, column in enumerate(table.columns)]
-    scored = [
-        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", router.column_weights.score(one))
+    return [
+        ScoredColumn(place, at, f"{tables[place].full_name}.{column.name}", weights.score(one))
         for (place, at, column), one in zip(places, features, strict=True)
     ]
-    return scored, scores
 
 
 def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[ScoredColumn]:
@@ -71,31 +68,18 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
     return order[: math.ceil(keep_rate * len(scored))]
 
 
-def column_features(router: Router, question: str, tables: Sequence[Table]) -> list[ColumnFeatures]:
-    """Gathers what is known of every column of the tables, in order."""
-    return _gather_features(router, _alone(question), tables)[0]
-
-
-def _gather_features(router: Router, run: Run, tables: Sequence[Table]) -> tuple[list[ColumnFeatures], DocumentScores]:
-    items = ItemSet(column_items(tables))
-    with run.clock.stage("retrieve"):
-        by_words = items.first_stage(run.query, None)
-    _, found, scores = router.gather_features(run, items, frozenset(), by_words)
-    needs = join_needs(tables, [one.logit for one in found])
-    features = [ColumnFeatures(one.logit, one.lexical_match, need) for one, need in zip(found, needs, strict=True)]
-    return features, scores
-
-
-def _alone(question: str) -> Run:
-    return Run(question, Rules(), 0, Clock())
-
-
-def column_items(tables: Sequence[Table]) -> list[Item]:
-    """Wraps every column of the tables, in order."""
-    columns = [(table, column) for table in tables for column in table.columns]
-    return [_item(table, column, index) for index, (table, column) in enumerate(columns)]
-
-
-def _item(table: Table, column: Column, index: int) -> Item:
-    text = column_document(table, column)
-    return Item(column.name, index, "", table.full_name, text, lambda *_: text)
+def name_columns(
+    scored: Sequence[ScoredColumn], tables: Sequence[Table], keep_rate: float
+) -> list[tuple[SelectedColumn, ...]]:
+    """Returns for each table the columns to keep, in the table's order: the best `keep_rate` of all, and its best."""
+    kept = {(one.table, one.column) for one in keep_columns(scored, keep_rate)}
+    best: dict[int, ScoredColumn] = {}
+    for one in scored:
+        if one.table not in best or one.score > best[one.table].score:
+            best[one.table] = one
+    kept.update((one.table, one.column) for one in best.values())
+    named: list[list[SelectedColumn]] = [[] for _ in tables]
+    for one in scored:
+        if (one.table, one.column) in kept:
+            named[one.table].append(SelectedColumn(tables[one.table].columns[one.column].name, one.score))
+    return [tuple(columns) for columns in named]

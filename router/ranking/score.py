@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 __all__ = [
     "ColumnFeatures",
     "ColumnWeights",
     "Features",
-    "Rules",
     "ScoreWeights",
     "Scored",
     "choose",
+    "combine",
     "final_score",
     "sigmoid",
     "with_neighbours",
@@ -85,20 +85,27 @@ class ColumnWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What the caller wants: `top_n` 0 is all, `min_score` lies in 0..1; pinned candidates heed neither."""
-
-    top_n: int = 5
-    min_score: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
     """One candidate with its score; `place` is its position in the request's list of parsed items."""
 
     place: int
     score: float
     is_pinned: bool = False
+
+
+def combine(
+    features: Sequence[Features],
+    places: Sequence[int],
+    weights: ScoreWeights | None,
+    links: Sequence[Sequence[int]],
+    pinned: Set[int] = frozenset(),
+) -> list[Scored]:
+    """Scores the candidates at `places` by their features; `links` are indices into `places`."""
+    if weights and weights.neighbour:
+        features = with_neighbours(features, links)
+    return [
+        Scored(place, final_score(one, weights), place in pinned) for place, one in zip(places, features, strict=True)
+    ]
 
 
 def final_score(features: Features, weights: ScoreWeights | None) -> float:
@@ -126,12 +133,15 @@ def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]
     ]
 
 
-def choose(scored: Sequence[Scored], rules: Rules) -> list[Scored]:
-    """Returns the pinned and the `top_n` best of the others at or above `min_score`, best first, ties by place."""
+def choose(scored: Sequence[Scored], top_n: int, min_score: float) -> list[Scored]:
+    """Returns the pinned and the `top_n` best of the others at or above `min_score`, best first, ties by place.
+
+    A `top_n` of 0 is all.
+    """
     ranked = sorted(scored, key=lambda item: (-item.score, item.place))
-    others = [item for item in ranked if not item.is_pinned and item.score >= rules.min_score]
-    if rules.top_n:
-        others = others[: rules.top_n]
+    others = [item for item in ranked if not item.is_pinned and item.score >= min_score]
+    if top_n:
+        others = others[:top_n]
     kept = {item.place for item in others}
     return [item for item in ranked if item.is_pinned or item.place in kept]
 

@@ -1,4 +1,4 @@
-"""Scores documents of any length: each is cut into chunks, and its logit is the highest of theirs."""
+"""Scores documents of any length: each is cut into overlapping chunks, and its logit is the highest of theirs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from dataclasses import dataclass
 
 from shortlist.router.engine.protocols import CancelToken, PairScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
-from shortlist.router.ranking.chunking import chunk_spans
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
+from shortlist.schemas.options import SelectionOptions
+from shortlist.schemas.results import ModelInfo
 
-__all__ = ["MAX_DOCUMENT_TOKENS", "DocumentScores", "chunk_budget", "cut_query", "score_documents"]
+__all__ = [
+    "MAX_DOCUMENT_TOKENS",
+    "NO_SCORES",
+    "DocumentScores",
+    "Window",
+    "chunk_budget",
+    "chunk_spans",
+    "cut_query",
+    "make_window",
+    "score_documents",
+]
 
 MAX_DOCUMENT_TOKENS = 524_288
 # Pairs are made and scored in slices of this size: large enough to sort by length within, small enough to keep
@@ -28,6 +39,38 @@ class DocumentScores:
     num_chunks: int
     queue_ms: float
     infer_ms: float
+
+
+# Where the cross-encoder has read nothing.
+NO_SCORES = DocumentScores([], 0, 0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many tokens of a query and of a pair are read, and how many two neighbouring chunks share."""
+
+    max_query_tokens: int
+    max_pair_tokens: int
+    overlap_tokens: int
+
+
+def make_window(options: SelectionOptions, info: ModelInfo) -> Window:
+    """Fills in what the options leave to the model.
+
+    Raises:
+        InvalidInput: the model does not read that many tokens, or the query would take more than half of a pair.
+    """
+    pair = info.default_pair_tokens if options.max_pair_tokens is None else options.max_pair_tokens
+    query = options.max_query_tokens
+    query = min(info.default_query_tokens, pair // 2) if query is None else query
+    _check_range("max_pair_tokens", pair, 8, info.max_pair_tokens, f"the limit of {info.name}")
+    _check_range("max_query_tokens", query, 3, pair // 2, "half of max_pair_tokens")
+    return Window(query, pair, options.overlap_tokens)
+
+
+def _check_range(name: str, value: int, least: int, most: int, why: str) -> None:
+    if not least <= value <= most:
+        raise InvalidInput(f"is {value}; give {least} to {most} ({why})", field=name)
 
 
 def score_documents(
@@ -127,3 +170,19 @@ def _slices(pairs: Iterable[tuple[int, Pair]], max_pairs: int | None) -> Iterato
         used += len(item[1])
     if part:
         yield part
+
+
+def chunk_spans(num_tokens: int, max_chunk_tokens: int, overlap_tokens: int) -> Iterator[tuple[int, int]]:
+    """Yields `(start, stop)` of each chunk, in document order.
+
+    A document of at most `max_chunk_tokens` (>= 1) is one chunk, an empty one included. A longer one is cut into
+    windows of exactly `max_chunk_tokens`; neighbours share `overlap_tokens`, at most a quarter of a window. The last
+    window is right-aligned, so it may share more. So does `rerank` of jina-reranker-v2-base-multilingual.
+    """
+    if num_tokens <= max_chunk_tokens:
+        yield 0, num_tokens
+        return
+    step = max_chunk_tokens - min(overlap_tokens, max_chunk_tokens // 4)
+    for start in range(0, num_tokens - max_chunk_tokens, step):
+        yield start, start + max_chunk_tokens
+    yield num_tokens - max_chunk_tokens, num_tokens

@@ -1,4 +1,4 @@
-"""Reads the column list of a CREATE TABLE from its tokens: each column's type as written and the comment beside it."""
+"""Reads the column list of a CREATE TABLE from its tokens: the type of each column as written, and its comments."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ __all__ = [
     "read_body",
 ]
 
+# Types after which < opens a bracket.
 _TYPE_BRACKETS = words("STRUCT ARRAY MAP RANGE TABLE ROW UNIONTYPE OBJECT NESTED")
-# What ends a type and begins the column's other properties.
+# Words that end a type: the column's other properties begin with them.
 _AFTER_TYPE = words(
     "NOT NULL DEFAULT PRIMARY UNIQUE REFERENCES CHECK CONSTRAINT COMMENT COLLATE GENERATED AS IDENTITY AUTO_INCREMENT "
     "AUTOINCREMENT ENCODE OPTIONS ON KEY CODEC TTL MATERIALIZED ALIAS EPHEMERAL VIRTUAL STORED HIDDEN INVISIBLE "
@@ -30,23 +31,24 @@ _AFTER_TYPE = words(
     "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER MASK ENCRYPTED "
     "COLUMN_SET COLUMN_FORMAT SRID INDEX"
 )
+# Words that begin an entry that is not a column.
 _NOT_COLUMN = words(
     "CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK KEY INDEX FULLTEXT SPATIAL EXCLUDE LIKE PERIOD PROJECTION SUPPLEMENTAL "
     "INCLUDING EXCLUDING STATISTICS WATERMARK CLUSTERED NONCLUSTERED SHARD DISTKEY SORTKEY AS SELECT"
 )
-# What an entry that lists columns may begin with, though it may be a column's name as well; and what stands in between.
+# First words of an entry that defines an index; a column may have such a name too. Then the words that may follow.
 _INDEX_WORDS = words("INDEX KEY FULLTEXT SPATIAL VECTOR SHARD SORT FAMILY")
 _INDEX_NOISE = words(
     "INDEX KEY CLUSTERED NONCLUSTERED UNIQUE COLUMNSTORE IF NOT EXISTS USING HASH BTREE RTREE GIN GIST BRIN BITMAP "
     "INVERTED"
 )
-# Types whose brackets hold words, as the columns of an index do.
+# Types with words in brackets, which look like the columns of an index.
 _WORD_TYPES = _TYPE_BRACKETS | words(
     "NULLABLE LOWCARDINALITY TUPLE VARIANT DYNAMIC JSON XML GEOMETRY GEOGRAPHY VARCHAR NVARCHAR VARBINARY CHAR LIST "
     "AGGREGATEFUNCTION SIMPLEAGGREGATEFUNCTION UNION PERIOD BITMAP"
 )
 _ENUM_TYPES = {"ENUM", "SET", "ENUM8", "ENUM16"}
-# What dump tools write above each object says nothing about it.
+# Captions that dump tools write above each object; they do not describe it.
 _BOILERPLATE = re.compile(
     r"name: .*; type: |(?:stand-in )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
     r"\(see below for the actual view|dumping data|object:  |ddl for (?:table|view)|records of |table [`\"\w.]+$|-+ *$",
@@ -56,21 +58,21 @@ _BOILERPLATE = re.compile(
 
 @dataclass(slots=True)
 class Item:
-    """One entry of the list, with its tokens (comments apart) and the comments that belong to it."""
+    """One entry of the list: its tokens without comments, and the comments that belong to it."""
 
     tokens: list[Token] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     enum: tuple[str, ...] = ()  # the values of an enumerated type
-    clause: str = ""  # of COMMENT 'text' or OPTIONS(description = 'text')
+    clause: str = ""  # the text of COMMENT 'text' or OPTIONS(description = 'text')
 
     @property
     def name(self) -> str:
-        """The first word, unquoted."""
+        """The first word, without quotes."""
         return self.tokens[0].value if self.tokens else ""
 
     @property
     def is_column(self) -> bool:
-        """Tells whether it can only be a column: it does not begin as keys, checks and the like do."""
+        """Whether the entry is a column: it does not begin like a key, a check or another constraint."""
         if not self.tokens or self.tokens[0].kind not in ("word", "name"):
             return False
         is_setting = len(self.tokens) > 1 and self.tokens[1].text == "="  # of a virtual table
@@ -78,30 +80,31 @@ class Item:
 
     @property
     def indexed_columns(self) -> tuple[str, ...]:
-        """The columns that an entry such as ``KEY name (a, b)`` lists; empty for a column that is named key."""
+        """The columns of an index entry such as ``KEY name (a, b)``; empty for all others, even a column named key."""
         return tuple(_indexed(self.tokens))
 
     @property
     def type(self) -> str:
-        """The type as written, in lower case; empty where there is none."""
+        """The type as written, in lower case; empty if there is none."""
         return _join(_type_tokens(self.tokens[1:]))
 
     @property
     def clauses(self) -> Sequence[Token]:
-        """The tokens behind the type."""
+        """The tokens after the type."""
         return self.tokens[1 + _type_length(self.tokens[1:]) :]
 
     @property
     def comment(self) -> str:
-        """What its comment clause and the comments beside it say."""
+        """The text of its comment clause and of the comments around it."""
         return join_comments([self.clause, clean_comment(self.comments)])
 
 
 @dataclass(frozen=True, slots=True)
 class TableBody:
-    """The column list of a CREATE: its items, the comments on the line that opens it, and its extent in tokens.
+    """The column list of a CREATE.
 
-    `indexes` are the entries that list columns by INDEX, KEY and the like, and are no items.
+    `items` are columns and constraints; `indexes` are entries such as ``KEY name (a, b)``. `comments` are those up to
+    the end of the line with the opening bracket. `open` and `close` are the token numbers of the brackets.
     """
 
     items: tuple[Item, ...] = ()
@@ -112,7 +115,7 @@ class TableBody:
 
 
 def read_body(tokens: Sequence[Token], text: str, after: int, lexer: Lexer) -> TableBody:
-    """Returns the list that follows the name ending before token number `after`, empty where there is none."""
+    """Returns the column list that begins at token `after`, right behind the name; empty if there is none."""
     start = _find_list(tokens, after)
     if start < 0:
         line_end = text.find("\n", tokens[after - 1].end)
@@ -146,7 +149,7 @@ def _head_comments(tokens: Sequence[Token]) -> list[str]:
 
 
 class ListReader:
-    """Splits a list at its commas and gives each comment to the item it speaks of."""
+    """Splits a list at its commas and assigns each comment to the entry it describes."""
 
     def __init__(self, tokens: Sequence[Token], text: str, start: int, lexer: Lexer) -> None:
         self._tokens = tokens
@@ -155,18 +158,18 @@ class ListReader:
         self._start = start
         self._items: list[Item] = [Item()]
         self._head = _head_comments(tokens[:start])
-        self._waiting: list[str] = []  # comments for the next item
-        self._last: Token | None = None  # the last token that is no comment
+        self._pending: list[str] = []  # comments for the next entry
+        self._last: Token | None = None  # the last token that is not a comment
         self._last_comment: tuple[Token, list[str]] | None = None
 
     def read(self) -> TableBody:
-        """Returns the list, read up to its closing bracket."""
+        """Reads the list up to its closing bracket."""
         stack: list[str] = []
         self._last = self._tokens[self._start]
         for i in range(self._start + 1, len(self._tokens)):
             token = self._tokens[i]
             if token.kind == "comment":
-                self._comment(token, i)
+                self._add_comment(token, i)
                 continue
             if token.text == ")" and not stack:
                 return self._body(i)
@@ -174,13 +177,13 @@ class ListReader:
             if token.text == "," and not stack:
                 self._items.append(Item())
             elif token.kind != "run":
-                self._take(token)
+                self._add_token(token)
             self._last = token
         return self._body(len(self._tokens))
 
     def _body(self, close: int) -> TableBody:
-        if self._waiting:
-            self._items[-1].comments += self._waiting
+        if self._pending:
+            self._items[-1].comments += self._pending
         items = tuple(item for item in self._items if item.tokens)
         for item in items:
             item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
@@ -201,34 +204,34 @@ class ListReader:
         elif token.text == ">" and stack and stack[-1] == "<":
             stack.pop()
 
-    def _take(self, token: Token) -> None:
+    def _add_token(self, token: Token) -> None:
         self._items[-1].tokens.append(token)
-        if self._waiting and len(self._items[-1].tokens) == 1:
-            self._items[-1].comments += self._waiting
-            self._waiting = []
+        if self._pending and len(self._items[-1].tokens) == 1:
+            self._items[-1].comments += self._pending
+            self._pending = []
 
-    def _comment(self, comment: Token, i: int) -> None:
-        home = self._home(comment, i)
-        home.append(comment.text)
-        self._last_comment = (comment, home)
+    def _add_comment(self, comment: Token, i: int) -> None:
+        owner_comments = self._owner_comments(comment, i)
+        owner_comments.append(comment.text)
+        self._last_comment = (comment, owner_comments)
 
-    def _home(self, comment: Token, i: int) -> list[str]:
+    def _owner_comments(self, comment: Token, i: int) -> list[str]:
         assert self._last is not None
         if self._continues(comment) and self._last_comment:
             return self._last_comment[1]
         beside_last = "\n" not in self._text[self._last.end : comment.start]
         if not beside_last:
-            return self._items[-1].comments if self._items[-1].tokens else self._waiting
+            return self._items[-1].comments if self._items[-1].tokens else self._pending
         follower = self._tokens[i + 1] if i + 1 < len(self._tokens) else None
         ends_line = follower is None or "\n" in self._text[comment.end : follower.start] or follower.text == ")"
         if self._items[-1].tokens:
             return self._items[-1].comments
         if not ends_line:
-            return self._waiting  # a, /* about b */ b
+            return self._pending  # in `a, /* about b */ b`
         return self._items[-2].comments if len(self._items) > 1 else self._head
 
     def _continues(self, comment: Token) -> bool:
-        """Tells whether the comment goes on from one that ends the line above, being set right below it."""
+        """Whether the comment continues the one on the line above: it begins in the same column."""
         if not self._last_comment or self._last_comment[0].start < (self._last.start if self._last else 0):
             return False
         above = self._last_comment[0]
@@ -258,7 +261,7 @@ def _type_tokens(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _without_options(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Leaves out ``OPTIONS (…)`` and ``COMMENT '…'`` of nested fields."""
+    """Yields the tokens without the ``OPTIONS (…)`` and ``COMMENT '…'`` of nested fields."""
     resume = 0
     for i, token in enumerate(tokens):
         follower = tokens[i + 1] if i + 1 < len(tokens) else token
@@ -271,7 +274,7 @@ def _without_options(tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 def group_end(tokens: Sequence[Token], start: int) -> int:
-    """Returns which token closes the first bracket from `start` on; the number of tokens where none does."""
+    """Returns the number of the token that closes the first bracket from `start` on; `len(tokens)` if none does."""
     depth = 0
     for i in range(start, len(tokens)):
         depth += (tokens[i].text == "(") - (tokens[i].text == ")")
@@ -339,7 +342,7 @@ def _join(tokens: Sequence[Token]) -> str:
 
 
 def comment_clause(tokens: Sequence[Token], lexer: Lexer, *, is_nested: bool = False) -> str:
-    """Returns the text of ``COMMENT [=] 'text'`` or of a description among options; of nested fields too if told."""
+    """Returns the text of ``COMMENT [=] 'text'`` or of an option `description`; `is_nested` includes nested fields."""
     found: list[str] = []
     depth = 0
     for i, token in enumerate(tokens[:-1]):
@@ -355,12 +358,12 @@ def comment_clause(tokens: Sequence[Token], lexer: Lexer, *, is_nested: bool = F
 
 
 def join_comments(comments: Sequence[str]) -> str:
-    """Joins comments in order, each said once."""
+    """Joins comments in order, without repetitions."""
     return " ".join(dict.fromkeys(filter(None, comments)))
 
 
 def clean_comment(comments: Sequence[str]) -> str:
-    """Joins comments into one line of text, their marks, rules and dump tools' captions dropped."""
+    """Joins comments into one line of text, without comment marks, ruled lines and the captions of dump tools."""
     lines = [line for comment in comments for line in _comment_lines(comment)]
     return " ".join(line for line in lines if re.search(r"\w", line) and not _BOILERPLATE.match(line))
 

@@ -1,4 +1,4 @@
-"""Reads sqlglot's syntax nodes: the columns, keys and indexes that a CREATE or ALTER states."""
+"""Reads the columns, keys and indexes that a CREATE or ALTER statement defines from its sqlglot nodes."""
 
 from __future__ import annotations
 
@@ -13,37 +13,35 @@ from shortlist.schemas.sql.columns import Item
 __all__ = ["Definition", "dotted", "names_in", "read_definitions", "read_projections"]
 
 _CLUSTERED = (exp.ClusteredColumnConstraint, exp.NonClusteredColumnConstraint)
-_GENERATED = (exp.ComputedColumnConstraint, exp.GeneratedAsRowColumnConstraint)
 
 
 @dataclass(slots=True)
 class Definition:
-    """What one statement says of a table; the keys come in the order written."""
+    """The definitions in one statement about a table, in the order written."""
 
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
     foreign_keys: list[ForeignKey] = field(default_factory=list)
-    indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
+    has_index: bool = False  # a statement that adds only an index still belongs to its table's source
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        """Tells whether nothing of interest was stated."""
-        return not (self.columns or self.primary_key or self.foreign_keys or self.indexed_columns or self.enums)
-
-    def take_indexes(self, entries: Iterable[Item]) -> None:
-        """Adds what entries such as ``KEY name (a, b)`` list."""
-        for entry in entries:
-            _add_index(entry.indexed_columns, self)
+        """Whether the statement defines nothing."""
+        return not (self.columns or self.primary_key or self.foreign_keys or self.has_index or self.enums)
 
 
 def read_definitions(nodes: Iterable[exp.Expr], items: Mapping[str, Item], dialect: str) -> Definition:
-    """Returns what the entries of a column list (or the actions of an ALTER) define; `items` by column name."""
+    """Returns the definitions in the entries of a column list or in the actions of an ALTER TABLE.
+
+    `items` maps the names of the list's columns to their tokens, which hold types and comments as written. A column
+    that sqlglot did not read is taken from there.
+    """
     found = Definition()
     for node in nodes:
         if isinstance(node, exp.ColumnDef):
             _read_column(node, items.get(node.name), dialect, found)
-        elif not isinstance(node, exp.Identifier | exp.Column):  # those are columns without a type
+        elif not isinstance(node, exp.Identifier | exp.Column):  # a column without a type; it is in `items`
             _read_constraint(node, found)
     known = {column.name: column for column in found.columns}
     bare = {name: _bare_column(item) for name, item in items.items() if name not in known and item.is_column}
@@ -91,8 +89,6 @@ def _read_column(node: exp.ColumnDef, item: Item | None, dialect: str, found: De
     kind = node.args.get("kind")
     type_text = item.type if item else kind.sql(dialect=dialect or None).lower() if kind else ""
     column = Column(node.name, type_text, enum=item.enum if item else ())
-    if dialect == "clickhouse":
-        column = replace(column, is_nullable="nullable(" in type_text)
     for constraint in node.args.get("constraints") or []:
         column = _with_constraint(column, constraint.args.get("kind") or constraint, found)
     if item:
@@ -103,22 +99,15 @@ def _read_column(node: exp.ColumnDef, item: Item | None, dialect: str, found: De
 def _with_constraint(column: Column, kind: exp.Expr, found: Definition) -> Column:
     if isinstance(kind, exp.PrimaryKeyColumnConstraint):
         found.primary_key = (*found.primary_key, column.name)
-        return replace(column, is_primary_key=True, is_nullable=False)
-    if isinstance(kind, exp.NotNullColumnConstraint):
-        return replace(column, is_nullable=bool(kind.args.get("allow_null")))
+        return replace(column, is_primary_key=True)
     if isinstance(kind, exp.CommentColumnConstraint):
         return replace(column, comment=kind.name)
-    if isinstance(kind, _GENERATED) or (isinstance(kind, exp.GeneratedAsIdentityColumnConstraint) and kind.expression):
-        return replace(column, is_generated=True)
     if isinstance(kind, exp.CheckColumnConstraint):
         return replace(column, enum=column.enum or _allowed_values(kind.this)[1])
     if isinstance(kind, exp.Reference):
         _add_reference((column.name,), kind, found)
-    elif isinstance(kind, exp.ForeignKey):  # T-SQL: FOREIGN KEY REFERENCES behind the column itself
-        if isinstance(reference := kind.args.get("reference"), exp.Reference):
-            _add_reference((column.name,), reference, found)
-    elif isinstance(kind, exp.UniqueColumnConstraint):
-        found.indexed_columns.append((column.name,))
+    if isinstance(kind, exp.ForeignKey) and isinstance(reference := kind.args.get("reference"), exp.Reference):
+        _add_reference((column.name,), reference, found)  # T-SQL allows FOREIGN KEY REFERENCES after a column
     return column
 
 
@@ -137,9 +126,9 @@ def _read_constraint(node: exp.Expr, found: Definition) -> None:
             _add_reference(names_in(node.expressions), reference, found)
     elif isinstance(node, exp.UniqueColumnConstraint):
         listed = node.this.expressions if isinstance(node.this, exp.Expr) else []
-        _add_index(names_in(listed), found)
+        found.has_index = found.has_index or bool(names_in(listed))
     elif isinstance(node, exp.IndexColumnConstraint):
-        _add_index(names_in(node.expressions), found)
+        found.has_index = found.has_index or bool(names_in(node.expressions))
     elif isinstance(node, exp.CheckColumnConstraint):
         name, values = _allowed_values(node.this)
         if values:
@@ -156,12 +145,7 @@ def _read_clustered(parts: Iterable[exp.Expr], found: Definition) -> None:
     if is_primary:
         found.primary_key = names
     else:
-        _add_index(names, found)
-
-
-def _add_index(names: tuple[str, ...], found: Definition) -> None:
-    if names and names not in found.indexed_columns:
-        found.indexed_columns.append(names)
+        found.has_index = found.has_index or bool(names)
 
 
 def _add_reference(columns: tuple[str, ...], reference: exp.Reference, found: Definition) -> None:
@@ -173,7 +157,7 @@ def _add_reference(columns: tuple[str, ...], reference: exp.Reference, found: De
 
 
 def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
-    """Reads ``status IN ('a', 'b')`` and what pg_dump makes of it, ``status = ANY (ARRAY['a', 'b'])``."""
+    """Returns the column and values of ``status IN ('a', 'b')``; pg_dump writes ``status = ANY (ARRAY['a', 'b'])``."""
     while isinstance(condition, exp.Paren):
         condition = condition.this
     if isinstance(condition, exp.In):
@@ -191,9 +175,9 @@ def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
 
 
 def read_projections(query: exp.Expr | None, listed: list[Column], dialect: str) -> list[Column]:
-    """Returns the columns of a view or of a table made of a query: those listed, else those the query names.
+    """Returns the columns of a view or of CREATE TABLE AS: those listed, or else those that the query selects.
 
-    A column that the query casts has the type it is cast to.
+    A column that the query casts gets the type of the cast.
     """
     selects = query.selects if isinstance(query, exp.Query) else []
     types = [_cast_type(projection, dialect) for projection in selects]

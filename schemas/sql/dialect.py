@@ -1,4 +1,4 @@
-"""Names the SQL dialects, and guesses which one a script is written in from words only that dialect uses."""
+"""Lists the SQL dialects, and guesses the dialect of a script from words that only this dialect uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shortlist.schemas.errors import UnknownDialect
 
 __all__ = ["DIALECTS", "likely_dialects", "resolve_dialect"]
 
-# Those of sqlglot that have no DDL of their own are left out.
+# Dialects of sqlglot that have no DDL.
 _NOT_DDL = {"", "dax", "prql", "tableau"}
 DIALECTS: tuple[str, ...] = tuple(sorted(dialect.value for dialect in Dialects if dialect.value not in _NOT_DDL))
 
@@ -45,7 +45,7 @@ _ALIASES = {
     "yugabyte": "postgres",
 }
 
-# Cues by dialect with their weights; a cue counts at most three times.
+# Dialect, weight, pattern. A pattern counts at most three times in a script.
 _CUES: tuple[tuple[str, int, str], ...] = (
     ("tsql", 6, r"^[ \t]*+GO[ \t\r]*+;?+[ \t\r]*+$"),
     ("tsql", 6, r"\[dbo\]|\bdbo\.|\]\s*\.\s*\[|\]\s+\["),
@@ -104,10 +104,10 @@ _COMPILED = tuple(
 
 
 def resolve_dialect(name: str) -> str:
-    """Returns sqlglot's name of a dialect given in any case or under another common name.
+    """Returns sqlglot's name for a dialect; accepts any case and common other names (``postgresql``, ``mssql``).
 
     Raises:
-        UnknownDialect: there is none of that name.
+        UnknownDialect: no dialect has that name.
     """
     key = re.sub(r"[\s_-]", "", name.strip().lower())
     resolved = _ALIASES.get(key, key)
@@ -117,8 +117,8 @@ def resolve_dialect(name: str) -> str:
 
 
 def likely_dialects(script: str) -> list[str]:
-    """Returns the dialects whose cues stand in the script, the likeliest first (ties by name)."""
-    sample = re.sub(r"--[^\n]*", "", script)  # prose would mislead
+    """Returns the dialects whose cues occur in the script, the likeliest first; ties are ordered by name."""
+    sample = re.sub(r"--[^\n]*", "", script)  # words in comments are no evidence
     scores: dict[str, int] = {}
     for dialect, weight, cue in _COMPILED:
         if found := sum(1 for _, _ in zip(cue.finditer(sample), range(3), strict=False)):

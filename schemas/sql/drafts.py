@@ -1,4 +1,4 @@
-"""Gathers what the statements of a script say of each table until all are read."""
+"""Collects the definitions of each table from the statements of a script, until all statements are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DraftBook", "TableDraft"]
 
 @dataclass(slots=True)
 class TableDraft:
-    """A table in the making."""
+    """A table whose statements are still being read."""
 
     name: str
     namespace: str
@@ -23,32 +23,30 @@ class TableDraft:
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
     foreign_keys: list[ForeignKey] = field(default_factory=list)
-    indexed_columns: list[tuple[str, ...]] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
-    era: int = 0  # which database the script had turned to
+    database: int = 0  # how often the script changes to another database or schema before it
     is_dropped: bool = False
     is_replaced: bool = False
 
     @property
     def full_name(self) -> str:
-        """The name behind its namespace."""
+        """The name with its namespace."""
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
 
     def add(self, found: Definition) -> None:
-        """Takes over what a statement defines."""
+        """Adds the definitions of a statement."""
         self.columns += found.columns
         self.primary_key = found.primary_key or self.primary_key
         self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
-        self.indexed_columns += [names for names in found.indexed_columns if names not in self.indexed_columns]
         self.enums.update(found.enums)
 
     def attach(self, statement: Statement) -> None:
-        """Adds a statement to the table's source."""
+        """Appends a statement to the source of the table."""
         self.sources.append(statement.text)
 
     def describe(self, column_name: str, text: str) -> None:
-        """Sets the comment of a column, or of the table where no column is named, ahead of what stood beside it."""
+        """Adds a comment in front of the comments of a column, or of the table if `column_name` is empty."""
         if not column_name:
             self.comment = join_comments([text, self.comment])
             return
@@ -57,7 +55,7 @@ class TableDraft:
                 self.columns[i] = replace(column, comment=join_comments([text, column.comment]))
 
     def table(self, index: int, types: dict[str, tuple[str, ...]]) -> Table:
-        """Returns the finished table; `types` holds the values of the script's enumerated types by lower-case name."""
+        """Returns the finished table; `types` maps the names of enumerated types, in lower case, to their values."""
         keys = {name.lower() for name in self.primary_key}
         return Table(
             name=self.name,
@@ -65,9 +63,7 @@ class TableDraft:
             kind=self.kind,
             comment=self.comment,
             columns=tuple(self._column(column, keys, types) for column in self.columns),
-            primary_key=self.primary_key,
             foreign_keys=tuple(self.foreign_keys),
-            indexed_columns=tuple(self.indexed_columns),
             source="\n".join(self.sources),
             index=index,
         )
@@ -75,16 +71,11 @@ class TableDraft:
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
         enum = column.enum or self.enums.get(column.name, ()) or types.get(column.type.removesuffix("[]"), ())
-        return replace(
-            column,
-            enum=enum,
-            is_primary_key=column.is_primary_key or is_key,
-            is_nullable=column.is_nullable and not is_key,
-        )
+        return replace(column, enum=enum, is_primary_key=column.is_primary_key or is_key)
 
 
 class DraftBook:
-    """The drafts of a script in order, found again by name; of equals the last."""
+    """The drafts of a script in order. A search by name finds the last draft of that name."""
 
     def __init__(self) -> None:
         self._drafts: list[TableDraft] = []
@@ -96,9 +87,9 @@ class DraftBook:
     def __len__(self) -> int:
         return len(self._drafts) - self._num_replaced
 
-    def open(self, draft: TableDraft, *, replaces: bool = False) -> None:
-        """Adds a draft, in place of one of its full name and era that was dropped, or of any if told."""
-        earlier = self.standing(draft.full_name, draft.era)
+    def add(self, draft: TableDraft, *, replaces: bool = False) -> None:
+        """Adds a draft; it replaces the last one of its full name and database if that is dropped or `replaces`."""
+        earlier = self.last(draft.full_name, draft.database)
         if earlier and (replaces or earlier.is_dropped):
             earlier.is_replaced = True
             self._num_replaced += 1
@@ -106,24 +97,24 @@ class DraftBook:
         self._by_name.setdefault(draft.name.lower(), []).append(draft)
         self._last[draft.full_name.lower()] = draft
 
-    def drop(self, full_name: str, era: int) -> None:
-        """Notes that a table or view was dropped: it stays, unless another of its name comes."""
-        if draft := self.standing(full_name, era):
+    def drop(self, full_name: str, database: int) -> None:
+        """Marks a table or view as dropped. It is kept unless it is created again: scripts often undo themselves."""
+        if draft := self.last(full_name, database):
             draft.is_dropped = True
 
-    def standing(self, full_name: str, era: int) -> TableDraft | None:
-        """Returns the last draft of just that name, where it is of that era."""
+    def last(self, full_name: str, database: int) -> TableDraft | None:
+        """Returns the last draft with exactly this full name, if it is in this database."""
         draft = self._last.get(full_name.lower())
-        return draft if draft and draft.era == era else None
+        return draft if draft and draft.database == database else None
 
     def find(self, full_name: str) -> TableDraft | None:
-        """Returns the last draft of that name whose namespace agrees as far as both are written."""
+        """Returns the last draft of that name; namespaces are compared from the end, as far as both are given."""
         if exact := self._last.get(full_name.lower()):
             return exact
         parts = full_name.lower().split(".")
         drafts = reversed(self._by_name.get(parts[-1], []))
-        agreeing = (draft for draft in drafts if not draft.is_replaced and _agree(draft.namespace.lower(), parts[:-1]))
-        return next(agreeing, None)
+        matching = (draft for draft in drafts if not draft.is_replaced and _match(draft.namespace.lower(), parts[:-1]))
+        return next(matching, None)
 
     def tables(self) -> tuple[Table, ...]:
         """Returns the finished tables in script order."""
@@ -131,7 +122,7 @@ class DraftBook:
         return tuple(draft.table(index, self.enums) for index, draft in enumerate(kept))
 
 
-def _agree(namespace: str, parts: list[str]) -> bool:
+def _match(namespace: str, parts: list[str]) -> bool:
     own = namespace.split(".") if namespace else []
     shared = min(len(own), len(parts))
     return shared == 0 or own[-shared:] == parts[-shared:]

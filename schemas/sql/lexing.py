@@ -1,4 +1,4 @@
-"""Cuts SQL text into tokens, by the quoting and comment rules of a dialect, without ever failing."""
+"""Splits SQL text into tokens by the quoting and comment rules of a dialect. It accepts any text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Lexer", "Nesting", "Token", "lexer_for", "line_starts", "locate", "u
 
 _NESTED_EDGE = re.compile(r"/\*|\*/")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": ""}
-# MySQL runs what stands in these comments, so they are code here.
+# MySQL executes the content of these comments, so only their marks are tokens and the content is code.
 _RUN_COMMENT = r"/\*M?!\d*|\*/"
 _DOLLAR_QUOTE = r"(?<![\w$])\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
 _ESCAPE_STRING = r"(?<!\w)[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\Z)"
@@ -23,15 +23,16 @@ _ORACLE_STRING = (
     r"(?<!\w)[nN]?[qQ]'(?:\[.*?(?:\]'|\Z)|\{.*?(?:\}'|\Z)|\(.*?(?:\)'|\Z)|<.*?(?:>'|\Z)"
     r"|(?P<mark>[^\s\w'\[{(<]).*?(?:(?P=mark)'|\Z))"
 )
-# How often a text may be read to its end in search of the ends of nested comments that are never closed.
-_MAX_VAIN_READINGS = 16
+# How often the lexer may read on to the end of a text for nested comments that are never closed.
+_MAX_FAILED_SCANS = 16
 _MYSQL_FAMILY = frozenset({"mysql", "doris", "starrocks"})
 
 
 class Token(NamedTuple):
     """One token.
 
-    `kind` is ``word``, ``name`` (a quoted one), ``string``, ``number``, ``sign``, ``comment`` or ``run`` (``/*!``).
+    `kind` is ``word`` (a keyword or unquoted name), ``name`` (a quoted name), ``string``, ``number``, ``sign`` (one
+    character), ``comment`` or ``run`` (the mark ``/*!`` of a comment that MySQL executes, and the end of one).
     """
 
     kind: str
@@ -41,7 +42,7 @@ class Token(NamedTuple):
 
     @property
     def keyword(self) -> str:
-        """The word in upper case; empty for anything but an unquoted word."""
+        """The word in upper case; empty for every other kind of token."""
         return self.text.upper() if self.kind == "word" else ""
 
     @property
@@ -52,7 +53,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lexer:
-    """The token rules of one dialect; `landmarks` finds only what decides where statements end."""
+    """The token rules of one dialect; `landmarks` matches only the tokens that decide where statements end."""
 
     pattern: re.Pattern[str]
     landmarks: re.Pattern[str]
@@ -60,11 +61,11 @@ class Lexer:
     has_backslash: bool
 
     def content(self, text: str) -> str:
-        """Returns what a string literal stands for."""
+        """Returns the value of a string literal."""
         return unquote(text, has_backslash=self.has_backslash)
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """Yields every token of the text in order, comments included, white space not."""
+        """Yields every token of the text in order, including comments but not white space."""
         position, nesting = 0, Nesting(text)
         while match := self.pattern.search(text, position):
             kind, start = str(match.lastgroup), match.start()
@@ -72,23 +73,25 @@ class Lexer:
             yield Token(kind, text[start:position], start, position)
 
     def comment_end(self, match: re.Match[str], nesting: Nesting) -> int:
-        """Returns where the comment ends, minding comments within it where the dialect nests them."""
+        """Returns the end of a comment, counting the comments inside it if the dialect nests them."""
         text = match.string
         if not self.has_nested_comments or not text.startswith("/*", match.start()) or "/*" not in match[0][2:]:
             return match.end()
         end = nesting.end_from(match.start())
-        return match.end() if end < 0 else end  # never closed: the first end is a better guess than that of the script
+        return (
+            match.end() if end < 0 else end
+        )  # never closed: the first */ is a better guess than the end of the script
 
 
 class Nesting:
-    """Finds the ends of nested comments in one text, and gives up where too much was read in vain."""
+    """Finds the ends of nested comments in one text; gives up after too many comments that are never closed."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._num_chars_left = _MAX_VAIN_READINGS * len(text)
+        self._num_chars_left = _MAX_FAILED_SCANS * len(text)
 
     def end_from(self, start: int) -> int:
-        """Returns the end of the comment that starts there; -1 where it is never closed, or no longer looked for."""
+        """Returns the end of the comment at `start`; -1 if it is never closed or the search has been given up."""
         if self._num_chars_left <= 0:
             return -1
         depth = 0
@@ -125,7 +128,7 @@ def lexer_for(dialect: str) -> Lexer:
 
 
 _LANDMARKS = [
-    # Possessive throughout: a long run of blanks must be passed over once, not once for every way to divide it.
+    # Possessive quantifiers: a long run of blanks is read once, not once for every way to divide it.
     r"(?P<batch>^[ \t]*+GO(?:[ \t]++\d++)?+[ \t]*+;?+[ \t]*+(?:--[^\n]*+)?+\r*+$)",
     r"(?P<slash>^[ \t]*/[ \t\r]*$)",
     r"(?P<client>^(?:\\|\.[a-z])[^\n]*$)",
@@ -148,7 +151,7 @@ def _string_pattern(quote: str, has_backslash: bool) -> str:
         return rf"{quote}(?:[^\\]|\\.)*?(?:{quote}|\Z)"
     escape = r"|\\." if has_backslash else ""
     backslash = r"\\" if has_backslash else ""
-    # Possessive, and an open end counts as a string: an odd quote costs one pass, not one per quote.
+    # Possessive, and an unclosed string is a token too: an unmatched quote costs one pass, not one for each quote.
     return rf"{quote}(?:[^{quote}{backslash}]++|{quote}{quote}{escape})*+(?:{quote}|\Z)"
 
 
@@ -164,7 +167,7 @@ def words(text: str) -> frozenset[str]:
 
 
 def unquote(text: str, *, has_backslash: bool = False) -> str:
-    """Returns the content of a quoted name or string, doubled quotes and (if told) backslash escapes undone."""
+    """Returns the content of a quoted name or string; resolves doubled quotes and, if asked, backslash escapes."""
     if prefixed := re.match(r"[nN]?([eEqQ]?)(?=')", text):
         text, prefix = text[prefixed.end() :], prefixed[1].lower()
         if prefix == "q":
@@ -182,11 +185,11 @@ def unquote(text: str, *, has_backslash: bool = False) -> str:
 
 
 def line_starts(text: str) -> list[int]:
-    """Returns the offset at which each line starts."""
+    """Returns the offsets of the starts of all lines."""
     return [0, *(match.end() for match in re.finditer("\n", text))]
 
 
 def locate(starts: list[int], offset: int) -> tuple[int, int]:
-    """Returns the line and column of an offset, both from 1."""
+    """Returns the line and column of an offset, both counted from 1."""
     line = bisect_right(starts, offset)
     return line, offset - starts[line - 1] + 1

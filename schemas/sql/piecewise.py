@@ -1,4 +1,4 @@
-"""Reads a column list entry by entry where sqlglot gives up on it as a whole, so that one clause costs no table."""
+"""Reads a column list entry by entry if sqlglot cannot read it whole, so that one unknown clause loses no table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shortlist.schemas.sql.preparing import Prepared, clean_entries, head_texts
 
 __all__ = ["PiecewiseReader"]
 
-# Parses a text, or returns None where it cannot be read.
+# Parses a text; returns None if sqlglot cannot read it.
 Parse = Callable[[str], exp.Create | None]
-# An entry and its text as written, then without what changes no column and no key.
+# An entry with two texts: as written, and without the words that change neither columns nor keys.
 Entry = tuple[Item, tuple[str, str]]
 
 _MAX_REDUCED = 20_000
@@ -30,19 +30,20 @@ _TYPE_WORDS = _TYPES | words(
 
 
 class PiecewiseReader:
-    """Reads the lists of one script that cannot be read whole."""
+    """Reads the column lists of one script that cannot be read whole."""
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
-        self._num_reduced = 0  # over the whole script, whose time it bounds
+        self._num_reduced = 0  # over the whole script; a limit on it bounds the time
         self._num_partial = 0
 
     def read(self, prepared: Prepared) -> tuple[exp.Create, int] | None:
-        """Returns the CREATE node put together from entries read apart, and how many of them were read in part.
+        """Returns a CREATE node built from entries that are parsed separately, and how many of them were read in part.
 
-        An entry that cannot be read is reduced to its name and its keys; a column for which even that fails is left
-        to who reads the list, by its name and type. None where there is no list of columns, no reading its head, or
-        an entry that looks mistaken rather than strange: a comma may be missing, and with it a column.
+        An entry that cannot be parsed is reduced to its name and keys. A column that even then cannot be parsed gets
+        no node; its name and type are known from its tokens. Returns None if there is no list of columns, if the
+        rest of the statement cannot be parsed, or if a column or key could be lost: because a comma seems to be
+        missing, or because a key cannot be parsed.
         """
         items = prepared.body.items
         is_closed = prepared.kind == "alter" or 0 <= prepared.body.close < len(prepared.tokens)
@@ -59,7 +60,7 @@ class PiecewiseReader:
         return head, self._num_partial
 
     def _read_entries(self, entries: list[Entry]) -> list[exp.Expr] | None:
-        """Reads them at once, else in halves, so that what cannot be read is found in few readings."""
+        """Parses all entries at once, or else by halves, so that few attempts find the entry that cannot be parsed."""
         for text in dict.fromkeys(", ".join(texts[level] for _, texts in entries) for level in (0, 1)):
             if (nodes := self._parse_list(text)) is not None:
                 return nodes
@@ -89,7 +90,7 @@ class PiecewiseReader:
 
 
 def _looks_mistaken(item: Item) -> bool:
-    """Tells ``id int oops`` or ``id int NOT NULL name text`` from what is only unknown, as ``id int MASK f``."""
+    """Whether it looks wrong (``id int oops``, ``id int NOT NULL name text``), not just unknown (``id int MASK f``)."""
     typed = item.tokens[1 : len(item.tokens) - len(item.clauses)]
     outer = list(_outside_brackets(typed))
     named = [token for token in outer if token.kind in ("word", "name")]
@@ -115,7 +116,7 @@ def _outside_brackets(tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 def _reduced(item: Item) -> Iterator[str]:
-    """Yields what an entry says of its name, its keys and its checks, then of its name and keys, then of its name."""
+    """Yields the entry reduced to name, keys and checks, then to name and keys, then to its name."""
     name = f"{item.tokens[0].text} int" if item.is_column else ""
     for has_checks in (True, False):
         clauses = list(_clauses(item.tokens[1:] if name else item.tokens, is_column=bool(name), has_checks=has_checks))
@@ -162,7 +163,7 @@ def _dotted_end(tokens: Sequence[Token], start: int) -> int:
 
 
 def _names(tokens: Sequence[Token], start: int) -> str:
-    """Returns the bracket at `start` with only the first word of each of its parts."""
+    """Returns the bracket at `start` with only the first word of each part."""
     end = group_end(tokens, start)
     names = [
         token.text

@@ -1,6 +1,6 @@
-"""Readies one statement for sqlglot: says what it is about, and blanks what no column or key depends on.
+"""Prepares a statement for sqlglot: finds its kind and name, and blanks the parts that define no column or key.
 
-The blanks are as long as what they replace, so that a place in the readied text is the same place in the source.
+Blanks are as long as the text that they replace, so that offsets are the same in the prepared text and the source.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ __all__ = ["Prepared", "StatementKind", "clean_entries", "head_texts", "prepare"
 
 StatementKind = str  # "table", "view", "materialized view", "index", "alter", "drop", "comment", "property", "enum"
 
+# A statement that may be about tables begins like this.
 _INTERESTING = re.compile(r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE)\b", re.IGNORECASE)
+# After CREATE, words that say that the statement is not about a table.
 _OTHER_OBJECTS = words(
     "FUNCTION PROCEDURE PROC TRIGGER SEQUENCE DOMAIN SCHEMA DATABASE USER ROLE EXTENSION AGGREGATE CAST COLLATION "
     "CONVERSION OPERATOR POLICY PUBLICATION RULE SERVER STATISTICS SUBSCRIPTION TABLESPACE TEXT SYNONYM PACKAGE "
     "LIBRARY DIRECTORY EVENT LOGIN ASSEMBLY CERTIFICATE MACRO SECRET STAGE FILE STREAM TASK PIPE WAREHOUSE TAG MASKING "
     "DICTIONARY MODEL CONNECTION CATALOG PROFILE CONTEXT ROLLBACK DATA FORMAT ALERT TO AS SELECT ON"
 )
-# What may follow a key without changing it.
+# Words that may follow a key without changing it.
 _KEY_NOISE = words(
     "ENABLE DISABLE VALIDATE NOVALIDATE RELY NORELY DEFERRABLE INITIALLY DEFERRED IMMEDIATE ENFORCED CLUSTERED "
     "NONCLUSTERED SPARSE ROWGUIDCOL PERSISTED VIRTUAL STORED DISTKEY SORTKEY INVISIBLE VISIBLE FILESTREAM"
 )
+# Entries of a column list that are neither columns nor keys.
 _SKIPPED_ITEMS = words("PERIOD PROJECTION EXCLUDE SUPPLEMENTAL STATISTICS WATERMARK")
+# Actions of ALTER TABLE that add nothing.
 _ALTER_VERBS = words(
     "ALTER MODIFY CHANGE DROP RENAME OWNER SET RESET ENABLE DISABLE ATTACH DETACH ENGINE AUTO_INCREMENT VALIDATE "
     "CLUSTER "
     "CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
     "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
 )
+# After ADD, words that begin neither a column nor a key.
 _SKIPPED_ADDITIONS = words(
     "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
     "EXCLUDE"
@@ -43,9 +48,10 @@ _SKIPPED_ADDITIONS = words(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One statement that concerns tables: its kind, its tokens (comments included), and its column list if it has one.
+    """One statement about tables: its kind, its tokens including comments, and its column list if it has one.
 
-    `at` numbers the token that names the kind (TABLE, VIEW, INDEX, ON); `name_tokens` are those of the object's name.
+    `at` is the number of the token that names the kind (TABLE, VIEW, INDEX, ON); `name_tokens` are the tokens of the
+    object's name.
     """
 
     kind: StatementKind
@@ -57,19 +63,19 @@ class Prepared:
 
     @property
     def name(self) -> str:
-        """The object's dotted name, unquoted."""
+        """The object's dotted name, without quotes."""
         return _dotted(self.name_tokens)
 
     @property
     def all_names(self) -> list[str]:
-        """The dotted names of all the objects that a DROP lists."""
+        """The dotted names of all objects that a DROP lists."""
         starts = [self.at] + [i for i, token in enumerate(self.tokens) if token.text == "," and i > self.at]
         return [_dotted(list(_name_tokens(self.tokens, start + 1))) for start in starts]
 
     def has(self, *keywords: str) -> bool:
-        """Tells whether the words stand in this order right before or right behind the word that names the kind."""
-        spoken = [token.keyword for token in self.tokens[1 : self.at + 4] if token.kind != "comment"]
-        return any(spoken[i : i + len(keywords)] == list(keywords) for i in range(len(spoken)))
+        """Whether the statement has these words in a row, before the object's kind or right after it."""
+        beginning = [token.keyword for token in self.tokens[1 : self.at + 4] if token.kind != "comment"]
+        return any(beginning[i : i + len(keywords)] == list(keywords) for i in range(len(beginning)))
 
 
 def _dotted(name_tokens: Sequence[Token]) -> str:
@@ -77,7 +83,7 @@ def _dotted(name_tokens: Sequence[Token]) -> str:
 
 
 def prepare(text: str, lexer: Lexer) -> Prepared | None:
-    """Returns the statement readied, or None where it does not concern tables."""
+    """Returns the prepared statement, or None if it is not about tables."""
     if not _INTERESTING.match(text):
         return None
     tokens = tuple(lexer.tokens(text))
@@ -155,12 +161,12 @@ def _name_tokens(tokens: Sequence[Token], start: int) -> Iterator[Token]:
         yield token
 
 
-# sqlglot never comes to the end of the options of these, in brackets, where it does not know one.
+# sqlglot loops forever on the bracketed options of these if it does not know one of them.
 _ENDLESS = ("SYSTEM_VERSIONING", "DATA_DELETION")
 
 
 def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
-    """Yields texts to parse, the faithful one first, each with how far its places lie behind those of the source."""
+    """Yields texts to try in turn, the most faithful first; each with the offset to subtract to get the source's."""
     base = _blank(prepared.text, _always_blank(prepared))
     if prepared.kind == "alter":
         yield from _alter_variants(prepared, base)
@@ -177,7 +183,7 @@ def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
 
 
 def head_texts(prepared: Prepared) -> Iterator[str]:
-    """Yields texts of the statement with one column of no meaning for its list, the faithful one first."""
+    """Yields texts of the statement with its list replaced by one dummy column, the most faithful first."""
     if prepared.kind == "alter":
         yield "CREATE TABLE t (x int)"
         return
@@ -188,7 +194,7 @@ def head_texts(prepared: Prepared) -> Iterator[str]:
 
 
 def clean_entries(prepared: Prepared) -> Iterator[tuple[str, str]]:
-    """Yields the text of each entry of the list, and the same without what changes no column and no key."""
+    """Yields two texts of each entry: as written, and without the words that change neither columns nor keys."""
     base = _blank(prepared.text, _always_blank(prepared))
     clean = _blank(base, _noise_spans(prepared.body))
     for item in prepared.body.items:
@@ -216,7 +222,7 @@ def _always_blank(prepared: Prepared) -> Iterator[tuple[int, int]]:
 
 
 def _endless_span(tokens: Sequence[Token], at: int) -> Iterator[tuple[int, int]]:
-    """Yields the bracket that follows, behind = and ON or neither."""
+    """Yields the span of the bracket that follows, after an optional = and ON."""
     for optional in ("=", "ON"):
         if at < len(tokens) and tokens[at].text.upper() == optional:
             at += 1
@@ -248,7 +254,7 @@ def _tail_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
 
 
 def _option_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
-    """Covers what stands between the name and AS in a view or table made of a query."""
+    """Yields the tokens between the name and AS of a view or a CREATE TABLE AS, and the options after the query."""
     tokens = prepared.tokens
     after_name = _after_name(tokens, prepared.at, prepared.name_tokens)
     start = next((i for i in range(after_name, len(tokens)) if tokens[i].keyword == "AS"), after_name)
@@ -271,7 +277,9 @@ def _index_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
     on = next((i for i, token in enumerate(tokens) if token.keyword == "ON"), len(tokens))
     start = next((i for i in range(on, len(tokens)) if tokens[i].text == "("), len(tokens))
     table = list(_name_tokens(tokens, on + 1))
-    yield from ((token.start, token.end) for token in prepared.name_tokens[:-1])  # sqlglot knows no schema of an index
+    yield from (
+        (token.start, token.end) for token in prepared.name_tokens[:-1]
+    )  # sqlglot allows no schema in the name of an index
     yield from ((token.start, token.end) for token in tokens[on + 1 : start] if token not in table)
     yield from ((token.start, token.end) for token in tokens[group_end(tokens, start) + 1 :])
 
@@ -310,7 +318,7 @@ def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
 
 
 def _additions(tokens: Sequence[Token], at: int) -> list[Token]:
-    """Returns the entries that an ALTER TABLE adds as if they stood in a list: ``(``, the entries, ``)``."""
+    """Returns the entries that an ALTER TABLE adds, as a column list: ``(``, the entries, ``)``."""
     first = next((i for i in range(at, len(tokens)) if tokens[i].keyword == "ADD"), len(tokens))
     kept: list[Token] = []
     for action in _split_actions(tokens[first:]):
@@ -332,8 +340,8 @@ def _split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     depth = 0
     for token in tokens:
         depth += (token.text == "(") - (token.text == ")")
-        starts_anew = depth == 0 and token.keyword == "ADD" and bool(action)
-        if starts_anew or (depth == 0 and token.text in ",;"):
+        begins_action = depth == 0 and token.keyword == "ADD" and bool(action)
+        if begins_action or (depth == 0 and token.text in ",;"):
             yield action
             action = []
         if not (depth == 0 and token.text in ",;"):
@@ -363,7 +371,7 @@ def _alter_variants(prepared: Prepared, base: str) -> Iterator[tuple[str, int]]:
     for noise in ([], list(_noise_spans(prepared.body))):
         clean = _blank(base, noise)
         entries = [clean[begin:end] for begin, end in kept]
-        # Entries are apart by at least a comma in the source, so the gaps can hold one.
+        # In the source at least a comma separates the entries, so each gap has room for one.
         text = entries[0]
         for (_, end), (begin, _), entry in zip(kept, kept[1:], entries[1:], strict=False):
             text += "," + " " * max(0, begin - end - 1) + entry

@@ -1,4 +1,4 @@
-"""Splits an SQL script into statements, each with its exact place, passing over what clients add to dumps."""
+"""Splits an SQL script into statements with exact offsets; skips the client commands and the data in dumps."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _BLOCK_EDGE = re.compile(
 )
 _MAX_ROUTINE_CHARS = 200_000
 _MAX_ROUTINE_SCAN = 5_000_000
-# T-SQL ends a routine only at GO, Oracle at a slash.
+# T-SQL ends a routine only at a line GO, Oracle at a line with a slash.
 _UNIT_LINE_DIALECTS = frozenset({"tsql", "fabric", "oracle", ""})
 _UNIT_LINE = re.compile(r"^[ \t]*(?:GO|/)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement; `text` is ``script[start:end]``, its semicolon included.
+    """One statement; `text` is ``script[start:end]`` and includes the semicolon.
 
-    `leading` holds the comments right above it, `trailing` one after it on its last line, both as written.
+    `leading` holds the comments directly above it, `trailing` the comment after it on its last line, as written.
     """
 
     index: int
@@ -47,22 +47,22 @@ class Statement:
 
 
 def split_statements(script: str, dialect: str, *, start: int = 0) -> Iterator[Statement]:
-    """Yields the statements of a script from `start` on, in order, reading no further than asked for."""
+    """Yields the statements of a script from offset `start` on, in order; reads the script only as far as needed."""
     return _Splitter(script, dialect, start).run()
 
 
 class _Splitter:
-    """Walks the landmarks of a script once; a statement ends at a semicolon, a batch line or where another begins."""
+    """Visits the landmarks of a script once. A statement ends at a semicolon, a batch line, or the next statement."""
 
     def __init__(self, script: str, dialect: str, start: int) -> None:
         self._script = script
         self._lexer = lexer_for(dialect)
-        self._position = start  # where the search for landmarks goes on
-        self._cursor = start  # all before it is taken or passed over
-        self._start = -1  # of the statement at hand; negative between statements
+        self._position = start  # where the search for the next landmark starts
+        self._cursor = start  # everything before it is part of a statement or skipped
+        self._start = -1  # of the current statement; negative between statements
         self._depth = 0
         self._comments: list[tuple[int, int]] = []
-        self._statements: list[Statement] = []  # finished, not yet yielded
+        self._statements: list[Statement] = []  # complete, not yet yielded
         self._num_statements = 0
         self._unit_lines: list[int] | None = None if dialect in _UNIT_LINE_DIALECTS else []
         self._routine_budget = _MAX_ROUTINE_SCAN
@@ -88,8 +88,8 @@ class _Splitter:
             if kind in self._steps:
                 self._steps[kind](match, begin, self._position)
             elif self._start < 0:
-                self._start = begin  # a quoted name or string, or MySQL's run comment
-            while len(self._statements) > 1:  # the last may yet get a comment beside it
+                self._start = begin  # a quoted name or string, or a comment that MySQL executes
+            while len(self._statements) > 1:  # a comment may still follow the last one on its line
                 yield self._statements.pop(0)
         self._note_start(len(self._script))
         self._finish(len(self._script))
@@ -123,14 +123,14 @@ class _Splitter:
         self._start = verb if self._start < 0 else self._start
 
     def _semicolon(self, match: re.Match[str], begin: int, end: int) -> None:
-        # Also between brackets, where it is an error: the statements after it are not to suffer.
+        # Inside brackets a semicolon is an error. It ends the statement, so that only this one is lost.
         if self._is_routine():
             end = self._routine_end(end)
         is_copy = self._start >= 0 and _COPY.match(self._script, self._start, end)
         self._finish(end)
         if is_copy and self._may_have_copy_end:
             data_end = _COPY_END.search(self._script, end)
-            self._may_have_copy_end = data_end is not None  # or every COPY would seek it to the end of the script
+            self._may_have_copy_end = data_end is not None  # or each COPY would search to the end of the script
             self._cursor = data_end.end() if data_end else self._cursor
         self._position = max(self._position, self._cursor)
 
@@ -140,7 +140,7 @@ class _Splitter:
 
     def _client(self, match: re.Match[str], begin: int, end: int) -> None:
         if self._start >= 0 and match[0].startswith("."):
-            self._position = begin + 1  # the rest of a dotted name
+            self._position = begin + 1  # a dotted name continues on this line
         else:
             self._break(match, begin, end)
 
@@ -171,7 +171,7 @@ class _Splitter:
             depth += {"open": 1, "close": -1}.get(str(edge.lastgroup), 0)
             if edge.lastgroup == "semicolon" and depth <= 0 and edge.end() >= end:
                 return edge.end()
-        self._routine_budget -= limit - self._start  # its end was sought in vain
+        self._routine_budget -= limit - self._start  # the end was not found
         return end
 
     def _finish(self, end: int) -> None:
@@ -186,7 +186,7 @@ class _Splitter:
         below, kept = self._start, []
         for begin, end in reversed(self._comments):
             if self._script.count("\n", end, below) > 1:
-                break  # a blank line sets it apart
+                break  # a comment above a blank line is not about this statement
             kept.append(self._script[begin:end])
             below = begin
         return kept[::-1]

@@ -1,4 +1,4 @@
-"""Reads JSON text piecewise, so that every value keeps the exact slice it was written as."""
+"""Decodes JSON text value by value, and remembers the exact slice of text of each value."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 __all__ = ["LOST", "MAX_NESTING", "LineIndex", "Node", "decode_at", "member_starts", "skip_value", "skip_whitespace"]
 
 LOST = -1
-"""Stands for an end that cannot be found: brackets or quotes do not close."""
+"""The end of a value whose brackets or quotes do not close."""
 
 MAX_NESTING = 200
-"""Levels that are read of a value too deep for the decoder; what lies deeper reads as null."""
+"""Levels that are kept of a value that is nested too deeply for the decoder; deeper values become null."""
 
-# Longer whole numbers would meet Python's limit on digits, a plain ValueError out of the decoder.
+# Longer integers exceed Python's limit on digits, and the decoder would raise a plain ValueError.
 _MAX_INTEGER_DIGITS = 1000
 
-# Possessive, so that an unclosed string costs one pass and not one for every quote in it.
+# Possessive quantifiers: an unclosed string is read once, not once for each quote in it.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
@@ -34,10 +34,10 @@ _DECODER = json.JSONDecoder(parse_int=_read_integer)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One JSON value and where it stands: ``text[start:end]``.
+    """One JSON value, written as ``text[start:end]``.
 
-    Where it does not decode, `error` says why, `error_at` where, and `end` is the likely end or LOST. `is_pruned`: it
-    was nested too deeply and only its first MAX_NESTING levels were read.
+    If it does not decode, `error` says why, `error_at` is the offset of the error, and `end` is the likely end or LOST.
+    `is_pruned` says that the value is nested too deeply and only its first MAX_NESTING levels were decoded.
     """
 
     start: int
@@ -49,25 +49,25 @@ class Node:
 
 
 class LineIndex:
-    """Turns offsets of one text into lines and columns, both from 1."""
+    """Converts offsets of one text to lines and columns, both from 1."""
 
     def __init__(self, text: str) -> None:
         self._breaks = [match.start() for match in re.finditer("\n", text)]
 
     def locate(self, offset: int) -> tuple[int, int]:
-        """Gives line and column of `offset`."""
+        """Returns the line and column of `offset`."""
         line = bisect_left(self._breaks, offset)
         return line + 1, offset - (self._breaks[line - 1] if line else -1)
 
 
 def skip_whitespace(text: str, start: int) -> int:
-    """Gives the first offset at or after `start` that is no JSON whitespace; the text's length if there is none."""
+    """Returns the first offset from `start` on that is not JSON whitespace; the text's length if there is none."""
     match = _WHITESPACE.match(text, start)
     return match.end() if match else start
 
 
 def decode_at(text: str, start: int) -> Node:
-    """Decodes the value that begins at `start`; never raises for what stands there."""
+    """Decodes the value that begins at `start`; an invalid one gives a node with an error, not an exception."""
     try:
         value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -78,9 +78,9 @@ def decode_at(text: str, start: int) -> Node:
 
 
 def skip_value(text: str, start: int) -> int:
-    """Finds where the value at `start` ends by its brackets and quotes alone; LOST if they do not close.
+    """Finds the end of the value at `start` by its brackets and quotes alone; LOST if they do not close.
 
-    Works on values that do not decode, and needs no stack however deep they are.
+    Works on values that do not decode, and does not recurse, so that any depth is safe.
     """
     depth = 0
     for match in _TOKEN.finditer(text, start):
@@ -97,7 +97,7 @@ def skip_value(text: str, start: int) -> int:
 
 
 def member_starts(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """Yields key and value offset of each member of the object at `start`; stops where it does not decode."""
+    """Yields the key and the offset of the value of each member of the object at `start`, up to the first error."""
     at = skip_whitespace(text, start + 1)
     while text.startswith('"', at):
         key = decode_at(text, at)

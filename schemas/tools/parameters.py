@@ -1,4 +1,4 @@
-"""Flattens a JSON Schema into parameters: references, combinators, nested objects and arrays, within stated bounds."""
+"""Flattens a JSON Schema into parameters: follows references, merges combinators, enters objects and arrays."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ MAX_DEPTH = 6
 """Levels of nested parameters that are read."""
 
 MAX_PARAMETERS = 500
-"""Parameters read of one tool, the shallow ones first."""
+"""Parameters that are read of one tool, level by level."""
 
 MAX_ENUM_VALUES = 200
-"""Values read of one enum."""
+"""Values that are read of one enum."""
 
 MAX_VISITS = 10_000
-"""Subschemas read of one tool; schemas of many references into one another can unfold without end."""
+"""Subschemas that are read of one tool. Schemas that refer to one another often can unfold without end."""
 
-_MAX_TAKEN = 100_000  # parameters of subschemas, over all visits: one schema of many may be referred to often
-_MAX_COMBINED = 16  # combinators and references that may stand in one another
-_MAX_ARRAYS = 4  # arrays of arrays of …
+_MAX_MERGED = 100_000  # parameters over all visits: a schema of many parameters may be referred to often
+_MAX_COMBINED = 16  # levels of combinators and references in one another
+_MAX_ARRAYS = 4  # levels of arrays of arrays
 _MAX_VALUE_CHARS = 200
-_TOO_OFTEN = "its schemas refer to one another too often to be unfolded whole"
+_UNFOLDED_IN_PART = (
+    "its schemas refer to one another too often to be unfolded completely; some parameters may be missing"
+)
 
 TYPE_ALIASES: Mapping[str, str] = {
     "any": "",
@@ -45,14 +47,22 @@ TYPE_ALIASES: Mapping[str, str] = {
     "tuple": "array",
     "type_unspecified": "",
 }
-"""Types that are not JSON Schema's but are met in tools, and what they stand for; empty for anything."""
+"""Types that tools use although JSON Schema does not have them, and what they mean; empty means any type."""
 
-_References = frozenset[str]
+_JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_REFERENCE_KEYS = ("$ref", "$dynamicRef", "$recursiveRef")
+_COMBINATOR_KEYS = ("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas")
+_ROOT_KEYS = frozenset(
+    {"type", "properties", "items", "prefixItems", "patternProperties", "additionalProperties", "enum", "const"}
+).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
+_INFORMATIVE_KEYS = frozenset({"properties", "items", "description", "enum"}).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
+
+_References = frozenset[str]  # those that lead to a schema; one of them again is a cycle
 
 
 @dataclass(slots=True)
 class _View:
-    """What a schema says once its references and combinators are merged; subschemas keep the references around them."""
+    """One schema with its references and combinators merged; subschemas come with the references that led to them."""
 
     types: dict[str, None] = field(default_factory=dict)
     description: str = ""
@@ -64,7 +74,7 @@ class _View:
     items: list[tuple[object, _References]] = field(default_factory=list)
     values: list[tuple[object, _References]] = field(default_factory=list)
     item: _View | None = None
-    gathered: set[tuple[int, _References, bool]] = field(default_factory=set)
+    merged: set[tuple[int, _References, bool]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -77,38 +87,38 @@ class _Branch:
 
 
 def flatten_parameters(schema: object, references: References) -> tuple[tuple[Parameter, ...], tuple[str, ...]]:
-    """Flattens a parameter schema in reading order; also says what was cut at a bound.
+    """Returns the parameters of a schema, each before those nested in it, and a warning for each limit that cut some.
 
-    Never raises, whatever the schema: what is not one is read as far as its meaning is plain. Recursion ends where a
-    reference meets itself.
+    Never raises: of an invalid schema, the parts whose meaning is clear are read. A recursive reference is not
+    followed again.
     """
     flattener = _Flattener(references)
-    return tuple(flattener.flatten(schema)), tuple(flattener.cuts)
+    return tuple(flattener.flatten(schema)), tuple(flattener.warnings)
 
 
 class _Flattener:
     def __init__(self, references: References) -> None:
         self._references = references
         self._num_visits = 0
-        self._num_taken = 0
-        self.cuts: dict[str, None] = {}
+        self._num_merged = 0
+        self.warnings: dict[str, None] = {}
 
     def flatten(self, schema: object) -> Iterator[Parameter]:
         root = _Branch(None, self._view([(_as_root(schema), frozenset({"#"}))]), "", 0)
-        # Level by level, so that a deep first parameter does not use up the room of the others.
+        # Level by level, so that one deeply nested parameter does not use up the limit for the others.
         waiting, num_parameters = deque([root]), 0
         while waiting:
             branch = waiting.popleft()
             for name, path, is_required, schemas in _children(branch.view, branch.path):
                 if branch.depth == MAX_DEPTH or num_parameters == MAX_PARAMETERS:
-                    self._note_cut(branch.depth)
+                    self._warn_of_cut(branch.depth)
                     break
                 num_parameters += 1
-                child = self._grow(branch, name, path, is_required, schemas)
+                child = self._add_child(branch, name, path, is_required, schemas)
                 waiting.append(child)
-        yield from _read_out(root)
+        yield from _in_reading_order(root)
 
-    def _grow(
+    def _add_child(
         self, branch: _Branch, name: str, path: str, is_required: bool, schemas: list[tuple[object, _References]]
     ) -> _Branch:
         view = self._view(schemas)
@@ -116,18 +126,17 @@ class _Flattener:
         branch.children.append(child)
         return child
 
-    def _note_cut(self, depth: int) -> None:
+    def _warn_of_cut(self, depth: int) -> None:
         if depth == MAX_DEPTH:
-            self.cuts[f"its parameters are nested more than {MAX_DEPTH} levels deep; the deeper ones are left out"] = (
-                None
-            )
+            warning = f"its parameters are nested more than {MAX_DEPTH} levels deep; the deeper ones are left out"
         else:
-            self.cuts[f"it has more than {MAX_PARAMETERS} parameters; the rest, the deepest, are left out"] = None
+            warning = f"it has more than {MAX_PARAMETERS} parameters; the most deeply nested ones are left out"
+        self.warnings[warning] = None
 
     def _parameter(self, view: _View, name: str, path: str, is_required: bool, depth: int) -> Parameter:
         values = view.enum or (view.item.enum if view.item else [])
         if len(values) > MAX_ENUM_VALUES:
-            self.cuts[f"an enum has more than {MAX_ENUM_VALUES} values; the rest are left out"] = None
+            self.warnings[f"an enum has more than {MAX_ENUM_VALUES} values; the rest are left out"] = None
         texts = (_value_text(value) for value in values[:MAX_ENUM_VALUES] if value is not None)
         return Parameter(
             name=clean_text(name),
@@ -143,29 +152,29 @@ class _Flattener:
     def _view(self, schemas: list[tuple[object, _References]], num_arrays: int = 0) -> _View:
         view = _View()
         for schema, active in schemas:
-            self._gather(schema, view, active, counts_required=len(schemas) == 1, level=0)
+            self._merge(schema, view, active, counts_required=len(schemas) == 1, level=0)
         if view.items and num_arrays < _MAX_ARRAYS:
             view.item = self._view(view.items, num_arrays + 1)
         return view
 
-    def _gather(self, schema: object, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
+    def _merge(self, schema: object, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
         self._num_visits += 1
         if self._num_visits > MAX_VISITS or level > _MAX_COMBINED:
-            self.cuts[_TOO_OFTEN] = None
+            self.warnings[_UNFOLDED_IN_PART] = None
             return
         if not isinstance(schema, dict):
-            _take_loose(schema, view)
+            _merge_text(schema, view)
             return
-        # Many references to one schema say what it says once, and must not cost its size each time.
+        # A schema that is referred to many times is merged once, or each reference would cost its size.
         reading = (id(schema), active, counts_required)
-        if reading in view.gathered:
+        if reading in view.merged:
             return
-        view.gathered.add(reading)
-        _take_scalars(schema, view)
-        if self._num_taken <= _MAX_TAKEN:
-            self._num_taken += _take_children(schema, view, active, counts_required=counts_required)
+        view.merged.add(reading)
+        _merge_scalars(schema, view)
+        if self._num_merged <= _MAX_MERGED:
+            self._num_merged += _merge_children(schema, view, active, counts_required=counts_required)
         else:
-            self.cuts[_TOO_OFTEN] = None
+            self.warnings[_UNFOLDED_IN_PART] = None
         reference = next((schema[key] for key in _REFERENCE_KEYS if isinstance(schema.get(key), str)), None)
         if reference is not None:
             self._follow(reference, view, active, counts_required=counts_required, level=level)
@@ -175,30 +184,20 @@ class _Flattener:
             branches = _branches(schema[key])
             counts = counts_required and (key == "allOf" or len([b for b in branches if not _is_null(b)]) == 1)
             for branch in branches:
-                self._gather(branch, view, active, counts_required=counts, level=level + 1)
+                self._merge(branch, view, active, counts_required=counts, level=level + 1)
 
     def _follow(self, reference: str, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
         target = self._references.resolve(reference)
         if reference not in active:
-            self._gather(target, view, active | {reference}, counts_required=counts_required, level=level + 1)
+            self._merge(target, view, active | {reference}, counts_required=counts_required, level=level + 1)
         elif isinstance(target, dict):
-            _take_scalars(target, view)  # a schema within itself: named, not unfolded again
+            _merge_scalars(target, view)  # a schema inside itself: its properties are not read again
             if "properties" in target:
                 view.types.setdefault("object")
 
 
-_REFERENCE_KEYS = ("$ref", "$dynamicRef", "$recursiveRef")
-_COMBINATOR_KEYS = ("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas")
-_ROOT_KEYS = frozenset(
-    {"type", "properties", "items", "prefixItems", "patternProperties", "additionalProperties", "enum", "const"}
-).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
-
-
-_TELLING_KEYS = frozenset({"properties", "items", "description", "enum"}).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
-
-
 def _as_root(schema: object) -> object:
-    """Reads a bare list or map of parameters as the properties it means."""
+    """Reads a bare list or map of parameters as `properties`."""
     if isinstance(schema, list):
         return {"properties": schema}
     if isinstance(schema, dict) and _ROOT_KEYS.isdisjoint(schema):
@@ -207,7 +206,7 @@ def _as_root(schema: object) -> object:
     return schema
 
 
-def _take_loose(schema: object, view: _View) -> None:
+def _merge_text(schema: object, view: _View) -> None:
     if not isinstance(schema, str):
         return
     lowered = schema.lower()
@@ -217,10 +216,7 @@ def _take_loose(schema: object, view: _View) -> None:
         view.description = view.description or clean_text(schema)
 
 
-_JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
-
-
-def _take_scalars(schema: Mapping[str, object], view: _View) -> None:
+def _merge_scalars(schema: Mapping[str, object], view: _View) -> None:
     declared = schema.get("type")
     for name in declared if isinstance(declared, list) else [declared]:
         if isinstance(name, str) and name:
@@ -238,8 +234,8 @@ def _take_scalars(schema: Mapping[str, object], view: _View) -> None:
     view.is_required |= schema.get("required") is True
 
 
-def _take_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> int:
-    """Takes over the subschemas; returns how many parameters the schema names."""
+def _merge_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> int:
+    """Adds the subschemas to the view; returns how many parameters the schema has."""
     num_named = 0
     for name, part in _named(schema.get("properties")):
         num_named += 1
@@ -285,19 +281,19 @@ def _children(view: _View, prefix: str) -> Iterator[tuple[str, str, bool, list[t
         yield name, f"{prefix}.{name}" if prefix else name, name in view.required, schemas
     if view.item:
         yield from _children(view.item, f"{prefix}[]")
-    if any(_has_children(schema) for schema, _ in view.values):
+    if any(_is_informative(schema) for schema, _ in view.values):
         yield "*", f"{prefix}.*" if prefix else "*", False, view.values
 
 
-def _has_children(schema: object) -> bool:
-    return isinstance(schema, dict) and not _TELLING_KEYS.isdisjoint(schema)
+def _is_informative(schema: object) -> bool:
+    return isinstance(schema, dict) and not _INFORMATIVE_KEYS.isdisjoint(schema)
 
 
-def _read_out(branch: _Branch) -> Iterator[Parameter]:
+def _in_reading_order(branch: _Branch) -> Iterator[Parameter]:
     if branch.parameter:
         yield branch.parameter
     for child in branch.children:
-        yield from _read_out(child)
+        yield from _in_reading_order(child)
 
 
 def _type_phrase(view: _View) -> str:

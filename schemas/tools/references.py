@@ -1,4 +1,4 @@
-"""Resolves the references of one schema within a closed registry: nothing is ever fetched."""
+"""Resolves the references of a schema within that schema. It never fetches another document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["References", "is_remote"]
 
-# What `referencing` raises on schemas that are not valid ones: it reads `$id` and pointers without checking them.
+# `referencing` does not validate `$id` and pointers, so that invalid schemas raise these.
 _MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 _MAX_EMBEDDED = 20
@@ -24,8 +24,8 @@ _MAX_EMBEDDED = 20
 class References:
     """The references of one schema.
 
-    They are looked up from its root and, failing that, from each embedded `$id`. The registry holds the schema itself
-    and the published metaschemas, and retrieves nothing.
+    A reference is looked up from the root of the schema, then from each embedded `$id`. The registry holds only the
+    schema itself and the published metaschemas; it retrieves nothing.
     """
 
     def __init__(self, schema: object, specification: Specification[Any]) -> None:
@@ -36,7 +36,7 @@ class References:
         self._crawled: list[Resolver[Any]] | None = None
 
     def resolve(self, reference: str) -> object:
-        """Gives the schema a reference points at, None where this schema does not hold it."""
+        """Returns the schema that a reference points to; None if it is not in this schema."""
         if reference not in self._resolved:
             self._resolved[reference] = self._look_up(reference)
         return self._resolved[reference]
@@ -47,7 +47,7 @@ class References:
                 self._root = REGISTRY.resolver_with_root(self._specification.create_resource(self._schema))
             if reference.startswith("#/") and (target := _try(self._root, reference)) is not None:
                 return target
-        # Anchors and embedded ids take a crawl of the whole schema: done once, or every lookup would do it again.
+        # Anchors and embedded ids need a crawl of the whole schema. It is done once, not once for each lookup.
         if self._crawled is None:
             self._crawled = list(self._crawl())
         for resolver in self._crawled[: None if reference.startswith("#") else 1]:
@@ -84,5 +84,5 @@ def _try(resolver: Resolver[Any], reference: str) -> object:
 
 
 def is_remote(reference: str) -> bool:
-    """Tells whether a reference names another document."""
+    """Returns whether a reference points to another document."""
     return not reference.startswith("#")

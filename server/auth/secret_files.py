@@ -1,4 +1,4 @@
-"""Reads files that hold secrets, and says when the whole machine may read them too."""
+"""Reads files that hold secrets, and warns when every user of the machine may read or change them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Stamp", "read_bytes", "stamp_of", "warn_if_exposed"]
 
 _log = logging.getLogger(__name__)
 
-# What tells one state of a file from another without reading it; None where there is no file.
+# Inode, size and time of the last change: shows a change without reading the file. None if there is no file.
 Stamp = tuple[int, int, int] | None
 
 
 def read_bytes(path: Path) -> bytes:
-    """Reads a file whole.
+    """Reads a whole file.
 
     Raises:
         InvalidConfiguration: it cannot be read; the text names it.
@@ -29,7 +29,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Tells the state of a file: its inode, its size and when it was changed."""
+    """Returns the state of a file: inode, size in bytes and time of the last change in nanoseconds."""
     try:
         found = path.stat()
     except OSError:
@@ -38,10 +38,10 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def warn_if_exposed(path: Path) -> None:
-    """Logs a warning where users beside owner and group may read or change a file."""
+    """Logs a warning if users other than the owner and the group may read or change a file."""
     try:
         mode = path.stat().st_mode
     except OSError:
         return
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        _log.warning("%s is open to every user of this machine; close it with: chmod o= %s", path, path)
+        _log.warning("every user of this machine may read or change %s; restrict it with: chmod o= %s", path, path)

@@ -1,4 +1,4 @@
-"""Checks bearer tokens: JSON Web Tokens (RFC 7519) that an issuer of the settings' choice signed for this service."""
+"""Checks bearer tokens: JSON Web Tokens (RFC 7519) that the configured issuer signed for this service."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from shortlist.server.auth.jwks import ALGORITHMS, SigningKeys, VerifyingKey
 
 __all__ = ["Tokens"]
 
-# How far the issuer's clock and ours may be apart.
+# How far the issuer's clock and ours may differ.
 _LEEWAY_SECONDS = 30
 _MAX_SUBJECT_CHARS = 128
-# The first that fits an error is told. The texts help an honest caller, and say nothing of what would have been right.
+# The first class that matches an error gives the text. The texts help an honest caller without saying which issuer or
+# audience would be accepted.
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "the token expired; get a new one"),
-    (jwt.ImmatureSignatureError, "the token is not valid yet; see whether the clocks agree"),
-    (jwt.InvalidIssuerError, "the token is of an issuer that is not trusted here"),
-    (jwt.InvalidAudienceError, "the token is meant for another audience"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet; check the clocks"),
+    (jwt.InvalidIssuerError, "the token's issuer is not trusted here"),
+    (jwt.InvalidAudienceError, "the token is for another audience"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
-    (jwt.DecodeError, "this is no JSON Web Token, or a damaged one"),
+    (jwt.DecodeError, "this is not a valid JSON Web Token"),
 )
 
 
 class Tokens:
-    """Tells whose token it is; `issuer` and `audience` are what a token must name."""
+    """Verifies tokens and reads their subject; a token must name `issuer` and `audience`."""
 
     def __init__(self, keys: SigningKeys, *, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer, self._audience = issuer, audience
 
     async def subject_of(self, token: str) -> str:
-        """Returns the subject of a token that holds.
+        """Returns the subject of a valid token.
 
         Raises:
-            Unauthenticated: it does not hold; the text says why.
-            ServerUnavailable: the keys that would tell cannot be had at present.
+            Unauthenticated: the token is not valid; the text says why.
+            ServerUnavailable: the keys that verify tokens cannot be fetched at present.
         """
-        with _telling_reasons():
+        with _as_unauthenticated():
             header = jwt.get_unverified_header(token)
         key = await self._key_for(header)
-        with _telling_reasons():
+        with _as_unauthenticated():
             claims = self._claims_of(token, key)
         return _subject_in(claims)
 
@@ -53,7 +54,7 @@ class Tokens:
         if algorithm not in ALGORITHMS:
             raise Unauthenticated(f"the token must be signed with one of {', '.join(ALGORITHMS)}")
         if "crit" in header:
-            raise Unauthenticated("the token's header asks for what this server does not know (crit)")
+            raise Unauthenticated("the token's header requires an unsupported extension (crit)")
         key = await self._keys.find(kid, algorithm)
         if key is None:
             raise Unauthenticated("the token is signed with a key that is not known here (kid, alg)")
@@ -73,11 +74,11 @@ class Tokens:
 
 
 @contextmanager
-def _telling_reasons() -> Iterator[None]:
+def _as_unauthenticated() -> Iterator[None]:
     try:
         yield
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # Without its cause: the text of that may quote the token.
+        # Without the cause: its text may quote the token.
         raise Unauthenticated(_reason(error)) from None
 
 

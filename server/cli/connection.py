@@ -1,4 +1,4 @@
-"""The options that say which server is asked, how what is sent is encrypted, and who asks."""
+"""Defines the options for calling a server: its address, TLS and the API key."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _OPTIONS = ("tls", "tls_ca", "tls_certificate", "tls_key", "api_key_file", "allo
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `connect` reads."""
     group = parser.add_argument_group("server")
-    group.add_argument("--address", metavar="HOST:PORT", help="ask this server instead of loading a model here")
-    group.add_argument("--tls", action="store_true", help="encrypt, and trust the public authorities")
+    group.add_argument("--address", metavar="HOST:PORT", help="call this server instead of loading a model")
+    group.add_argument("--tls", action="store_true", help="use TLS, and trust the public authorities")
     group.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="encrypt, and trust the authorities in this PEM file"
+        "--tls-ca", type=Path, metavar="FILE", help="use TLS, and trust the authorities in this PEM file"
     )
-    group.add_argument("--tls-certificate", type=Path, metavar="FILE", help="PEM file of a certificate of your own")
+    group.add_argument("--tls-certificate", type=Path, metavar="FILE", help="PEM file of a client certificate")
     group.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM file of its private key")
     group.add_argument(
         "--api-key-file",
         type=Path,
         metavar="FILE",
-        help=f"the file of the API key or token (default: ${API_KEY_VARIABLE})",
+        help=f"file with the API key or token (default: ${API_KEY_VARIABLE})",
     )
     group.add_argument(
-        "--allow-insecure-key", action="store_true", help="send it to another machine without TLS all the same"
+        "--allow-insecure-key", action="store_true", help="send the key to another machine even without TLS"
     )
 
 
 def connection_options_in(args: argparse.Namespace) -> list[str]:
-    """Lists those given beside `--address`, as the user writes them."""
+    """Lists the connection options in use other than `--address`, as flags."""
     return [f"--{name.replace('_', '-')}" for name in _OPTIONS if getattr(args, name)]
 
 
@@ -48,14 +48,14 @@ def connect(args: argparse.Namespace) -> Client:
     """Makes the client that the options describe.
 
     Raises:
-        InvalidInput: they do not go together, or a file cannot be read.
+        InvalidInput: the options conflict, or a file cannot be read.
     """
-    from shortlist.client.client import Client  # gRPC: no other command starts with it
+    from shortlist.client.client import Client  # loads gRPC, which other commands do not need
 
     return Client(
         args.address,
         timeout_seconds=None,
-        retry=None,  # whoever typed the command sees what is the matter, and decides
+        retry=None,  # the user sees the error and decides
         tls=args.tls_ca or args.tls,
         client_certificate=args.tls_certificate,
         client_key=args.tls_key,
@@ -72,4 +72,4 @@ def _api_key(path: Path | None) -> str | None:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}", field="api-key-file") from error
     except UnicodeDecodeError:
-        raise InvalidInput(f"{path} holds no text", field="api-key-file") from None
+        raise InvalidInput(f"{path} is not a UTF-8 text", field="api-key-file") from None

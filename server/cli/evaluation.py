@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from shortlist.server.cli.model import add_model_options, load_router, slow_notice
 from shortlist.server.cli.numbers import count, positive
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
     from shortlist.evaluation.ranking import Evaluation
 
 __all__ = ["add_parser", "run"]
-
-_BAR_WIDTH = 30
-_REDRAW_SECONDS = 0.2
-_T = TypeVar("_T")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,14 +61,16 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
     if args.kind == "columns":
         _check_for_columns(args)
+    from tqdm import tqdm
+
     from shortlist.evaluation.columns import evaluate_columns
-    from shortlist.evaluation.dataset import load_dataset  # sqlglot and numpy: only this command pays for them
+    from shortlist.evaluation.dataset import load_dataset  # imports sqlglot and numpy, which other commands do without
     from shortlist.evaluation.ranking import evaluate
 
     with slow_notice("reading the set and the model …"):
         data = load_dataset(args.data)
         router = load_router(args) if args.method != "bm25" else None
-    progress = _with_bar if sys.stderr.isatty() else iter
+    progress = partial(tqdm, unit="query", leave=False, disable=None)  # None: silent where stderr is not a terminal
     if args.kind == "columns":
         found = evaluate_columns(
             data, router, method=args.method, split=args.split, limit=args.limit, progress=progress
@@ -105,7 +102,7 @@ def _check_for_columns(args: argparse.Namespace) -> None:
 
 
 def _lines(found: Evaluation) -> Iterator[str]:
-    """Writes the measures, then those of each language where there are several."""
+    """Yields the measures of all queries, then of each language if there are several."""
     what = f"{found.method}, {found.model}" if found.model else found.method
     yield f"{found.dataset} ({found.kind}), scope {found.scope}: {what}"
     rate = found.queries / found.seconds if found.seconds else 0.0
@@ -126,22 +123,3 @@ def _values(measures: dict[str, float]) -> tuple[str, ...]:
 
 def _row(label: str, cells: Sequence[str]) -> str:
     return f"{label:<12}" + "".join(f"{cell:>13}" for cell in cells)
-
-
-def _with_bar(queries: Iterable[_T]) -> Iterator[_T]:
-    """Draws a bar on stderr while the queries go by."""
-    everything = list(queries)
-    began = drawn = time.monotonic()
-    for done, query in enumerate(everything):
-        now = time.monotonic()
-        if now - drawn > _REDRAW_SECONDS:
-            drawn = now
-            print(f"\r{_bar(done, len(everything), now - began)}", end="", file=sys.stderr, flush=True)
-        yield query
-    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _bar(done: int, total: int, seconds: float) -> str:
-    filled = _BAR_WIDTH * done // total
-    left = seconds / done * (total - done) if done else 0.0
-    return f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {done}/{total}, {left:.0f} s left \x1b[K"

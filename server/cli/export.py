@@ -1,4 +1,4 @@
-"""The `export` command: writes the cross-encoder in forms that other programs run."""
+"""The `export` command: writes the cross-encoder in formats that other programs load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shortlist.server.cli.model import slow_notice
 
 __all__ = ["add_parser", "run"]
 
-# As in router/checkpoints/export.py, which costs the import of torch.
+# The same as in router/checkpoints/export.py, whose import would load torch.
 _FORMS = ("hf", "onnx", "openvino")
 
 
@@ -19,15 +19,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `shortlist export`."""
     parser = subparsers.add_parser(
         "export",
-        help="write the cross-encoder for other programs: as on the hub, ONNX, OpenVINO",
-        description="Writes the cross-encoder, in float32 and with its tokenizer, to an empty or new folder.",
+        help="write the cross-encoder for other programs: hub format, ONNX or OpenVINO",
+        description="Writes the cross-encoder in float32, with its tokenizer, to an empty or new folder.",
     )
     parser.add_argument("out", type=Path, metavar="DIR", help="an empty or new folder")
     parser.add_argument(
         "--to",
         default="hf",
         choices=_FORMS,
-        help="hf (default): what transformers and sentence-transformers read; onnx, openvino: a graph (extra [export])",
+        help="hf (default): for transformers and sentence-transformers; onnx, openvino: a graph (extra [export])",
     )
     parser.add_argument(
         "--model", default="built-in", help="`built-in` (the default), its six-layer variant `fast`, or a folder"
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Exports and lists the files.
 
     Raises:
-        ModelError: the model cannot be loaded, or the form cannot hold it.
+        ModelError: the model cannot be loaded, or the format cannot hold it.
         InvalidInput: the folder is not empty, or a package is missing.
     """
     from shortlist.router.checkpoints.export import export

@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "health",
         help="ask a server whether it serves",
-        description="Asks the gRPC health service. Exit code 0 means that the server answers requests; 1 that it is "
-        "still loading, stopping, or out of reach.",
+        description="Asks the gRPC health service. Exit code 0: the server answers requests; 1: it is loading, "
+        "stopping or unreachable.",
     )
     parser.add_argument("--address", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"(default: {DEFAULT_ADDRESS})")
     parser.add_argument(
@@ -32,9 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"seconds to wait (default: {_DEFAULT_SECONDS:g})",
     )
     parser.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="ask over TLS; PEM file of who signed its certificate"
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="use TLS; PEM file of the authority that signed the server's certificate",
     )
-    parser.add_argument("--tls-name", metavar="NAME", help="the name in its certificate, where it is not that of HOST")
+    parser.add_argument("--tls-name", metavar="NAME", help="name in the server's certificate, if it differs from HOST")
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="PEM file of a client certificate")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM file of its private key")
     parser.set_defaults(run=_run)
@@ -60,8 +63,8 @@ def _run(args: argparse.Namespace) -> int:
     )
     with connection.open() as channel:
         try:
-            # Not wait_for_ready: a probe wants to know how it is now.
-            stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs for type checkers lack the calls
+            # Not wait_for_ready: a probe wants the current state.
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the package's type stubs lack the methods
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=args.timeout)
         except grpc.RpcError as error:
             raise ServerUnavailable(f"{args.address}: {error.details() or error.code().name}") from error
@@ -75,5 +78,5 @@ def _run(args: argparse.Namespace) -> int:
 def _seconds(text: str) -> float:
     seconds = number(text)
     if not 0.0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a valid time; give more than 0 seconds")
     return seconds

@@ -28,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "keys",
         help="make, list and revoke API keys",
-        description="Makes, lists and revokes API keys. The file holds their hashes only; a server reads it when it "
-        "starts and with each SIGHUP.",
+        description="Makes, lists and revokes API keys. The file holds only hashes of keys; a server reads it when it "
+        "starts and on SIGHUP.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_add(commands)
@@ -41,32 +41,35 @@ def _add_add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "add",
         help="make a key and print it",
-        description="Makes a key and prints it on stdout, this one time. A name may have several keys, to rotate them.",
+        description="Makes a key and prints it to stdout, once. A name may have several keys, for rotation.",
     )
-    parser.add_argument("name", metavar="NAME", type=_name, help="whose key it is, as logs will call them")
-    _add_file(parser, "the file of keys; made if there is none")
-    parser.add_argument("--rate", type=_rate, metavar="R", help="requests a second; 0 = no limit")
+    parser.add_argument("name", metavar="NAME", type=_name, help="name of the caller, as shown in logs")
+    _add_file(parser, "file of keys; made if missing")
+    parser.add_argument("--rate", type=_rate, metavar="R", help="requests per second; 0 = no limit")
     parser.add_argument(
-        "--burst", type=count, metavar="N", help="requests that may be saved up; 0 = two seconds' worth"
+        "--burst", type=count, metavar="N", help="requests that may be sent at once after a pause; 0 = twice the rate"
     )
-    parser.add_argument("--max-calls", type=count, metavar="N", help="requests at once; 0 = no limit")
+    parser.add_argument("--max-calls", type=count, metavar="N", help="concurrent requests; 0 = no limit")
     parser.add_argument(
-        "--expires", type=_moment, metavar="WHEN", help="its last day (UTC), as 2030-12-31, or a time with its offset"
+        "--expires",
+        type=_moment,
+        metavar="WHEN",
+        help="last valid day (UTC), like 2030-12-31, or a time with its offset",
     )
     parser.set_defaults(run=_run_add)
 
 
 def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("list", help="list the keys", description="Lists the keys by id, and their limits.")
-    _add_file(parser, "the file of keys")
+    _add_file(parser, "file of keys")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_run_list)
 
 
 def _add_revoke(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("revoke", help="remove a key", description="Removes a key from the file.")
-    _add_file(parser, "the file of keys")
-    parser.add_argument("id", metavar="ID", help="the key's id, as `keys list` shows it")
+    _add_file(parser, "file of keys")
+    parser.add_argument("id", metavar="ID", help="id of the key, from `keys list`")
     parser.set_defaults(run=_run_revoke)
 
 
@@ -84,11 +87,11 @@ def _run_add(args: argparse.Namespace) -> int:
         write_keys(args.file, KeysFile(keys=(*held, entry)))
     print(key)
     has_expired = entry.has_expired(datetime.now(UTC))
-    when = "never holds: it has expired" if has_expired else "holds once the server has had a SIGHUP"
-    _note(f"made key {entry.id} of {entry.name}; it is not shown again, and {when}")
+    when = "has already expired" if has_expired else "becomes valid once the server gets a SIGHUP"
+    _note(f"made key {entry.id} for {entry.name}; it is not shown again, and it {when}")
     others = [other for other in held if other.name == entry.name]
     if any(getattr(other, name) != limits[name] for other in others for name in _LIMITS):
-        _note(f"other keys of {entry.name} have other limits; they share one allowance, so let them agree")
+        _note(f"other keys of {entry.name} have different limits; all share one allowance, so give them equal limits")
     return 0
 
 
@@ -113,7 +116,7 @@ def _run_revoke(args: argparse.Namespace) -> int:
         if len(kept) == len(held):
             raise InvalidInput(f"no key in {args.file} has this id; `shortlist keys list` shows them", field="ID")
         write_keys(args.file, KeysFile(keys=kept))
-    _note(f"revoked key {args.id}; it is refused once the server has had a SIGHUP")
+    _note(f"revoked key {args.id}; the server rejects it once it gets a SIGHUP")
     return 0
 
 
@@ -136,14 +139,14 @@ def _name(text: str) -> str:
     from shortlist.server.auth.keys import NAME_PATTERN
 
     if not re.match(NAME_PATTERN, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name; use letters, digits and . _ @ -, at most 64")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name; use letters, digits and . _ @ -, at most 64")
     return text
 
 
 def _rate(text: str) -> float:
     rate = number(text)
     if not 0.0 <= rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no rate; give 0 or more requests a second")
+        raise argparse.ArgumentTypeError(f"{text} is not a valid rate; give 0 or more requests per second")
     return rate
 
 
@@ -161,5 +164,7 @@ def _time(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text} is no date as 2030-12-31, nor a time as 2030-12-31T18:00:00+01:00")
+        raise argparse.ArgumentTypeError(
+            f"{text} is neither a date like 2030-12-31 nor a time like 2030-12-31T18:00:00+01:00"
+        )
     return moment

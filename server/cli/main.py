@@ -1,6 +1,6 @@
-"""The `shortlist` command: reads the arguments, runs a subcommand, and turns its outcome into an exit code.
+"""The `shortlist` command: parses the arguments, runs a subcommand and returns its exit code.
 
-Exit codes: 0 fine, 1 failure (one line on stderr says which), 2 wrong usage.
+Exit codes: 0 success, 1 failure (one line on stderr describes it), 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and gives its exit code; wrong usage raises SystemExit(2), as argparse does."""
-    if sys.stdout is None:  # as a supervisor may start a process
+    """Runs a command line and returns its exit code; wrong usage raises SystemExit(2), as in argparse."""
+    if sys.stdout is None:  # some supervisors start a process without it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
     args = _parse(argv)
     run: Callable[[argparse.Namespace], int] = args.run
@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ShortlistError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        drop_output()  # the reader has seen enough (`| head`)
+        drop_output()  # the reader stopped early (`| head`)
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted")
-    except Exception as error:  # the process boundary: a defect of ours is one line too
+    except Exception as error:  # the process boundary: an unexpected error is one line too
         _log.debug("unexpected error", exc_info=error)
         return _fail(f"unexpected {type(error).__name__}: {error}")
     return code
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses, and takes a PATH that follows an option for one: argparse reads positionals up to the first option."""
+    """Parses the arguments, including a PATH after an option; argparse reads positionals only before the first."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     own = getattr(args, "parser", parser)

@@ -1,4 +1,4 @@
-"""The options that say which model runs and how, and the loading of it, shared by the subcommands."""
+"""Defines the model options that subcommands share, and loads the model they name."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
-    """Lists the model options that differ from their defaults, as the user writes them."""
+    """Lists the model options that differ from their defaults, as flags."""
     names = [name for name in _MODEL_OPTIONS if getattr(args, name) != parser.get_default(name)]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
 class ModelOptions(Protocol):
-    """What says which model runs and how: parsed arguments, or the server's settings."""
+    """Which model runs and how: parsed arguments or the server's settings."""
 
     @property
     def model(self) -> str: ...
@@ -83,12 +83,12 @@ class ModelOptions(Protocol):
 
 
 def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None = None) -> Router:
-    """Loads the Router that the model options describe; it remembers some `cache_mb` MiB.
+    """Loads the Router that the model options describe; its caches hold about `cache_mb` MiB.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    from shortlist.router.pipeline import Router  # torch: only the commands that need it pay for it
+    from shortlist.router.pipeline import Router  # imports torch, which most commands do without
 
     _set_threads(args.threads)
     return Router.load(
@@ -104,7 +104,7 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
 
 
 def _set_threads(number: int | None) -> None:
-    """Holds torch to the threads asked for, or, where neither that nor OMP_NUM_THREADS says, to the usable CPUs."""
+    """Limits torch to `number` threads; without it, and without OMP_NUM_THREADS, to the usable CPUs."""
     import torch
 
     if number is None and "OMP_NUM_THREADS" in os.environ:
@@ -114,7 +114,7 @@ def _set_threads(number: int | None) -> None:
 
 @contextmanager
 def slow_notice(text: str) -> Iterator[None]:
-    """Prints a line to stderr if the block takes longer than two seconds and someone is there to read it."""
+    """Prints a line to stderr if the block takes longer than two seconds and stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.v1 import router_pb2 as pb
+from shortlist.schemas.document import Unparsed
+from shortlist.schemas.results import Selected, Selection, ServerInfo
 
 __all__ = ["drop_output", "print_info", "print_json", "print_notes", "print_rows", "print_selection", "print_values"]
 
@@ -55,38 +56,39 @@ def print_rows(rows: Sequence[Sequence[str]]) -> None:
         _print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def print_selection(items: Sequence[pb.SelectedItem], report: pb.SelectionReport, *, noun: str) -> None:
+def print_selection(selection: Selection, *, noun: str) -> None:
     """Prints the ranked items as a table and, below it, how they came about; `noun` is what they are, in the plural."""
-    for line in _table(items):
+    for line in _table(selection.items):
         _print(line)
-    if items:
+    if selection.items:
         _print("")
-    _print(_summary(len(items), report, noun))
+    _print(_summary(selection, noun))
 
 
-def print_notes(report: pb.SelectionReport, *, locate: Callable[[pb.UnparsedItem], str]) -> None:
+def print_notes(selection: Selection, *, locate: Callable[[Unparsed], str]) -> None:
     """Prints to stderr what was left out, cut or odd; `locate` says where an unparsed item stands."""
-    for unparsed in report.unparsed:
+    for unparsed in selection.unparsed:
         name = f" {unparsed.name}" if unparsed.name else ""
         _print(f"left out{name} ({locate(unparsed)}): {unparsed.reason}", to_stderr=True)
-    for cut in report.truncated:
+    for cut in selection.truncated:
         name = "the query" if cut.index < 0 else cut.name or f"document {cut.index}"
         _print(f"cut {name}: {cut.kept_tokens} of {cut.total_tokens} tokens scored", to_stderr=True)
-    for warning in report.warnings:
+    for warning in selection.warnings:
         _print(f"warning: {warning}", to_stderr=True)
 
 
-def print_info(info: pb.GetInfoResponse) -> None:
+def print_info(info: ServerInfo) -> None:
     """Prints the facts of a model, one a line."""
     limit = f"{info.max_message_bytes // (1024 * 1024)} MiB per message" if info.max_message_bytes else "none"
+    model = info.model
     facts = [
-        ("model", f"{info.model_name} {info.model_version}"),
-        ("license", info.license or "unknown"),
-        ("parameters", f"{info.num_parameters:,}"),
-        ("vocabulary", f"{info.vocabulary_size:,}"),
-        ("query tokens", f"{info.default_query_tokens} by default, at most {info.max_query_tokens}"),
-        ("pair tokens", f"{info.default_pair_tokens} by default, at most {info.max_pair_tokens}"),
-        ("runs on", f"{info.device}, {info.dtype}, attention {info.attention}"),
+        ("model", f"{model.name} {model.version}"),
+        ("license", model.license or "unknown"),
+        ("parameters", f"{model.num_parameters:,}"),
+        ("vocabulary", f"{model.vocabulary_size:,}"),
+        ("query tokens", f"{model.default_query_tokens} by default, at most {model.max_query_tokens}"),
+        ("pair tokens", f"{model.default_pair_tokens} by default, at most {model.max_pair_tokens}"),
+        ("runs on", f"{model.device}, {model.dtype}, attention {model.attention}"),
         ("limit", limit),
         ("shortlist", info.server_version),
         ("dialects", ", ".join(info.dialects)),
@@ -95,7 +97,7 @@ def print_info(info: pb.GetInfoResponse) -> None:
         _print(f"{name:<14}{fact}")
 
 
-def _table(items: Sequence[pb.SelectedItem]) -> Iterator[str]:
+def _table(items: Sequence[Selected]) -> Iterator[str]:
     rank_width = len(str(len(items)))
     room = _line_width() - rank_width - _BAR_CELLS - len("  0.000  ") - 2
     for item in items:
@@ -108,7 +110,7 @@ def _table(items: Sequence[pb.SelectedItem]) -> Iterator[str]:
             yield from textwrap.wrap(names, _line_width(), initial_indent=indent, subsequent_indent=indent)
 
 
-def _label(item: pb.SelectedItem) -> str:
+def _label(item: Selected) -> str:
     if not item.name:
         return item.source or f"document {item.index}"
     is_qualified = not item.namespace or item.name.startswith(f"{item.namespace}.")  # a table brings its schema along
@@ -121,14 +123,15 @@ def _bar(score: float) -> str:
     return ("█" * full + _EIGHTHS[eighths]).ljust(_BAR_CELLS)[:_BAR_CELLS]
 
 
-def _summary(num_items: int, report: pb.SelectionReport, noun: str) -> str:
-    dropped = f", {report.num_dropped} dropped by the first stage" if report.num_dropped else ""
-    left_out = f", {len(report.unparsed)} left out" if report.unparsed else ""
-    stages = ", ".join(f"{stage} {getattr(report.timings, f'{stage}_ms'):.0f}" for stage in _STAGES)
+def _summary(selection: Selection, noun: str) -> str:
+    dropped = f", {selection.num_dropped} dropped by the first stage" if selection.num_dropped else ""
+    left_out = f", {len(selection.unparsed)} left out" if selection.unparsed else ""
+    stages = ", ".join(f"{stage} {getattr(selection.timings, f'{stage}_ms'):.0f}" for stage in _STAGES)
     return (
-        f"{num_items} of {report.num_candidates} {noun} ({report.num_scored} scored{dropped}{left_out}) · "
-        f"{report.num_tokens:,} tokens · {report.timings.total_ms:.0f} ms ({stages}) · "
-        f"{report.model_name} {report.model_version}"
+        f"{len(selection.items)} of {selection.num_candidates} {noun} "
+        f"({selection.num_scored} scored{dropped}{left_out}) · "
+        f"{selection.num_tokens:,} tokens · {selection.timings.total_ms:.0f} ms ({stages}) · "
+        f"{selection.model_name} {selection.model_version}"
     )
 
 

@@ -6,23 +6,30 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any
 
+from shortlist.schemas.document import Unparsed
+from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.options import Kind, Option, SelectionOptions, make_options, options_of
+from shortlist.schemas.results import Selection, ServerInfo
+from shortlist.schemas.selector import Selector
 from shortlist.server.cli.connection import add_connection_options, connect, connection_options_in
 from shortlist.server.cli.input import Script, read_documents, read_script, read_tool_texts
 from shortlist.server.cli.model import add_model_options, load_router, model_options_in, slow_notice
-from shortlist.server.cli.numbers import count, number
+from shortlist.server.cli.numbers import number, whole
 from shortlist.server.cli.output import print_info, print_json, print_notes, print_selection
+from shortlist.server.convert import write_info, write_selection
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["add_parsers"]
 
-if TYPE_CHECKING:
-    from shortlist.client.client import Calls
-
-    _AnyClient = Calls[pb.SelectToolsResponse, pb.SelectTablesResponse, pb.RerankResponse, pb.GetInfoResponse]
-_Response = pb.SelectToolsResponse | pb.SelectTablesResponse | pb.RerankResponse
-_Locate = Callable[[pb.UnparsedItem], str]
+_Locate = Callable[[Unparsed], str]
+_ANSWERS: dict[Kind, Any] = {
+    "tools": pb.SelectToolsResponse,
+    "tables": pb.SelectTablesResponse,
+    "documents": pb.RerankResponse,
+}
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,8 +44,7 @@ def _add_tools(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("tools", help="pick the tools that serve a query", description="Ranks tools.")
     _add_input(parser, "QUERY", "JSON or JSON-lines files, folders of them, or - for stdin (the default)")
     parser.add_argument("--namespace", default="", metavar="NAME", help="the service all these tools belong to")
-    _add_always_include(parser, "tool")
-    _add_selection_options(parser)
+    _add_selection_options(parser, "tools")
     parser.set_defaults(run=_run_tools)
 
 
@@ -46,11 +52,7 @@ def _add_tables(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subparsers.add_parser("tables", help="pick the tables that answer a question", description="Ranks tables.")
     _add_input(parser, "QUERY", "SQL files, folders of them, or - for stdin (the default)")
     parser.add_argument("--dialect", default="", help="the SQL dialect, such as postgres or tsql (default: detected)")
-    _add_always_include(parser, "table")
-    parser.add_argument(
-        "--keep-columns", type=_score, default=0.0, metavar="SHARE", help="name this share of their columns too, 0..1"
-    )
-    _add_selection_options(parser)
+    _add_selection_options(parser, "tables")
     parser.set_defaults(run=_run_tables)
 
 
@@ -61,7 +63,7 @@ def _add_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         description="Ranks documents, one a line; blank lines do not count.",
     )
     _add_input(parser, "QUERY", "text files, folders of *.txt, or - for stdin (the default)")
-    _add_selection_options(parser)
+    _add_selection_options(parser, "documents")
     parser.set_defaults(run=_run_rerank)
 
 
@@ -76,25 +78,49 @@ def _add_input(parser: argparse.ArgumentParser, query: str, paths: str) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
 
 
-def _add_always_include(parser: argparse.ArgumentParser, noun: str) -> None:
-    parser.add_argument(
-        "--always-include",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"a {noun} to return in any case; repeatable",
-    )
-
-
-def _add_selection_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--top-n", type=count, default=5, metavar="N", help="how many to return, 0 = all (default: 5)")
-    parser.add_argument("--min-score", type=_score, default=0.0, metavar="S", help="leave out what scores less, 0..1")
-    parser.add_argument(
-        "--max-candidates", type=count, default=50, metavar="N", help="how many to score, 0 = all (default: 50)"
-    )
-    parser.add_argument("--expected-model", default="", metavar="NAME", help="fail if another model answers")
-    parser.add_argument("--expected-version", default="", metavar="VERSION", help="fail if another version answers")
+def _add_selection_options(parser: argparse.ArgumentParser, kind: Kind) -> None:
+    """Makes a flag of each option that applies."""
+    for option in options_of(kind):
+        _add_option(parser, option)
     _add_common_options(parser)
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    flag = f"--{option.name.replace('_', '-')}"
+    add = partial(parser.add_argument, flag, help=option.description, default=option.default)
+    match option.default:
+        case True:
+            add(action=argparse.BooleanOptionalAction)
+        case False:
+            add(action="store_true")
+        case str():
+            add(metavar="TEXT")
+        case tuple():
+            add(action="append", default=[], metavar="NAME", help=f"{option.description}; repeatable")
+        case float():
+            add(type=_reader(option, number), metavar="X", help=f"{option.description} (default: {option.default:g})")
+        case None:
+            add(type=_reader(option, whole), metavar="N")
+        case _:
+            add(type=_reader(option, whole), metavar="N", help=f"{option.description} (default: {option.default})")
+
+
+def _reader(option: Option, read: Callable[[str], float]) -> Callable[[str], float]:
+    """Reads a number and holds it to the option's range."""
+
+    def read_option(text: str) -> float:
+        value = read(text)
+        try:
+            make_options(option.kinds[0], None, {option.name: value})  # type: ignore[misc]  # its own name
+        except InvalidInput as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{option.name}: ")) from None
+        return value
+
+    return read_option
+
+
+def _options_in(args: argparse.Namespace, kind: Kind) -> SelectionOptions:
+    return SelectionOptions(**{option.name: getattr(args, option.name) for option in options_of(kind)})
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -110,68 +136,58 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 def _run_tools(args: argparse.Namespace) -> int:
     _check_usage(args)
     tools = read_tool_texts(args.paths)
-    with _client(args) as client:
-        response = client.select_tools(
+    with _selector(args) as selector:
+        selection = selector.select_tools(
             args.query,
             tools.texts,
+            _options_in(args, "tools"),
             namespaces=[args.namespace] * len(tools.texts),
-            top_n=args.top_n,
-            min_score=args.min_score,
-            always_include=args.always_include,
-            max_candidates=args.max_candidates,
-            expected_model=args.expected_model,
-            expected_version=args.expected_version,
             timeout_seconds=args.timeout,
         )
-    return _print_response(args, response, "tools", lambda unparsed: tools.locate(unparsed.text_index, unparsed.line))
+    return _print(args, selection, "tools", lambda unparsed: tools.locate(unparsed.text_index, unparsed.line))
 
 
 def _run_tables(args: argparse.Namespace) -> int:
     _check_usage(args)
     script = read_script(args.paths)
-    with _client(args) as client:
-        response = client.select_tables(
+    with _selector(args) as selector:
+        selection = selector.select_tables(
             args.query,
             script.text,
-            dialect=args.dialect,
-            top_n=args.top_n,
-            min_score=args.min_score,
-            always_include=args.always_include,
-            max_candidates=args.max_candidates,
-            expected_model=args.expected_model,
-            expected_version=args.expected_version,
-            keep_columns=args.keep_columns,
+            _options_in(args, "tables"),
+            dialect=args.dialect or None,
             timeout_seconds=args.timeout,
         )
-    return _print_response(args, response, "tables", _locate_in(script))
+    return _print(args, selection, "tables", _locate_in(script))
 
 
 def _run_rerank(args: argparse.Namespace) -> int:
     _check_usage(args)
     documents = read_documents(args.paths)
-    with _client(args) as client:
-        response = client.rerank(
-            args.query,
-            documents,
-            top_n=args.top_n,
-            min_score=args.min_score,
-            max_candidates=args.max_candidates,
-            expected_model=args.expected_model,
-            expected_version=args.expected_version,
-            timeout_seconds=args.timeout,
-        )
-    return _print_response(args, response, "documents", _locate_document)
+    with _selector(args) as selector:
+        selection = selector.rerank(args.query, documents, _options_in(args, "documents"), timeout_seconds=args.timeout)
+    return _print(args, selection, "documents", _locate_document)
 
 
 def _run_info(args: argparse.Namespace) -> int:
     _check_usage(args)
-    with _client(args) as client:
-        info = client.get_info(timeout_seconds=args.timeout)
+    info = _info_of(args)
     if args.json:
-        print_json(info)
+        print_json(write_info(info))
     else:
         print_info(info)
     return 0
+
+
+def _info_of(args: argparse.Namespace) -> ServerInfo:
+    if args.address:
+        with connect(args) as client, slow_notice(f"waiting for {args.address} …"):
+            return client.get_info(timeout_seconds=args.timeout)
+    with slow_notice(f"loading model {args.model} …"):
+        router = load_router(args)
+        from shortlist.server.answer import describe  # the parsers: a call of a server needs none of them
+
+        return describe(router)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -185,48 +201,38 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _client(args: argparse.Namespace) -> Iterator[_AnyClient]:
+def _selector(args: argparse.Namespace) -> Iterator[Selector]:
     if args.address:
         with connect(args) as client, slow_notice(f"waiting for {args.address} …"):
             yield client
         return
     with slow_notice(f"loading model {args.model} …"):
         router = load_router(args)
-        from shortlist.server.cli.local import LocalClient  # the parsers: a call of a server needs none of them
-
-        local = LocalClient(router)
     with slow_notice("ranking …"):
-        yield local
+        yield router
 
 
-def _print_response(args: argparse.Namespace, response: _Response, noun: str, locate: _Locate) -> int:
+def _print(args: argparse.Namespace, selection: Selection, kind: Kind, locate: _Locate) -> int:
     if args.json:
-        print_json(response)
+        print_json(write_selection(selection, _ANSWERS[kind]))
         return 0
-    print_selection(response.items, response.report, noun=noun)
-    print_notes(response.report, locate=locate)
+    print_selection(selection, noun=kind)
+    print_notes(selection, locate=locate)
     return 0
 
 
-def _locate_document(unparsed: pb.UnparsedItem) -> str:
+def _locate_document(unparsed: Unparsed) -> str:
     return f"document {unparsed.index}"
 
 
 def _locate_in(script: Script) -> _Locate:
-    def locate(unparsed: pb.UnparsedItem) -> str:
+    def locate(unparsed: Unparsed) -> str:
         if not unparsed.line:
             return f"statement {unparsed.index}"
         name, line = script.locate(unparsed.line)
         return f"{name}:{line}:{unparsed.column}"
 
     return locate
-
-
-def _score(text: str) -> float:
-    score = number(text)
-    if not 0.0 <= score <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is out of range; give 0 to 1")
-    return score
 
 
 def _timeout(text: str) -> float:

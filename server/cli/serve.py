@@ -1,4 +1,4 @@
-"""The `serve` command: one server process, from the first log line to the last answer."""
+"""The `serve` command: runs one server process from start to stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shortlist.server.app import Application
     from shortlist.server.settings import Settings
 
-__all__ = ["add_parser", "keep_lean", "load_lean", "return_free_memory"]
+__all__ = ["add_parser", "load_and_trim", "return_free_memory", "trim_memory"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         subparsers,
         "serve",
         help="run the server",
-        description="Runs the server. Its first line on stdout is `listening on grpc://HOST:PORT`, once it serves, the "
-        "second `listening on http://HOST:PORT` where it has a --http-port; its log goes to stderr. SIGTERM and SIGINT "
-        "stop it when the answers in flight are sent, a second one at once. SIGHUP reads keys, limits and the log's "
-        "level anew; certificates are read anew by themselves.",
+        description="Runs the server. Once it serves, it prints `listening on grpc://HOST:PORT` to stdout and, with "
+        "--http-port, `listening on http://HOST:PORT`; the log goes to stderr. SIGTERM or SIGINT stops it after the "
+        "running requests; a second signal stops it at once. SIGHUP reloads keys, limits and the log level; changed "
+        "certificates are reloaded without a signal.",
     )
     parser.set_defaults(run=_run)
 
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     except ShortlistError as error:
         if settings.log_format != "json":
             raise
-        _log.error("%s", error)  # the line that the command would print is no JSON
+        _log.error("%s", error)  # the line that the command would print is not JSON
         return 2 if isinstance(error, InvalidConfiguration) else 1
 
 
@@ -67,10 +67,10 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
     if app.metrics_url:
         _log.info("metrics at %s", app.metrics_url)
     if not await _load(app, settings, stopping):
-        _leave_at_once(0)  # the loading thread cannot be interrupted, and nobody waits for it
+        _leave_at_once(0)  # the loading thread cannot be interrupted
     for address in filter(None, (f"grpc://{app.address}", app.http_url)):
         _announce(f"listening on {address}")
-    trimming = asyncio.create_task(keep_lean())
+    trimming = asyncio.create_task(trim_memory())
     await stopping.wait()
     trimming.cancel()
     _log.info("stopping; a second signal stops at once")
@@ -83,7 +83,7 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> i
 
 
 def _announce(line: str) -> None:
-    """Prints a line where anybody reads it; a server is not over because its starter has gone."""
+    """Prints a line on stdout; if nothing reads stdout any more, logs it and keeps serving."""
     try:
         print(line, flush=True)
     except OSError as error:
@@ -92,8 +92,8 @@ def _announce(line: str) -> None:
 
 
 async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -> bool:
-    """Loads the model; False if a signal came first."""
-    loading = asyncio.create_task(app.load(lambda: load_lean(settings)))
+    """Loads the model; returns False if a signal came first."""
+    loading = asyncio.create_task(app.load(lambda: load_and_trim(settings)))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -107,17 +107,17 @@ async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -
     return True
 
 
-def load_lean(settings: Settings) -> Router:
-    """Loads the Router of a server, so that it holds no more memory than it needs; raises as `load_router`."""
+def load_and_trim(settings: Settings) -> Router:
+    """Loads the Router, then gives free memory back to the system; raises like `load_router`."""
     router = load_router(settings, settings.cache_mb)
     return_free_memory()
     return router
 
 
-async def keep_lean(every_seconds: float = 10.0) -> None:
-    """Gives memory that is free back to the system regularly, until cancelled.
+async def trim_memory(every_seconds: float = 10.0) -> None:
+    """Gives free memory back to the system every few seconds, until cancelled.
 
-    Requests leave holes that the C library would keep; to look for them takes 35 ms.
+    Requests leave free memory that the C library would keep; finding it takes 35 ms.
     """
     while True:
         await asyncio.sleep(every_seconds)
@@ -125,7 +125,7 @@ async def keep_lean(every_seconds: float = 10.0) -> None:
 
 
 def return_free_memory() -> bool:
-    """Gives free memory back to the system, after loading some 80 MiB; False where the C library cannot (not glibc)."""
+    """Gives free memory back to the system, about 80 MiB after loading; False if the C library is not glibc."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):
@@ -134,16 +134,16 @@ def return_free_memory() -> bool:
 
 
 def _reload(app: Application, read_settings: Callable[[], Settings]) -> None:
-    """Reads the settings and the keys anew; where they are wrong, says so, and all stays as it was."""
+    """Reads the settings and keys again; if they are invalid, logs it and changes nothing."""
     from shortlist.server.telemetry import logs
 
     try:
         changed = app.reload(read_settings())
     except InvalidConfiguration as error:
-        _log.error("nothing reloaded, all stays as it was: %s", " ".join(str(error).split()))
+        _log.error("nothing was reloaded: %s", " ".join(str(error).split()))
         return
     logs.set_level(app.settings.log_level)
-    _log.info("reloaded; keys were read anew, and of the settings changed: %s", ", ".join(changed) or "none")
+    _log.info("reloaded the keys; changed settings: %s", ", ".join(changed) or "none")
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -162,7 +162,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """Ends the process without waiting for threads that nothing can interrupt."""
+    """Ends the process without waiting for its threads, which nothing can interrupt."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Makes the flags of the server's commands out of its settings, and the settings out of what was given."""
+"""Makes command-line flags from the server's settings, and reads the settings from them; the `config` command."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SettingsParser", "add_config_parser", "add_settings_parser", "effective_settings"]
 
-_NO_FLAG = ("SecretStr",)  # what is secret must not stand in the list of processes
+_NO_FLAG = ("SecretStr",)  # secrets must not show in the list of processes
 
 
 class SettingsParser(argparse.ArgumentParser):
-    """A parser whose flags are the settings, made only when it is used: a client without the server has no pydantic."""
+    """A parser with the settings as flags, added when it is used: an install of the client alone lacks pydantic."""
 
     _is_filled = False
 
@@ -36,9 +36,9 @@ def add_config_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     parser = add_settings_parser(
         subparsers,
         "config",
-        help="print the server's settings and where each was set",
-        description="Prints the settings that `serve` would run with, from file, environment and flags, and where each "
-        "was set. Secrets are masked.",
+        help="print the server's settings and the source of each",
+        description="Prints the settings that `serve` would use, and the source of each: the file, the environment, "
+        "a flag or the default. Secrets are masked.",
     )
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=_run_config)
@@ -48,21 +48,23 @@ def add_settings_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, *, help: str, description: str
 ) -> argparse.ArgumentParser:
     """Adds a command that takes the settings as flags."""
-    made = subparsers._parser_class
+    usual_class = subparsers._parser_class
     subparsers._parser_class = SettingsParser
     try:
         parser = subparsers.add_parser(name, help=help, description=description)
     finally:
-        subparsers._parser_class = made
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings ($SHORTLIST_CONFIG)")
+        subparsers._parser_class = usual_class
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings (default: $SHORTLIST_CONFIG)"
+    )
     return parser
 
 
 def effective_settings(args: argparse.Namespace) -> Effective:
-    """Reads the settings that the arguments, the environment and the file make.
+    """Reads the settings from the arguments, the environment and the file.
 
     Raises:
-        InvalidConfiguration: one of them is wrong.
+        InvalidConfiguration: one of them is invalid.
     """
     from shortlist.server.configuration import load_settings
     from shortlist.server.settings import Settings
@@ -74,7 +76,7 @@ def effective_settings(args: argparse.Namespace) -> Effective:
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     from shortlist.server.settings import Settings
 
-    group = parser.add_argument_group("settings (also in the file, and as SHORTLIST_NAME in the environment)")
+    group = parser.add_argument_group("settings (also read from the file, and from the environment as SHORTLIST_NAME)")
     for name, field in Settings.model_fields.items():
         if not any(kind in str(field.annotation) for kind in _NO_FLAG):
             _add_flag(group, name, field)
@@ -86,12 +88,12 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> No
     if field.annotation is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
-    is_told = field.default not in (None, ())
+    has_default = field.default not in (None, ())
     group.add_argument(
         flag,
         default=argparse.SUPPRESS,
         metavar=name.rsplit("_", 1)[-1].upper(),
-        help=f"{text} (default: {field.default})" if is_told else text,
+        help=f"{text} (default: {field.default})" if has_default else text,
     )
 
 

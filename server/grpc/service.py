@@ -1,87 +1,43 @@
-"""Is RouterService over gRPC: reads who calls and how long they wait, and tells failures as gRPC statuses."""
+"""Answers the methods of registered services over gRPC and turns errors into gRPC statuses."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import grpc
+
 from shortlist.server.auth.authenticator import headers_of
 from shortlist.server.call import Call, Caller, new_request_id
 from shortlist.server.status import status_of
-from shortlist.v1 import router_pb2 as pb
-from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from shortlist.server.dispatcher import Dispatcher
+    from shortlist.server.services import Method, Service
 
     _Context = ServicerContext[Any, Any]
 
-__all__ = ["SERVICE_NAME", "RouterService", "abort_call", "begin_call", "current_caller"]
+__all__ = ["abort_call", "begin_call", "current_caller", "make_handler"]
 
-SERVICE_NAME: str = pb.DESCRIPTOR.services_by_name["RouterService"].full_name
 _REQUEST_ID = "x-request-id"
-# The authenticated caller. It has no default: a call that was not authenticated is a defect, and is not answered.
+# The authenticated caller. It has no default, so that a call without authentication fails instead of being answered.
 current_caller: ContextVar[Caller] = ContextVar("current_caller")
 
 
-class RouterService(pb_grpc.RouterServiceServicer):
-    """Implements RouterService. The interceptor has authenticated the caller; the dispatcher handles the request."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
-
-    async def SelectTools(  # noqa: N802 - the generated name
-        self, request: pb.SelectToolsRequest, context: _Context
-    ) -> pb.SelectToolsResponse:
-        """Ranks tools."""
-        response: pb.SelectToolsResponse = await self._answer("SelectTools", request, context)
-        return response
-
-    async def SelectTables(  # noqa: N802 - the generated name
-        self, request: pb.SelectTablesRequest, context: _Context
-    ) -> pb.SelectTablesResponse:
-        """Ranks tables."""
-        response: pb.SelectTablesResponse = await self._answer("SelectTables", request, context)
-        return response
-
-    async def Rerank(  # noqa: N802 - the generated name
-        self, request: pb.RerankRequest, context: _Context
-    ) -> pb.RerankResponse:
-        """Ranks documents."""
-        response: pb.RerankResponse = await self._answer("Rerank", request, context)
-        return response
-
-    async def GetInfo(  # noqa: N802 - the generated name
-        self, request: pb.GetInfoRequest, context: _Context
-    ) -> pb.GetInfoResponse:
-        """Describes the model and the limits."""
-        call = begin_call("GetInfo", context, current_caller.get())
-        try:
-            response = self._dispatcher.info()
-        except Exception as error:  # the RPC boundary
-            self._dispatcher.fail(call, error)
-            await abort_call(context, call, error)
-        self._dispatcher.end(call, response)
-        return response
-
-    async def _answer(self, method: str, request: Any, context: _Context) -> Any:
-        call = begin_call(method, context, current_caller.get())
-        try:
-            response = await self._dispatcher.answer(call, request)
-        except Exception as error:  # the RPC boundary
-            self._dispatcher.fail(call, error)
-            await abort_call(context, call, error)
-        context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
-        return response
+def make_handler(service: Service, dispatcher: Dispatcher) -> grpc.GenericRpcHandler:
+    """Makes the handler of a service. The interceptor authenticates the caller; the dispatcher handles the request."""
+    handlers = {method.name: _unary(method, dispatcher) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.name, handlers)
 
 
-def begin_call(method: str, context: _Context, caller: Caller) -> Call:
+def begin_call(method: Method, context: _Context, caller: Caller) -> Call:
     """Makes the Call of a gRPC call."""
     metadata = headers_of(context.invocation_metadata() or ())
     return Call(
-        method,
+        method.name,
+        method.service,
         caller=caller,
         request_id=new_request_id(metadata.get(_REQUEST_ID, "")),
         parent=metadata.get("traceparent", ""),
@@ -90,7 +46,25 @@ def begin_call(method: str, context: _Context, caller: Caller) -> Call:
 
 
 async def abort_call(context: _Context, call: Call, error: Exception) -> NoReturn:
-    """Ends a gRPC call with an error's status."""
+    """Ends a gRPC call with the status of an error."""
     status = call.status or status_of(error, request_id=call.request_id)
     await context.abort(status.code, status.text, (*status.metadata, (_REQUEST_ID, call.request_id)))
     raise AssertionError("abort does not return")
+
+
+def _unary(method: Method, dispatcher: Dispatcher) -> grpc.RpcMethodHandler[Any, Any]:
+    async def answer(request: Any, context: Any) -> Any:
+        call = begin_call(method, context, current_caller.get())
+        try:
+            response = await dispatcher.answer(method, call, request)
+        except Exception as error:  # the RPC boundary
+            dispatcher.fail(call, error)
+            await abort_call(context, call, error)
+        context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=method.request_class.FromString,
+        response_serializer=method.response_class.SerializeToString,
+    )

@@ -1,4 +1,4 @@
-"""Renders the OpenAPI document as one page of HTML, for people; nothing of it is loaded from anywhere else."""
+"""Renders the OpenAPI document as one self-contained HTML page; the browser loads nothing else."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}pre{background:#222}a{color:#9cf}}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# The page has no script and asks for nothing; the browser is told to hold it to that.
+# The page has no script and loads nothing; this header makes the browser enforce that.
 HEADERS = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"}
 
 _CURL_HOST = "http://127.0.0.1:8080"
 
 
 def render(document: dict[str, Any]) -> str:
-    """Writes the page for a document of `openapi.describe`."""
+    """Renders a document made by `openapi.describe`."""
     info = document["info"]
     routes = [
         _route(path, verb, operation) for path, verbs in document["paths"].items() for verb, operation in verbs.items()
@@ -37,7 +37,7 @@ def render(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_escape(info["title"])}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>{_escape(info['title'])} {_escape(info['version'])}</h1><p>{_prose(info['description'])}</p>"
-        '<p><a href="openapi.json">openapi.json</a> holds the same for programs. Where the server has keys, add '
+        '<p><a href="openapi.json">openapi.json</a> has the same content for programs. If the server needs a key, add '
         f"<code>-H 'Authorization: Bearer KEY'</code>.</p>{''.join(routes)}"
         f"<h2>Errors</h2><table>{errors}</table><h1>Schemas</h1>{''.join(schemas)}</body></html>"
     )
@@ -46,15 +46,15 @@ def render(document: dict[str, Any]) -> str:
 def _route(path: str, verb: str, operation: dict[str, Any]) -> str:
     command = f"curl {_CURL_HOST}{path}"
     parts = [f"<h2><code>{verb.upper()} {_escape(path)}</code></h2><p>{_prose(operation['summary'])}</p>"]
-    if asked := operation.get("requestBody"):
-        content = asked["content"]["application/json"]
+    if request_body := operation.get("requestBody"):
+        content = request_body["content"]["application/json"]
         body = json.dumps(content["example"], indent=2)
         command += f" \\\n  -H 'Content-Type: application/json' -d '{body}'"
         parts.append(f"<p>Takes {_kind(content['schema'])}.</p>")
     parts.append(f"<pre>{_escape(command)}</pre>")
     good = operation["responses"]["200"]["content"].get("application/json", {})
     if "$ref" in good.get("schema", {}):
-        parts.append(f"<p>Answers {_kind(good['schema'])}.</p>")
+        parts.append(f"<p>Returns {_kind(good['schema'])}.</p>")
     if "example" in good:
         parts.append(f"<pre>{_escape(json.dumps(good['example'], indent=2))}</pre>")
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""Describes the REST API as an OpenAPI 3.1 document: routes, schemas, errors, and who may call.
+"""Describes the REST API as an OpenAPI 3.1 document: routes, schemas, errors and authentication.
 
 The schemas are those of `openapi_schemas.py`.
 """
@@ -22,34 +22,34 @@ __all__ = ["describe"]
 
 _ERRORS: dict[int, str] = {
     400: "A field is missing, unknown or wrong (`INVALID_FIELD`, `UNKNOWN_DIALECT`); BadRequest in `details` names it.",
-    401: "No key or token, or one that is not known or no longer holds (`UNAUTHENTICATED`).",
+    401: "The key or token is missing, unknown or expired (`UNAUTHENTICATED`).",
     403: "The caller may not do this (`PERMISSION_DENIED`).",
-    404: "There is no such thing here (`NO_SUCH_ROUTE`).",
-    409: "Another model or version is loaded than is expected (`MODEL_MISMATCH`).",
-    413: "The request or a part of it is larger than is taken (`LIMIT_EXCEEDED`).",
+    404: "The route does not exist or is disabled (`NO_SUCH_ROUTE`).",
+    409: "The server runs another model or version than expected (`MODEL_MISMATCH`).",
+    413: "The request, or a part of it, exceeds a limit (`LIMIT_EXCEEDED`).",
     415: "The body is not declared as `application/json` (`UNSUPPORTED_CONTENT`).",
-    429: "Too much waits already, or this caller sent too much (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
-    499: "The body had not arrived after 60 s, or the caller left (`CANCELLED`).",
-    500: "A defect; the text holds an incident id that the server's log explains (`INTERNAL`).",
+    429: "The server is overloaded, or the caller is too fast (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
+    499: "The body did not arrive within 60 s, or the caller disconnected (`CANCELLED`).",
+    500: "A server error; the text has an incident id to look up in the server's log (`INTERNAL`).",
     503: "The model is still loading, or the server is stopping (`NOT_SERVING`).",
-    504: "The time was up before the answer was ready (`DEADLINE_EXCEEDED`).",
+    504: "The deadline passed before the answer was ready (`DEADLINE_EXCEEDED`).",
 }
-# What goes wrong where something is asked, and where something is told.
-_ASKING = tuple(code for code in _ERRORS if code != 404)
-_TELLING = (401, 403, 500, 503)
+# The errors of routes that rank, and of routes that return information.
+_RANKING_ERRORS = tuple(code for code in _ERRORS if code != 404)
+_INFORMATION_ERRORS = (401, 403, 500, 503)
 
 
 def describe(*, needs_key: bool) -> Json:
-    """Writes the document; `needs_key` says whether calls need a key or a token."""
+    """Returns the document; `needs_key` says whether calls need a key or a token."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Shortlist",
             "version": importlib.metadata.version("shortlist"),
-            "description": "Picks the few tools, tables or documents that fit a query. Answers to errors have the one "
-            "shape of `Error`. Names of fields are written in snake case; the routes of `select` take camel case too.",
+            "description": "Picks the few tools, tables or documents that fit a query. Every error response is an "
+            "`Error`. Field names are in snake case; the `select` routes accept camel case too.",
         },
-        "paths": {**dict(_asking(needs_key)), **dict(_telling(needs_key))},
+        "paths": {**dict(_ranking_routes(needs_key)), **dict(_information_routes(needs_key))},
         "components": {
             "schemas": schemas(),
             "responses": {str(code): _error_response(code, text) for code, text in _ERRORS.items()},
@@ -63,16 +63,16 @@ def describe(*, needs_key: bool) -> Json:
     }
 
 
-def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
+def _ranking_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
     routes = {
         "/v1/rerank": ("RerankV1", "RerankResults", "Ranks documents, as Jina's and Cohere's v1 do"),
         "/v2/rerank": ("RerankV2", "RerankResults", "Ranks documents, as Cohere's v2 does"),
         "/rerank": ("TeiRerank", "TeiResults", "Ranks texts, as text-embeddings-inference does"),
         "/v1/tools:select": ("SelectToolsRequest", "SelectToolsResponse", "Selects tools for a query"),
-        "/v1/tables:select": ("SelectTablesRequest", "SelectTablesResponse", "Selects tables for a question"),
+        "/v1/tables:select": ("SelectTablesRequest", "SelectTablesResponse", "Selects tables for a query"),
     }
-    for path, (asked, answered, summary) in routes.items():
-        question, answer = EXAMPLES[path]
+    for path, (request, response, summary) in routes.items():
+        request_example, response_example = EXAMPLES[path]
         operation = {
             "operationId": _operation_id(path),
             "summary": summary,
@@ -80,29 +80,37 @@ def _asking(needs_key: bool) -> Iterator[tuple[str, Json]]:
             "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _parameters()],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"$ref": REF + asked}, "example": question}},
+                "content": {"application/json": {"schema": {"$ref": REF + request}, "example": request_example}},
             },
             "responses": {
-                "200": _response("The best, best first.", {"$ref": REF + answered}, answer),
-                **_refs(_ASKING),
+                "200": _response("The results, best first.", {"$ref": REF + response}, response_example),
+                **_refs(_RANKING_ERRORS),
             },
         }
         yield path, {"post": operation}
 
 
-def _telling(needs_key: bool) -> Iterator[tuple[str, Json]]:
+def _information_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
     keyed = _security(needs_key)
     info, anything = {"$ref": REF + "GetInfoResponse"}, {"type": "object"}
     status = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
     serving = {"status": "serving"}
-    yield _get("/v1/info", "Tells the model and the limits", info, errors=_TELLING, security=keyed)
-    yield _get("/info", "Tells the model, as text-embeddings-inference does", anything, errors=_TELLING, security=keyed)
-    yield _get("/healthz", "Tells that the process lives", status, example={"status": "alive"})
-    yield _get("/readyz", "Tells whether calls are answered", status, example=serving, errors=(503,))
-    yield _get("/health", "The same, as text-embeddings-inference has it", status, example=serving, errors=(503,))
-    yield _get("/openapi.json", "Tells this document", anything)
-    yield _get("/docs", "Tells this document to people", {"type": "string"}, kind="text/html")
-    yield _get("/metrics", "Tells the metrics, for Prometheus", {"type": "string"}, kind="text/plain",
+    yield _get("/v1/info", "Returns the model and the limits", info, errors=_INFORMATION_ERRORS, security=keyed)
+    yield _get(
+        "/info",
+        "Returns the model, as text-embeddings-inference does",
+        anything,
+        errors=_INFORMATION_ERRORS,
+        security=keyed,
+    )
+    yield _get("/healthz", "Confirms that the process is alive", status, example={"status": "alive"})
+    yield _get("/readyz", "Returns whether the server answers requests", status, example=serving, errors=(503,))
+    yield _get(
+        "/health", "The same as /readyz, as in text-embeddings-inference", status, example=serving, errors=(503,)
+    )
+    yield _get("/openapi.json", "Returns this document", anything)
+    yield _get("/docs", "Returns this document as HTML", {"type": "string"}, kind="text/html")
+    yield _get("/metrics", "Returns the metrics for Prometheus", {"type": "string"}, kind="text/plain",
                errors=(401, 403, 404, 500), security=keyed)  # fmt: skip
 
 
@@ -164,9 +172,13 @@ def _headers() -> Json:
         "Retry-After": {
             "required": False,
             "schema": {"type": "integer", "minimum": 1},
-            "description": "In how many seconds to try again; absent where that would not help.",
+            "description": "Seconds until a retry makes sense; absent if a retry does not help.",
         },
-        "WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}, "description": "How to say who calls."},
+        "WWW-Authenticate": {
+            "required": True,
+            "schema": {"const": "Bearer"},
+            "description": "The authentication scheme.",
+        },
     }
 
 
@@ -174,8 +186,8 @@ def _parameters() -> Json:
     def header(name: str, schema: Json, text: str) -> Json:
         return {"name": name, "in": "header", "required": False, "schema": schema, "description": text}
 
-    id_text = "An id for the request, returned with the answer; any other than such a one is replaced."
-    time_text = "How many seconds to wait for the answer."
+    id_text = "An id for the request, returned with the response; an id with other characters is replaced."
+    time_text = "How many seconds to wait for the response."
     return {
         "X-Request-Id": header("X-Request-Id", {"type": "string"}, id_text),
         TIMEOUT_HEADER: header(
@@ -188,5 +200,5 @@ def _parameters() -> Json:
             },
             time_text,
         ),
-        "traceparent": header("traceparent", {"type": "string"}, "The caller's trace, after W3C Trace Context."),
+        "traceparent": header("traceparent", {"type": "string"}, "The caller's trace, as in W3C Trace Context."),
     }

@@ -1,4 +1,4 @@
-"""Holds one question and its answer for each route of the REST API that ranks; the documentation shows them."""
+"""Holds an example request and response for each ranking route of the REST API; the documentation shows them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _item(name: str, source: str, columns: Sequence[dict[str, Any]] = ()) -> dic
 
 _DDL = "create table orders (id int primary key, total int);\ncreate table refunds (id int, order_id int);"
 
-# By route: what is asked, what is answered.
+# By route: an example request and its response.
 EXAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/rerank": (
         {"model": "any", "query": _QUERY, "documents": _DOCUMENTS, "top_n": 1, "return_documents": False},

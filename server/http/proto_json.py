@@ -15,8 +15,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas.errors import InvalidInput
-from shortlist.server.suggest import nearest
+from shortlist.schemas.errors import InvalidInput, nearest
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["is_repeated", "read_tables", "read_tools", "write"]

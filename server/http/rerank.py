@@ -1,8 +1,8 @@
-"""Speaks the contracts by which programs call rerankers already: Jina's and Cohere's, and text-embeddings-inference's.
+"""Implements the rerank APIs that programs already call: Jina's, Cohere's and text-embeddings-inference's.
 
-Each is read into the proto's request and written from its answer. Vendors score all documents, and so do these. They
-read a document's first tokens only; here a long one is read in full, window by window, and an answer says so where
-that makes a difference.
+Each request is converted to the proto's, and each response from the proto's. As at the vendors, all documents are
+scored. Vendors read only the first tokens of a document; this server reads long documents in full, window by window,
+and the response says so where that makes a difference.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from pydantic import (
 from pydantic import WithJsonSchema as Schema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from shortlist.schemas.errors import InvalidInput, LimitExceeded
+from shortlist.schemas.errors import InvalidInput, LimitExceeded, nearest
 from shortlist.server.call import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
-from shortlist.server.suggest import nearest
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]
 
 _MAX_DEPTH = 32
 _MAX_WARNED = 5
-# A query with this many documents, or fewer, is what Cohere bills as one search.
+# Cohere bills a query with up to this many documents as one search.
 _DOCUMENTS_PER_SEARCH = 100
-# Beyond this the logit is lost in the rounding of its sigmoid.
+# The sigmoid of a larger logit rounds to 1, so the logit cannot be recovered.
 _MAX_LOGIT = 36.0
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -47,7 +46,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request in the proto's terms, how its answer is written, and how the contract calls the proto's fields."""
+    """A request as a proto message, how to write its response, and the API's names of the proto's fields."""
 
     request: Any
     write: Callable[[Any, Call], Any]
@@ -55,7 +54,7 @@ class Asked:
 
 
 def _read_text(value: Any) -> str:
-    """Reads a text, plain or as `{"text": …}`."""
+    """Reads a text, given as a string or as `{"text": …}`."""
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
         raise PydanticCustomError("text", "should be a string, or an object with a string as `text`")
@@ -94,13 +93,13 @@ _Document = Annotated[
         }
     ),
 ]
-# JSON has one kind of number: 3.0 is an integer there, and what some programs write for one.
+# JSON has one type of number, and some programs write an integer as 3.0.
 _Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
-_QUERY_TEXT = "What is looked for, as a string or as an object with `text`."
+_QUERY_TEXT = "The query, as a string or as an object with `text`."
 
 
 class RerankV2(BaseModel):
-    """A request as Cohere's v2 takes it; what is not known is passed over, with a warning."""
+    """A request in the form of Cohere's v2; unknown fields are ignored, with a warning."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -108,41 +107,43 @@ class RerankV2(BaseModel):
     documents: list[_Document] = Field(
         max_length=MAX_DOCUMENTS, description="The documents to rank, as strings or as objects with `text`."
     )
-    model: StrictStr | None = Field(None, description="Taken as it is: the answer names the model that scored.")
-    top_n: _Count | None = Field(None, description="How many documents to return at most; absent, all.")
-    return_documents: StrictBool | None = Field(None, description="Whether results carry the documents.")
+    model: StrictStr | None = Field(None, description="Any name is accepted; the response names the model that scored.")
+    top_n: _Count | None = Field(None, description="The most documents to return; all if absent.")
+    return_documents: StrictBool | None = Field(None, description="Whether results include the documents.")
     max_tokens_per_doc: _Count | None = Field(
-        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+        None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
 
 
 class RerankV1(RerankV2):
-    """A request as Jina's v1 and Cohere's v1 take it; results carry the documents unless it says otherwise."""
+    """A request in the form of Jina's v1 and Cohere's v1; by default, results include the documents."""
 
     rank_fields: list[StrictStr] | None = Field(
         None,
         min_length=1,
-        description="What to read of documents that are objects, in this order; where none is there, `text`.",
+        description="The fields to read of documents that are objects, in this order; `text` if none is present.",
     )
     max_chunks_per_doc: _Count | None = Field(
-        None, description="Taken and not applied: long documents are read in full, and `meta.warnings` says so."
+        None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
 
 
 class TeiRerank(BaseModel):
-    """A request as text-embeddings-inference takes it; what is not known is passed over."""
+    """A request in the form of text-embeddings-inference; unknown fields are ignored."""
 
     query: StrictStr = Field(
-        description="What is looked for.",
+        description="The query.",
         min_length=1,
         max_length=MAX_QUERY_CHARS,
         json_schema_extra={"pattern": NOT_BLANK},
     )
     texts: list[StrictStr] = Field(max_length=MAX_DOCUMENTS, description="The texts to rank.")
-    raw_scores: StrictBool | None = Field(None, description="Whether to return logits rather than scores of 0..1.")
-    return_text: StrictBool | None = Field(None, description="Whether results carry the texts.")
-    truncate: StrictBool | None = Field(None, description="Taken: no text is too long, long ones are read in full.")
-    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(None, description="Taken, as above.")
+    raw_scores: StrictBool | None = Field(None, description="Whether to return logits instead of scores of 0..1.")
+    return_text: StrictBool | None = Field(None, description="Whether results include the texts.")
+    truncate: StrictBool | None = Field(None, description="Accepted but not needed: long texts are read in full.")
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
+        None, description="Accepted but not needed, like `truncate`."
+    )
 
 
 def read_v1(body: Mapping[str, Any]) -> Asked:
@@ -167,7 +168,7 @@ def read_tei(body: Mapping[str, Any]) -> Asked:
 
 
 def write_tei_info(info: pb.GetInfoResponse) -> dict[str, Any]:
-    """Writes what text-embeddings-inference tells of itself, as far as it is so here."""
+    """Writes the model's data in the form of text-embeddings-inference, as far as it applies here."""
     return {
         "model_id": info.model_name,
         "model_sha": info.model_version,
@@ -208,7 +209,9 @@ def _text_of(document: Any, rank_fields: Sequence[str] | None, place: int) -> st
         return "\n".join(map(str, found))
     if "text" not in document:
         missing = (
-            "none of the rank_fields and no `text`" if rank_fields else "no `text`; texts are ranked here, not images"
+            "none of the rank_fields and no `text`"
+            if rank_fields
+            else "no `text`; only texts can be ranked, not images"
         )
         raise InvalidInput(f"has {missing}", field=name)
     return str(document["text"])
@@ -223,9 +226,9 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     unknown = list(body.model_extra or ())
     for name in unknown[:_MAX_WARNED]:
         hint = nearest(name, type(body).model_fields)
-        warnings.append(f"{name[:100]}: is not known here, and was passed over{hint}")
+        warnings.append(f"{name[:100]}: is not known here and was ignored{hint}")
     limit = body.max_tokens_per_doc
-    # No token is shorter than a byte, so a text of fewer bytes is within the limit for certain.
+    # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
         warnings.append("max_tokens_per_doc: was not applied; long documents are read in full, window by window")
     if getattr(body, "max_chunks_per_doc", None) is not None:
@@ -248,8 +251,8 @@ def _write(
         results.append(result if returned is None else {**result, "document": returned[item.index]})
     searches = max(1, math.ceil(num_documents / _DOCUMENTS_PER_SEARCH))
     meta: dict[str, Any] = {"api_version": {"version": api_version}, "billed_units": {"search_units": searches}}
-    if told := [*warnings, *response.report.warnings]:
-        meta["warnings"] = told
+    if all_warnings := [*warnings, *response.report.warnings]:
+        meta["warnings"] = all_warnings
     return {
         "id": call.request_id,
         "object": "list",
@@ -269,7 +272,7 @@ def _write_tei(asked: TeiRerank, response: pb.RerankResponse, call: Call) -> lis
 
 
 def _logit(score: float) -> float:
-    """Gives back what the score is the sigmoid of."""
+    """Returns the logit of a score: the inverse of the sigmoid."""
     if not 0.0 < score < 1.0:
         return _MAX_LOGIT if score else -_MAX_LOGIT
     return max(-_MAX_LOGIT, min(_MAX_LOGIT, math.log(score / (1.0 - score))))
@@ -288,12 +291,12 @@ def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
 
 
 def _beyond(error: ErrorDetails) -> LimitExceeded:
-    """Says of a list or a text that is too long what `limits` says of other requests."""
+    """Makes the error for a list or a text that is too long."""
     context, field = error["ctx"], _path(error["loc"])
     most = context["max_length"]
     if error["type"] == "too_long":
-        return LimitExceeded(f"there may be {most} at most", limit=most, actual=context["actual_length"], field=field)
-    return LimitExceeded(f"may have {most} characters at most", limit=most, actual=most + 1, field=field)
+        return LimitExceeded(f"may have at most {most} items", limit=most, actual=context["actual_length"], field=field)
+    return LimitExceeded(f"may have at most {most} characters", limit=most, actual=most + 1, field=field)
 
 
 def _path(places: Sequence[int | str]) -> str:

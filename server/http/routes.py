@@ -1,7 +1,6 @@
-"""Is the service over HTTP: the routes, who calls and how long they wait, and failures as JSON.
+"""Serves the API over HTTP: routes, authentication, deadlines, and errors as JSON.
 
-What is asked and answered on each route stands in `rerank.py` and `proto_json.py`; `openapi.py` tells it to
-programs and people.
+`rerank.py` and `proto_json.py` read the requests and write the responses; `openapi.py` describes them.
 """
 
 from __future__ import annotations
@@ -37,40 +36,45 @@ if TYPE_CHECKING:
 
     from shortlist.server.auth.authenticator import Authenticator
     from shortlist.server.dispatcher import Dispatcher
+    from shortlist.server.services import Method
     from shortlist.server.settings import Settings
 
 __all__ = ["RestApi"]
 
-# Renders metrics in the format that an Accept header asks for, with the content type of it.
+# Renders metrics in the format that an Accept header asks for; returns the body and its content type.
 Render = Callable[[str], tuple[bytes, str]]
 
 _ROUTE_KINDS = {
     404: Kind(grpc.StatusCode.NOT_FOUND, 404, "NO_SUCH_ROUTE"),
     405: Kind(grpc.StatusCode.UNIMPLEMENTED, 405, "METHOD_NOT_ALLOWED"),
 }
-# An engine at work tells of a deadline by itself; this much later the work is taken back without it.
+# The engine notices a passed deadline by itself; this much later the work is cancelled without it.
 _SLACK_SECONDS = 0.1
-# Reading more than this takes long enough to keep health checks waiting, so a thread does it.
+# Parsing more than this would delay health checks, so a thread does it.
 _LARGE_BYTES = 64 * 1024
 
 
 class RestApi:
-    """The routes, as the ASGI application `app`. `is_serving` says whether the engine works, besides the Dispatcher."""
+    """The routes, as the ASGI application `app`.
+
+    `methods` are those of all services by name; `is_serving` says whether the engine works.
+    """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         authenticator: Authenticator,
         settings: Settings,
+        methods: Mapping[str, Method],
         *,
         is_serving: Callable[[], bool],
         render_metrics: Render | None = None,
     ) -> None:
-        self._dispatcher, self._authenticator = dispatcher, authenticator
+        self._dispatcher, self._authenticator, self._methods = dispatcher, authenticator, methods
         self._max_bytes = settings.max_message_bytes
         self._is_serving = is_serving
         self._render_metrics = None if "metrics" in settings.disabled else render_metrics
-        document = openapi.describe(needs_key=settings.asks_who_calls)
+        document = openapi.describe(needs_key=settings.needs_credentials)
         self._openapi = _json(document)
         self._docs = docs.render(document)
         self.app = Starlette(
@@ -81,58 +85,61 @@ class RestApi:
         self.app.router.redirect_slashes = False
 
     def _routes(self) -> list[Route]:
-        asked = {
+        ranked = {
             "/v1/rerank": ("Rerank", rerank.read_v1),
             "/v2/rerank": ("Rerank", rerank.read_v2),
             "/rerank": ("Rerank", rerank.read_tei),
             "/v1/tools:select": ("SelectTools", _reader(proto_json.read_tools)),
             "/v1/tables:select": ("SelectTables", _reader(proto_json.read_tables)),
         }
-        told: dict[str, Callable[[Request], Awaitable[Response]]] = {
-            "/v1/info": partial(self._tell_info, proto_json.write),
-            "/info": partial(self._tell_info, rerank.write_tei_info),
-            "/healthz": self._tell_life,
-            "/readyz": self._tell_readiness,
-            "/health": self._tell_readiness,
-            "/metrics": self._tell_metrics,
-            "/openapi.json": self._tell_openapi,
-            "/docs": self._tell_docs,
+        described: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/v1/info": partial(self._get_info, proto_json.write),
+            "/info": partial(self._get_info, rerank.write_tei_info),
+            "/healthz": self._get_liveness,
+            "/readyz": self._get_readiness,
+            "/health": self._get_readiness,
+            "/metrics": self._get_metrics,
+            "/openapi.json": self._get_openapi,
+            "/docs": self._get_docs,
         }
         return [
-            *(Route(path, partial(self._rank, *how), methods=["POST"]) for path, how in asked.items()),
-            *(Route(path, tell, methods=["GET"]) for path, tell in told.items()),
+            *(
+                Route(path, partial(self._rank, self._methods[name], read), methods=["POST"])
+                for path, (name, read) in ranked.items()
+            ),
+            *(Route(path, get, methods=["GET"]) for path, get in described.items()),
         ]
 
-    async def _rank(self, method: str, read: Callable[[Mapping[str, Any]], Asked], request: Request) -> Response:
+    async def _rank(self, method: Method, read: Callable[[Mapping[str, Any]], Asked], request: Request) -> Response:
         call = _begin(method, request)
         asked: Asked | None = None
         try:
             call.timeout_seconds = body.read_timeout(request.headers)
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
             call.caller = await self._authenticator.authenticate(headers_of(request.headers.items()))
-            if self._dispatcher.refusal:  # before a large body is taken in
+            if self._dispatcher.refusal:  # before a large body is received
                 raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
             asked = await _in_turn(len(content), lambda: read(body.read_json(content)))
-            answer = await self._answer(call, asked.request, request)
+            answer = await self._answer(method, call, asked.request, request)
             written = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
         except ClientDisconnect:
-            return self._failed(call, RequestCancelled("the caller left before the request was there"))
-        except asyncio.CancelledError:  # a stop has waited long enough; nothing of this task comes after
-            return self._failed(call, ServerUnavailable("the server stopped before the request was there"))
+            return self._failed(call, RequestCancelled("the caller left before its request had arrived"))
+        except asyncio.CancelledError:  # the server stops and its grace period is over; the task ends here
+            return self._failed(call, ServerUnavailable("the server stopped before the request had arrived"))
         except Exception as error:  # the boundary of the request
             _rename_field(error, asked.names if asked else {})
             return self._failed(call, error)
         return Response(written, media_type="application/json")
 
-    async def _answer(self, call: Call, message: Any, request: Request) -> Any:
-        """Answers while somebody waits for it.
+    async def _answer(self, method: Method, call: Call, message: Any, request: Request) -> Any:
+        """Answers, unless the caller leaves first.
 
         Raises:
-            RequestCancelled: the caller left, or its time was up, first.
+            RequestCancelled: the caller left, or its deadline passed, first.
             ShortlistError: as `Dispatcher.answer`.
         """
-        working = asyncio.ensure_future(self._dispatcher.answer(call, message))
+        working = asyncio.ensure_future(self._dispatcher.answer(method, call, message))
         leaving = asyncio.ensure_future(_left(request))
         seconds = (call.timeout_seconds or 0.0) + _SLACK_SECONDS
         try:
@@ -143,28 +150,28 @@ class RestApi:
             leaving.cancel()
             working.cancel()
         await asyncio.wait({working})
-        raise RequestCancelled("the caller left, or its deadline passed, before the answer was ready")
+        raise RequestCancelled("the caller left, or its deadline passed, before the response was ready")
 
-    async def _tell_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
-        call = _begin("GetInfo", request)
+    async def _get_info(self, write: Callable[[pb.GetInfoResponse], Any], request: Request) -> Response:
+        method = self._methods["GetInfo"]
+        call = _begin(method, request)
         try:
             call.caller = await self._authenticator.authenticate(headers_of(request.headers.items()))
-            response = self._dispatcher.info()
+            response = await self._dispatcher.answer(method, call, pb.GetInfoRequest())
         except Exception as error:  # the boundary of the request
             return self._failed(call, error)
-        self._dispatcher.end(call, response)
         return _answer_json(write(response))
 
-    async def _tell_life(self, request: Request) -> Response:
+    async def _get_liveness(self, request: Request) -> Response:
         return _answer_json({"status": "alive"})
 
-    async def _tell_readiness(self, request: Request) -> Response:
-        refusal = self._dispatcher.refusal or ("" if self._is_serving() else "the engine does not work")
+    async def _get_readiness(self, request: Request) -> Response:
+        refusal = self._dispatcher.refusal or ("" if self._is_serving() else "the engine is not working")
         if refusal:
             return _answer_status(status_of(ServerUnavailable(refusal), request_id=_request_id(request)))
         return _answer_json({"status": "serving"})
 
-    async def _tell_metrics(self, request: Request) -> Response:
+    async def _get_metrics(self, request: Request) -> Response:
         if self._render_metrics is None:
             raise HTTPException(404)
         try:
@@ -174,21 +181,21 @@ class RestApi:
             return _answer_status(status_of(error, request_id=_request_id(request)))
         return Response(content, headers={"Content-Type": kind})
 
-    async def _tell_openapi(self, request: Request) -> Response:
+    async def _get_openapi(self, request: Request) -> Response:
         return Response(self._openapi, media_type="application/json")
 
-    async def _tell_docs(self, request: Request) -> Response:
+    async def _get_docs(self, request: Request) -> Response:
         return Response(self._docs, media_type="text/html", headers=docs.HEADERS)
 
     def _failed(self, call: Call, error: Exception) -> Response:
         self._dispatcher.fail(call, error)
-        if call.status is None or isinstance(error, InvalidInput):  # its field may be called otherwise here
+        if call.status is None or isinstance(error, InvalidInput):  # this API may have another name for its field
             return _answer_status(status_of(error, is_expired=call.cancel.is_expired, request_id=call.request_id))
         return _answer_status(call.status)
 
 
 class _Envelope:
-    """Gives every request an id, the caller's own where it is usable, sends it back, and tells defects as any error."""
+    """Gives every request an id (the caller's own if usable), returns it, and answers unexpected errors as JSON too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -211,21 +218,25 @@ class _Envelope:
                 has_started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                if not is_read:  # the server lets go of who is answered before the body was read; clients must know
+                if not is_read:  # the server closes a connection whose request body it has not read
                     headers["Connection"] = "close"
             await send(message)
 
         try:
             await self._app(scope, receive_and_note, send_with_id)
-        except Exception as error:  # what the routes did not foresee must not reach a log in full
+        except Exception as error:  # an unexpected error must not be logged with its text
             status = status_of(error, request_id=request_id)
             if not has_started:
                 await _answer_status(status)(scope, receive, send_with_id)
 
 
-def _begin(method: str, request: Request) -> Call:
+def _begin(method: Method, request: Request) -> Call:
     return Call(
-        method, transport="http", request_id=_request_id(request), parent=request.headers.get("traceparent", "")
+        method.name,
+        method.service,
+        transport="http",
+        request_id=_request_id(request),
+        parent=request.headers.get("traceparent", ""),
     )
 
 
@@ -238,7 +249,7 @@ def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, 
 
 
 async def _left(request: Request) -> None:
-    """Returns once the caller has closed its connection; its body must have been read."""
+    """Returns once the caller has closed its connection; the body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -248,7 +259,7 @@ async def _in_turn(size: int, work: Callable[[], Any]) -> Any:
 
 
 def _rename_field(error: Exception, names: Mapping[str, str]) -> None:
-    """Has an error call the wrong field as the contract does."""
+    """Gives the field of an error the name that it has in the caller's API."""
     if not isinstance(error, InvalidInput):
         return
     for inner, outer in names.items():
@@ -262,9 +273,9 @@ def _rename_field(error: Exception, names: Mapping[str, str]) -> None:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:100]
-    text = f"there is no {path} here; /docs lists what there is"
+    text = f"there is no route {path}; /docs lists the routes"
     if error.status_code == 405:
-        text = f"{path} is not for {request.method}; /docs lists what there is"
+        text = f"{path} does not accept {request.method}; /docs lists the routes"
     kind = _ROUTE_KINDS[error.status_code]
     details = (
         error_details_pb2.ErrorInfo(reason=kind.reason, domain=DOMAIN),

@@ -1,4 +1,4 @@
-"""Runs the REST API on a port, with uvicorn, inside the loop that runs the gRPC server."""
+"""Runs the REST API on a port, with uvicorn, in the event loop of the gRPC server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shortlist.schemas.errors import ServerUnavailable
 
@@ -35,7 +36,7 @@ _BACKLOG = 2048
 
 
 class RestServer:
-    """One listening socket: `bind()`, `start()`, `stop()`, in this order."""
+    """Serves one listening socket; call `bind()`, `start()` and `stop()` in this order."""
 
     def __init__(self, app: Starlette, settings: Settings, *, linger_seconds: float) -> None:
         self._host = settings.host
@@ -46,10 +47,11 @@ class RestServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=_GuardedProtocol,
+                http=_Protocol,
+                h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
                 ws="none",
                 lifespan="off",
-                # Its logging is off but for what goes wrong: who calls is told by the observers of the Dispatcher.
+                # uvicorn logs errors only; the dispatcher's observers log the calls.
                 log_config=None,
                 log_level=logging.ERROR,
                 access_log=False,
@@ -63,12 +65,12 @@ class RestServer:
 
     @property
     def url(self) -> str:
-        """Its address as a client takes it."""
+        """The address to give to a client."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._is_secure else 'http'}://{host}:{self.port}"
 
     def bind(self) -> None:
-        """Takes the port.
+        """Binds the port.
 
         Raises:
             ServerUnavailable: the address cannot be bound.
@@ -84,7 +86,7 @@ class RestServer:
         self.port = self._socket.getsockname()[1]
 
     async def start(self) -> None:
-        """Answers from now on."""
+        """Starts to answer requests."""
         assert self._socket is not None
         self._serving = asyncio.create_task(self._server.serve([self._socket]))
         while not self._server.started:
@@ -93,7 +95,7 @@ class RestServer:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """Closes the port, sends what is being sent, and closes the connections."""
+        """Closes the port, finishes the running responses, and closes the connections."""
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
@@ -102,8 +104,8 @@ class RestServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # The protocol is named because asyncio turns off Nagle's algorithm on such sockets only; with it, each answer on a
-    # kept connection waits some 40 ms for the client's acknowledgement of its head.
+    # asyncio turns off Nagle's algorithm only on sockets that name their protocol. With Nagle, each response on a kept
+    # connection waits some 40 ms until the client has acknowledged its head.
     kind, form, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
     )[0]
@@ -111,7 +113,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if kind == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as gRPC has it
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as gRPC does
         listening.bind(address)
         listening.listen(_BACKLOG)
     except OSError:
@@ -121,13 +123,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext:
-    from shortlist.server.tls import ssl_context  # servers in the open start without it
+    from shortlist.server.tls import ssl_context  # servers without TLS start without it
 
     return ssl_context(settings)
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the process, which has two servers to stop."""
+    """Leaves signals to the process, which has two servers to stop."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -135,66 +137,41 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _GuardedProtocol(HttpToolsProtocol):
-    """Bounds the bytes and the seconds of what comes before and behind a body, which the protocol itself does not."""
+class _Protocol(H11Protocol):
+    """Closes connections that send no complete head in time, and answers what is not HTTP in the API's own form.
+
+    h11 bounds the bytes of a head, of a chunk's header and of trailers. `body.py` bounds a body's bytes and time.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Waits for a first head."""
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_bytes = 0  # since the last part of a body
-        self._begin_head()
+        """Waits for the first head."""
         super().connection_made(transport)
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits no longer."""
-        self._end_head()
+        """Stops waiting."""
+        self._end_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Counts what arrives before a head is complete."""
-        if self._is_in_head:
-            if self._head_timer is None:  # the next request of a connection that was kept
-                self._begin_head()
-            self._head_bytes += len(data)
-        self._idle_bytes += len(data)
+        """Reads on, and times the head from its first byte until it is complete."""
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("")
-        if not self._is_in_head and self._idle_bytes > len(data) + _MAX_HEAD_BYTES:
-            self.transport.close()  # neither body nor end: a line behind the body that does not end
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header before the body; those behind one (trailers) nobody asked for, and nothing bounds."""
-        if self._is_in_head:
-            super().on_header(name, value)
-        else:
-            self.transport.close()
-
-    def on_body(self, body: bytes) -> None:
-        """Takes a part of the body."""
-        self._idle_bytes = 0
-        super().on_body(body)
+        if self.conn.their_state is not h11.IDLE:
+            self._end_waiting()
+        elif self._head_timer is None:
+            self._await_head()
 
     def on_response_complete(self) -> None:
-        """Lets go of a caller who was answered before its body was there: what is left of that would be unbounded."""
+        """Closes the connection if the request was answered before its body had arrived; the rest has no bound."""
         super().on_response_complete()
-        if not self._is_in_head and not self.transport.is_closing():
+        if self.conn.their_state is h11.SEND_BODY:
             self.transport.close()
 
-    def on_headers_complete(self) -> None:
-        """Lets the body take its time, which `body.py` bounds."""
-        self._end_head()
-        self._is_in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Expects another head."""
-        self._is_in_head, self._head_bytes = True, 0
-        super().on_message_complete()
-
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP, or has too large a head, as all else is answered, and closes."""
-        is_large = self._is_in_head and self._head_bytes > _MAX_HEAD_BYTES
+        """Answers what is not HTTP, or has too large a head, and closes the connection."""
+        is_large = len(self.conn.trailing_data[0]) > _MAX_HEAD_BYTES
         code, phrase = (431, "Request Header Fields Too Large") if is_large else (400, "Bad Request")
         text = f"the headers have more than {_MAX_HEAD_BYTES} bytes" if is_large else "this is no HTTP request"
         error: dict[str, Any] = {"code": code, "status": "INVALID_ARGUMENT", "message": text, "details": []}
@@ -206,15 +183,10 @@ class _GuardedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
-    def _begin_head(self) -> None:
-        self._is_in_head, self._head_bytes = True, 0
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._close_late)
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
 
-    def _end_head(self) -> None:
+    def _end_waiting(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-    def _close_late(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()

@@ -1,8 +1,8 @@
-"""Decides at once whether a call may wait: by calls, by the tokens that wait before it, by its deadline, by its caller.
+"""Admits or rejects a call on arrival, by the number of calls, the work ahead of it, its deadline and its caller.
 
-Time is reckoned in tokens: the engine's measured rate turns what waits into seconds. Batches are dealt out in equal
-shares (`batching.py`), so a call of few tokens waits for the like share of each other call, and not for all of a large
-one; the reckoning is the same.
+Work is counted in tokens, and the engine's measured rate turns tokens into seconds. The fair queue (`batching.py`)
+divides the engine equally, so a small call waits for at most its own number of tokens from each other call, not for all
+of a large one. The estimate counts the same way.
 """
 
 from __future__ import annotations
@@ -17,61 +17,74 @@ from typing import Protocol
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
 from shortlist.server.call import Call, Caller
-from shortlist.server.scheduling.retry_slots import MOST_SECONDS, RetrySlots
+from shortlist.server.scheduling.retry_slots import MAX_RETRY_SECONDS, RetrySlots
 
 __all__ = ["Admission", "Backlog"]
 
-# A token bucket left alone for longer than this is full again, whatever its rate; it need not be remembered.
-_FORGET_SECONDS = 600.0
-_LEAST_RETRY_SECONDS = 0.05
-# How much one call says of how wrong guesses are, and within what bounds.
+_MIN_RETRY_SECONDS = 0.05
+# How strongly one call corrects later estimates, and the bounds of the correction.
 _LEARNING = 0.1
-_LEAST_PER_GUESS, _MOST_PER_GUESS = 0.1, 4.0
+_MIN_CORRECTION, _MAX_CORRECTION = 0.1, 4.0
 _TYPICAL_CALLS = 5
-# The share of the queue that newcomers may fill while others are asked to come again, and how far these may exceed it.
-_OF_NEWCOMERS, _OF_RETURNING = 0.5, 2.0
-# More tokens than this at once are a part of a call, of which more follow (`router/ranking/windows.py` makes them).
+# While rejected callers hold retry slots, new calls may fill half of the queue, returning calls twice the queue.
+_NEW_QUEUE_SHARE, _RETURNING_QUEUE_SHARE = 0.5, 2.0
+# A submission of more tokens than this is one part of a large call (`router/ranking/windows.py`); more parts follow.
 _PART_TOKENS = 100_000
 
 
 class Backlog(Protocol):
-    """What tells how much waits for the engine, and how fast it works."""
+    """The work that waits for the engine, and the engine's speed."""
 
     def tokens_before(self, num_tokens: int) -> int:
-        """Returns how many tokens are computed before a new call of `num_tokens` has all of its own."""
+        """Returns how many tokens of other calls the engine computes before a new call of `num_tokens` is done."""
         ...
 
     @property
     def tokens_per_second(self) -> float:
-        """The engine's rate of late; 0 where it is not known yet."""
+        """The engine's recent rate; 0 while it is unknown."""
         ...
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What a call is thought to bring, what of it is still to come, and what was counted, in tokens."""
+    """The tokens of a call: the estimate, what of it is still to come, and what was counted so far."""
 
-    guessed: int
+    estimated: int
     expected: int
     counted: int = 0
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """What a caller has saved up, and has under way."""
+    """A caller's token bucket (one token a request) and the number of its running calls."""
 
     tokens: float
     filled: float
+    burst: float = 0.0
+    rate: float = 0.0
     num_calls: int = 0
+
+    def fill(self, now: float, burst: float, rate: float) -> None:
+        """Adds the tokens since the last time, up to `burst`; a clock that jumps back adds none."""
+        self.burst, self.rate = burst, rate
+        self.tokens = self._tokens_at(now)
+        self.filled = now
+
+    def is_full(self, now: float) -> bool:
+        """Whether a new bucket would be the same."""
+        return not self.rate or self._tokens_at(now) >= self.burst
+
+    def _tokens_at(self, now: float) -> float:
+        return min(self.burst, self.tokens + max(0.0, now - self.filled) * self.rate)
 
 
 class Admission:
-    """Admits calls, and knows those admitted; safe to share between threads.
+    """Admits calls, and keeps track of those admitted; safe to share between threads.
 
-    At most `max_concurrent` + `max_waiting` calls are there at once, and none is admitted behind more work than takes
-    `max_queue_seconds`, or than five calls of late bring, whichever is more: where a call takes a second, a queue of
-    one second would refuse the second caller. Who is refused gets a place in a line (`RetrySlots`): while anybody has
-    one, newcomers fill half of the queue at most, and who comes again in time finds room.
+    Admits at most `max_concurrent` + `max_waiting` calls at once. Rejects a call if the work ahead would take longer
+    than max(`max_queue_seconds`, five typical calls): if one call takes a second, a queue of one second would reject
+    the second caller. A rejected caller gets a retry slot (`RetrySlots`). While any slot is held, new calls may fill
+    only half of the queue, so that a caller that returns in time finds room.
     """
 
     def __init__(
@@ -87,9 +100,9 @@ class Admission:
         self._now = now
         self._lock = threading.Lock()
         self._tallies: dict[CancelToken, _Tally] = {}
-        self._per_guess = 1.0  # tokens counted for each that was guessed, of late
-        self._counted: set[CancelToken] = set()  # calls that stand in their caller's bucket
-        self._log_typical: float | None = None  # the logarithm of the tokens that a call brings, of late
+        self._correction = 1.0  # tokens counted per token estimated, recent average
+        self._counted: set[CancelToken] = set()  # calls counted in their caller's bucket
+        self._log_typical: float | None = None  # logarithm of a call's tokens, recent average
         self._num_admitted = 0
         self._buckets: dict[str, _Bucket] = {}
         self._retry_slots = RetrySlots(now)
@@ -97,58 +110,58 @@ class Admission:
 
     @property
     def num_admitted(self) -> int:
-        """How many calls are worked on or wait."""
+        """How many calls run or wait."""
         with self._lock:
             return self._num_admitted
 
     @property
     def expected_tokens(self) -> int:
-        """How many tokens the calls admitted are thought to bring, those handed to the engine excluded."""
+        """The estimated tokens that admitted calls have yet to submit to the engine."""
         with self._lock:
             return sum(tally.expected for tally in self._tallies.values())
 
     @property
-    def num_put_off(self) -> int:
-        """How many refused calls have been told when to come again, and may still come."""
+    def num_retry_slots(self) -> int:
+        """How many rejected calls have a retry time that has not lapsed."""
         with self._lock:
             return len(self._retry_slots)
 
     def enter(self, call: Call, num_tokens: int, key: bytes = b"", *, needs_in_time: bool = True) -> None:
-        """Admits a call that is guessed to bring `num_tokens`; `leave` must follow.
+        """Admits a call with an estimate of `num_tokens`; every admitted call must `leave`.
 
-        What was counted of earlier calls corrects the guess. A call that was refused is known again by its `key`.
+        The counts of earlier calls correct the estimate. A call that was rejected before is recognised by its `key`.
 
         Raises:
-            RateLimited: its caller has used up what it may send.
-            DeadlineTooShort: its time would be up first; not raised unless `needs_in_time`.
-            ServerBusy: too much waits already.
+            RateLimited: the caller has used up its rate, or has too many calls running.
+            DeadlineTooShort: the deadline passes before the work ahead is done; only if `needs_in_time`.
+            ServerBusy: too many calls or too much work wait already.
         """
         with self._lock:
-            num_tokens = round(num_tokens * self._per_guess)
-            has_turn = self._retry_slots.has_turn(key)
-            self._check_count(key, num_tokens, has_turn=has_turn)
-            self._check_queue(call.cancel, key, num_tokens, has_turn=has_turn, needs_in_time=needs_in_time)
-            if self._take(call.caller):
+            num_tokens = round(num_tokens * self._correction)
+            is_due = self._retry_slots.is_due(key)
+            self._check_count(key, num_tokens, is_due=is_due)
+            self._check_queue(call.cancel, key, num_tokens, is_due=is_due, needs_in_time=needs_in_time)
+            if self._charge(call.caller):
                 self._counted.add(call.cancel)
-            self._retry_slots.take(key)
+            self._retry_slots.claim(key)
             self._num_admitted += 1
             self._tallies[call.cancel] = _Tally(num_tokens, num_tokens)
 
     def leave(self, call: Call) -> None:
-        """Frees the place of a call that was admitted."""
+        """Removes a call that was admitted."""
         with self._lock:
             self._num_admitted -= 1
             self._learn(self._tallies.pop(call.cancel))
-            # Not every call of a caller with a bucket is in it: limits may come and go while calls run.
+            # Limits may change while calls run, so a caller's bucket may not have counted this call.
             if call.cancel in self._counted:
                 self._counted.remove(call.cancel)
                 self._buckets[call.caller.name].num_calls -= 1
 
     def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
-        """Takes note that a call's tokens, now counted, go to the engine; a large call comes in several parts.
+        """Replaces the estimate by the counted tokens that a call submits; a large call submits several parts.
 
         Raises:
-            DeadlineTooShort: they cannot be computed in its time; not raised unless `needs_in_time`.
+            DeadlineTooShort: they cannot be computed before the deadline; only if `needs_in_time`.
         """
         with self._lock:
             if tally := self._tallies.get(cancel):
@@ -158,53 +171,53 @@ class Admission:
                 self._check_time(cancel, self._seconds_before(num_tokens) + self._seconds(num_tokens))
 
     def _learn(self, tally: _Tally) -> None:
-        """Corrects later guesses by what came of this one."""
+        """Corrects later estimates by how far this one was off."""
         if not tally.counted:
             return
-        # By its logarithm, so that one large call does not pass for what is usual.
+        # Averages logarithms, so that one large call does not become the typical one.
         found = math.log(tally.counted)
         before = found if self._log_typical is None else self._log_typical
         self._log_typical = before + _LEARNING * (found - before)
-        if tally.guessed:
-            share = min(max(self._per_guess * tally.counted / tally.guessed, _LEAST_PER_GUESS), _MOST_PER_GUESS)
-            self._per_guess += _LEARNING * (share - self._per_guess)
+        if tally.estimated:
+            ratio = min(max(self._correction * tally.counted / tally.estimated, _MIN_CORRECTION), _MAX_CORRECTION)
+            self._correction += _LEARNING * (ratio - self._correction)
 
-    def _check_count(self, key: bytes, num_tokens: int, *, has_turn: bool) -> None:
+    def _check_count(self, key: bytes, num_tokens: int, *, is_due: bool) -> None:
         if self._num_admitted >= self._max_admitted:
             room = self._seconds_before(1) / max(1, self._num_admitted)
             raise ServerBusy(
-                f"{self._num_admitted} requests run or wait already; try again in a moment",
-                retry_seconds=self._put_off(key, room, num_tokens, has_turn=has_turn),
+                f"{self._num_admitted} requests are already running or waiting; try again later",
+                retry_seconds=self._retry_time(key, room, num_tokens, is_due=is_due),
             )
 
     def _check_queue(
-        self, cancel: CancelToken, key: bytes, num_tokens: int, *, has_turn: bool, needs_in_time: bool
+        self, cancel: CancelToken, key: bytes, num_tokens: int, *, is_due: bool, needs_in_time: bool
     ) -> None:
         waiting = self._seconds_before(num_tokens)
-        usual = 0 if self._log_typical is None else round(math.exp(self._log_typical))
-        most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(usual))
-        if waiting > most * (_OF_RETURNING if has_turn else _OF_NEWCOMERS if len(self._retry_slots) else 1.0):
+        typical = 0 if self._log_typical is None else round(math.exp(self._log_typical))
+        most = max(self._max_queue_seconds, _TYPICAL_CALLS * self._seconds(typical))
+        if waiting > most * (_RETURNING_QUEUE_SHARE if is_due else _NEW_QUEUE_SHARE if len(self._retry_slots) else 1.0):
             raise ServerBusy(
-                f"the work that waits takes {waiting:.1f} s already; try again in a moment",
-                retry_seconds=self._put_off(key, waiting - most, num_tokens, has_turn=has_turn),
+                f"the work ahead takes {waiting:.1f} s; try again later",
+                retry_seconds=self._retry_time(key, waiting - most, num_tokens, is_due=is_due),
             )
         if needs_in_time and waiting:
             self._check_time(cancel, waiting)
 
-    def _put_off(self, key: bytes, room_seconds: float, num_tokens: int, *, has_turn: bool) -> float:
-        """Returns when a refused call should come again; one that has its turn already keeps its place."""
+    def _retry_time(self, key: bytes, room_seconds: float, num_tokens: int, *, is_due: bool) -> float:
+        """Returns in how many seconds a rejected call should retry; a call whose time has come keeps its slot."""
         room_seconds = max(0.0, room_seconds)
-        if has_turn:
-            return self._retry(min(room_seconds, MOST_SECONDS))
-        return self._retry(self._retry_slots.put_off(key, room_seconds, self._seconds(num_tokens)))
+        if is_due:
+            return _delay(min(room_seconds, MAX_RETRY_SECONDS))
+        return _delay(self._retry_slots.assign(key, room_seconds, self._seconds(num_tokens)))
 
     def _check_time(self, cancel: CancelToken, needed: float) -> None:
         left = cancel.remaining_seconds
         if left is not None and needed > left:
             raise DeadlineTooShort(
-                f"the work before this request and its own take {needed:.2f} s, its deadline leaves {left:.2f}; "
-                "give it more time, or send it to another server",
-                retry_seconds=self._retry(needed - left),
+                f"the work ahead and this request take {needed:.2f} s, but its deadline leaves {left:.2f} s; "
+                "allow more time, or use another server",
+                retry_seconds=_delay(needed - left),
             )
 
     def _seconds_before(self, num_tokens: int) -> float:
@@ -217,11 +230,8 @@ class Admission:
         rate = self.backlog.tokens_per_second if self.backlog else 0.0
         return num_tokens / rate if rate else 0.0
 
-    def _retry(self, seconds: float) -> float:
-        return max(_LEAST_RETRY_SECONDS, seconds)
-
-    def _take(self, caller: Caller) -> bool:
-        """Takes a call out of what its caller may send; False where nothing limits it."""
+    def _charge(self, caller: Caller) -> bool:
+        """Charges a call to its caller's bucket; returns False if the caller has no limits."""
         if not caller.rate and not caller.max_calls:
             return False
         now = self._now()
@@ -230,29 +240,29 @@ class Admission:
         if bucket is None:
             self._forget(now)
             bucket = self._buckets[caller.name] = _Bucket(burst, now)
-        bucket.tokens = min(burst, bucket.tokens + max(0.0, now - bucket.filled) * caller.rate)
-        bucket.filled = now
+        bucket.fill(now, burst, caller.rate)
         if caller.max_calls and bucket.num_calls >= caller.max_calls:
             raise RateLimited(
-                f"{caller.name} has {bucket.num_calls} requests under way, and may have {caller.max_calls}; "
-                "wait for one of them",
-                retry_seconds=self._retry(self._seconds_before(1)),
+                f"{caller.name} has {bucket.num_calls} requests running and may have {caller.max_calls}; "
+                "wait until one of them ends",
+                retry_seconds=_delay(self._seconds_before(1)),
             )
         if caller.rate:
             if bucket.tokens < 1:
                 raise RateLimited(
-                    f"{caller.name} may send {caller.rate:g} requests a second, and has sent them",
-                    retry_seconds=self._retry((1 - bucket.tokens) / caller.rate),
+                    f"{caller.name} has used up its rate of {caller.rate:g} requests per second",
+                    retry_seconds=_delay((1 - bucket.tokens) / caller.rate),
                 )
             bucket.tokens -= 1
         bucket.num_calls += 1
         return True
 
     def _forget(self, now: float) -> None:
-        """Drops the buckets of callers that have been silent; there are as many as callers within ten minutes."""
-        for name in [
-            name
-            for name, bucket in self._buckets.items()
-            if not bucket.num_calls and now - bucket.filled > _FORGET_SECONDS
-        ]:
+        """Drops the buckets that are full again and have no running calls."""
+        idle = [name for name, bucket in self._buckets.items() if not bucket.num_calls and bucket.is_full(now)]
+        for name in idle:
             del self._buckets[name]
+
+
+def _delay(seconds: float) -> float:
+    return max(_MIN_RETRY_SECONDS, seconds)

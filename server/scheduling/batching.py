@@ -1,9 +1,10 @@
-"""Lets the pairs of concurrent requests share batches, under a token budget and fairly.
+"""Batches the pairs of concurrent requests fairly, within a token budget.
 
-One worker thread owns the engine. It takes batches off the waiting requests by deficit round robin (Shreedhar and
-Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995) with tokens for bytes: every request is
-credited the same number of tokens per turn, so one with 5,000 pairs delays one with five by about one batch. Every
-other batch is filled in the order of what is left to do, those first whose time is nearly up: small ones are soon done.
+One worker thread owns the engine. It fills batches from the waiting requests by deficit round robin (Shreedhar and
+Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995), counting tokens instead of bytes: every
+request is credited the same number of tokens per turn, so a request with 5,000 pairs delays one with five by about one
+batch. Every other batch takes requests with a near deadline first, then those with the fewest tokens left, so that
+small requests finish soon.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
-from shortlist.server.scheduling.engine_faults import Rate, Restarts, fails_for_memory, unusable
-from shortlist.server.scheduling.fair_queue import Job, Place, fill_batch, in_order, jobs_of, room_for
+from shortlist.server.scheduling.engine_faults import Rate, Restarts, is_out_of_memory, problem_in
+from shortlist.server.scheduling.fair_queue import BatchEntry, Job, by_urgency, fill_batch, jobs_of, room_for
 
 if TYPE_CHECKING:
     from shortlist.router.engine.engine import Engine
@@ -29,14 +30,14 @@ __all__ = ["BatchRun", "BatchingScorer"]
 
 _log = logging.getLogger(__name__)
 
-_LEFT = "the request was cancelled, or its deadline passed, before its answer was ready"
-_STOPPING = "the server is stopping; try another one, or again later"
-_BROKEN = "the server's engine does not work any more; try another server"
+_LEFT = "the request was cancelled, or its deadline passed, before the answer was ready"
+_STOPPING = "the server is stopping; try another server, or try again later"
+_BROKEN = "the server's engine has failed; try another server"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """One batch the engine has run: `model` is `score` or `embed`."""
+    """One batch that the engine has run; `model` is `score` or `embed`."""
 
     model: str
     num_pairs: int
@@ -48,9 +49,9 @@ class BatchRun:
 class BatchingScorer:
     """Scores pairs and embeds texts through one engine for many threads at once; a `PairScorer`.
 
-    The worker thread starts with the object and ends with `close()`. `on_submit` is told the tokens of each call for
-    scores before they wait, and may raise to refuse them; `on_batch` is told of each batch, `on_state` whether the
-    engine works, when that changes.
+    The worker thread starts with the object and ends with `close()`. `on_submit` receives the number of tokens of each
+    `score` call before it waits, and may raise to reject it. `on_batch` receives each batch that ran. `on_state`
+    receives whether the engine works, each time that changes.
     """
 
     def __init__(
@@ -71,15 +72,15 @@ class BatchingScorer:
         self._rate = Rate()
         self._restarts = Restarts()
         self._changed = threading.Condition()
-        self._worker = threading.Thread(target=self._keep_working, name="shortlist-batching", daemon=True)
+        self._worker = threading.Thread(target=self._work_until_closed, name="shortlist-batching", daemon=True)
         self._worker.start()
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
-        """Gives one logit per pair, in order, once the last of them is computed.
+        """Returns one logit per pair, in order, once all are computed.
 
         Raises:
-            RequestCancelled: `cancel` was set, or its time ran out; pairs still waiting are never computed.
-            ServerUnavailable: the scorer is closed, or was while pairs waited.
+            RequestCancelled: `cancel` was set or its deadline passed; pairs that still wait are never computed.
+            ServerUnavailable: the scorer is closed, or was closed while pairs waited.
             BatchError: the engine failed on a batch with pairs of this request.
         """
         job = Job(pairs, cancel or CancelToken())
@@ -89,7 +90,7 @@ class BatchingScorer:
         return PairScores(job.outputs, job.num_tokens, *job.cost_ms())
 
     def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Gives the vectors of each framed text, in order; waits its turn and raises as `score` does."""
+        """Returns the vectors of each framed text, in order; waits and raises like `score`."""
         job = self._do(Job(texts, cancel or CancelToken(), embeds=True))
         return TextVectors(job.outputs, job.num_tokens, *job.cost_ms())
 
@@ -104,7 +105,7 @@ class BatchingScorer:
         return job
 
     def close(self, *, timeout_seconds: float | None = None) -> bool:
-        """Takes no more pairs, fails the requests that wait, and waits for the running batch; False if in vain."""
+        """Rejects new pairs, fails waiting requests, waits for the running batch; False if it did not end in time."""
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
@@ -115,25 +116,19 @@ class BatchingScorer:
         return not self._worker.is_alive()
 
     @property
-    def num_waiting_pairs(self) -> int:
-        """How many pairs wait for a batch, those in the running one excluded."""
-        with self._changed:
-            return sum(len(job.waiting) for job in self._jobs)
-
-    @property
     def num_waiting_tokens(self) -> int:
-        """How many tokens wait for a batch, those in the running one excluded."""
+        """How many tokens wait for a batch, the running batch excluded."""
         with self._changed:
             return sum(job.waiting_tokens for job in self._jobs)
 
     def tokens_before(self, num_tokens: int) -> int:
-        """Returns how many tokens are computed before a new call of `num_tokens` has all of its own."""
+        """Returns how many tokens of other calls the engine computes before a new call of `num_tokens` is done."""
         with self._changed:
             return self._running_tokens + sum(min(job.waiting_tokens, num_tokens) for job in self._jobs)
 
     @property
     def tokens_per_second(self) -> float:
-        """The rate of the last batches, 0 before the first."""
+        """The rate of recent batches; 0 before the first."""
         return self._rate.per_second
 
     def _submit(self, job: Job) -> None:
@@ -146,33 +141,35 @@ class BatchingScorer:
             self._changed.notify()
 
     def _await(self, job: Job) -> None:
-        # An expired token calls nobody back, hence the timeout.
+        # A deadline that passes runs no callback, so wait with a timeout.
         if not job.done.wait(job.cancel.remaining_seconds):
             self._drop(job)
 
     def _drop(self, job: Job) -> None:
-        """Takes the job out of the queue and lets its caller go; a running batch is not stopped."""
+        """Removes a job from the queue and fails it; a running batch is not stopped."""
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
 
-    def _keep_working(self) -> None:
-        """Works until closed; a defect in the work itself costs the calls that wait, and the work begins anew."""
+    def _work_until_closed(self) -> None:
+        """Runs batches until closed; an error outside of the engine fails the waiting calls, then the loop restarts."""
         while True:
             try:
                 self._work()
                 return
-            except BaseException as error:  # the thread's boundary: without it all calls would wait for ever
+            except BaseException as error:  # if this thread ended, every call would wait for ever
                 _log.error("the engine's thread failed with %s", type(error).__name__)
                 _log.debug("the engine's thread failed", exc_info=error)
-                self._tell_state(is_working=False)
-                if not self._begin_anew(error):
-                    _log.error("it failed too often; this server answers no more and must be restarted")
+                self._report_state(is_working=False)
+                if not self._restart(error):
+                    _log.error(
+                        "the engine's thread failed too often; restart this server, it cannot answer requests any more"
+                    )
                     return
-                self._tell_state(is_working=True)
+                self._report_state(is_working=True)
 
-    def _begin_anew(self, error: BaseException) -> bool:
+    def _restart(self, error: BaseException) -> bool:
         with self._changed:
             can_go_on = self._restarts.note()
             for job in {*self._jobs, *self._running}:
@@ -181,7 +178,7 @@ class BatchingScorer:
             self._running, self._running_tokens = [], 0
         return can_go_on
 
-    def _tell_state(self, *, is_working: bool) -> None:
+    def _report_state(self, *, is_working: bool) -> None:
         if self._on_state is not None:
             self._on_state(is_working)
 
@@ -191,27 +188,27 @@ class BatchingScorer:
             self._run(batch)
             self._running, self._running_tokens = [], 0
 
-    def _next_batch(self) -> list[Place]:
-        """Waits for pairs and takes a batch; an empty one means that the scorer is closed."""
+    def _next_batch(self) -> list[BatchEntry]:
+        """Waits for pairs and returns a batch; an empty one means that the scorer is closed."""
         with self._changed:
             while True:
-                self._forget_cancelled()
+                self._drop_cancelled()
                 if self._jobs:
                     return self._fill_batch()
                 if self._is_closed:
                     return []
                 self._changed.wait()
 
-    def _fill_batch(self) -> list[Place]:
-        """Fills one batch for the model that the first job waits for; the other model's jobs then come first."""
+    def _fill_batch(self) -> list[BatchEntry]:
+        """Fills one batch for the model of the first job; jobs of the other model come first in the next batch."""
         embeds = self._jobs[0].embeds
         alike = [job for job in self._jobs if job.embeds == embeds]
         others = [job for job in self._jobs if job.embeds != embeds]
-        # Not every time: many small calls, or callers who all give little time, must not starve the others.
+        # Only every other batch: many small or urgent calls must not starve the others.
         self._serves_small = len(alike) > 1 and not self._serves_small
         room = room_for(alike, self._engine.max_batch_tokens, serves_small=self._serves_small)
         if self._serves_small:
-            batch = fill_batch(deque(in_order(alike)), room, in_shares=False)
+            batch = fill_batch(deque(by_urgency(alike)), room, evenly=False)
             left: Iterable[Job] = [job for job in alike if job.waiting]
         else:
             left = deque(alike)
@@ -220,28 +217,28 @@ class BatchingScorer:
         self._jobs = deque([*others, *left])
         return batch
 
-    def _forget_cancelled(self) -> None:
+    def _drop_cancelled(self) -> None:
         for job in [job for job in self._jobs if job.cancel.is_cancelled]:
             self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
 
-    def _run(self, batch: list[Place]) -> None:
-        """Runs a batch; one that memory does not suffice for is run in halves, and a pair alone is refused."""
+    def _run(self, batch: list[BatchEntry]) -> None:
+        """Runs a batch; if memory runs out, runs it in halves, or fails a request whose single pair is too large."""
         started = time.perf_counter()
         for job in jobs_of(batch):
             job.began = job.began or started
         try:
             run = self._engine.embed if batch[0][0].embeds else self._engine.run
             outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
-            results: list[tuple[Place, Any]] | None = list(zip(batch, outputs, strict=True))
-            if reason := unusable(outputs):
+            results: list[tuple[BatchEntry, Any]] | None = list(zip(batch, outputs, strict=True))
+            if reason := problem_in(outputs):
                 raise ArithmeticError(reason)
-        except Exception as error:  # whatever broke, the other requests and the worker go on
+        except Exception as error:  # any failure of the engine: other requests and the worker go on
             if not self._can_split(batch, error):
                 return
             results = None
         if results is None:
-            # Not within the handler: there the error holds what the batch had computed, and so the memory.
+            # Outside of the handler: inside, the error's traceback keeps the batch's tensors, and so the memory, alive.
             self._run_in_halves(batch)
             return
         seconds = time.perf_counter() - started
@@ -251,31 +248,31 @@ class BatchingScorer:
         for (job, index), output in results:
             job.put(index, output)
 
-    def _can_split(self, batch: list[Place], error: Exception) -> bool:
-        """Says whether halves of a batch that failed may pass; fails its calls where not."""
-        if not fails_for_memory(error):
+    def _can_split(self, batch: list[BatchEntry], error: Exception) -> bool:
+        """Returns whether halves of a failed batch may succeed; otherwise fails its calls."""
+        if not is_out_of_memory(error):
             self._fail(batch, error)
         elif len(batch) == 1:
-            self._fail(batch, ServerBusy("memory does not suffice for this request; send less of it at once"))
+            self._fail(batch, ServerBusy("the server has too little memory for this request; send a smaller one"))
         else:
-            _log.warning("memory does not suffice for a batch of %d pairs; it is split", len(batch))
+            _log.warning("not enough memory for a batch of %d pairs; splitting it", len(batch))
             return True
         return False
 
-    def _run_in_halves(self, batch: list[Place]) -> None:
+    def _run_in_halves(self, batch: list[BatchEntry]) -> None:
         half = len(batch) // 2
         for part in (batch[:half], batch[half:]):
-            if wanted := [place for place in part if not place[0].done.is_set()]:
+            if wanted := [entry for entry in part if not entry[0].done.is_set()]:
                 self._run(wanted)
 
-    def _note(self, batch: list[Place], seconds: float) -> None:
+    def _note(self, batch: list[BatchEntry], seconds: float) -> None:
         num_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._rate.note(num_tokens, seconds)
         if self._on_batch is not None:
             model = "embed" if batch[0][0].embeds else "score"
             self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))
 
-    def _fail(self, batch: list[Place], error: Exception) -> None:
+    def _fail(self, batch: list[BatchEntry], error: Exception) -> None:
         with self._changed:
             for job in jobs_of(batch):
                 if job in self._jobs:

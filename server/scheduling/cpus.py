@@ -1,7 +1,7 @@
-"""Finds how many CPUs this process may use: its affinity, and the quota of its control groups.
+"""Finds how many CPUs this process may use, by its affinity and the quota of its control groups.
 
-torch counts the machine's cores. In a container held to two of sixty-four it would start sixty-four threads, which the
-kernel then stops in turn, and every product waits for the last of them.
+torch counts the machine's cores. In a container limited to two of sixty-four it would start sixty-four threads; the
+kernel throttles them in turn, and every matrix product waits for the slowest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _affinity() -> int:
 
 
 def _folders(own_groups: Path, root: Path) -> Iterator[Path]:
-    """Gives the folders whose limits hold for this process: its own control group and those above it."""
+    """Yields the folders whose limits apply to this process: its own control group and those above it."""
     try:
         lines = own_groups.read_text().splitlines()
     except OSError:
@@ -48,7 +48,7 @@ def _folders(own_groups: Path, root: Path) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Reads a group's limit in CPUs: `cpu.max` of version 2, or `cpu.cfs_quota_us` of version 1; None without one."""
+    """Reads a group's limit in CPUs from `cpu.max` (version 2) or `cpu.cfs_quota_us` (version 1); None without one."""
     try:
         if (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text().split()

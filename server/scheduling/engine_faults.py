@@ -1,4 +1,4 @@
-"""Knows what can go wrong with the engine, and how fast it works when nothing does."""
+"""Recognises failures of the engine, counts its restarts, and measures its speed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["Rate", "Restarts", "fails_for_memory", "unusable"]
+__all__ = ["Rate", "Restarts", "is_out_of_memory", "problem_in"]
 
-# An hour ago's rate says little, and one batch's says less: seconds of work until a figure counts half.
+# After so many seconds of work a measurement counts half: old rates mislead, and single batches vary.
 _HALF_LIFE_SECONDS = 5.0
 _MAX_RESTARTS = 5
 _RESTART_WINDOW_SECONDS = 60.0
@@ -19,7 +19,7 @@ _MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memo
 
 
 class Rate:
-    """Tokens per second of work, the latest work weighing most; safe to share between threads."""
+    """Tokens per second of work, weighted towards recent work; safe to share between threads."""
 
     def __init__(self) -> None:
         self._tokens = self._seconds = 0.0
@@ -34,13 +34,13 @@ class Rate:
 
     @property
     def per_second(self) -> float:
-        """The rate, 0 before anything was counted."""
+        """The rate; 0 before the first batch."""
         with self._lock:
             return self._tokens / self._seconds if self._seconds else 0.0
 
 
 class Restarts:
-    """Counts the restarts of the last minute: what fails again and again is given up."""
+    """Counts the restarts of the last minute; after more than five the engine is given up."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -48,7 +48,7 @@ class Restarts:
         self.is_given_up = False
 
     def note(self) -> bool:
-        """Counts one; False if it was one too many."""
+        """Counts one restart; returns False if it was one too many."""
         now = self._now()
         self._moments.append(now)
         while now - self._moments[0] > _RESTART_WINDOW_SECONDS:
@@ -57,15 +57,15 @@ class Restarts:
         return not self.is_given_up
 
 
-def fails_for_memory(error: Exception) -> bool:
-    """Says whether a smaller batch may pass: Python's, torch's or oneDNN's way to say that memory does not suffice."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of Python, torch or oneDNN says that memory ran out, so that a smaller batch may succeed."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MEMORY_TEXTS)
 
 
-def unusable(outputs: Sequence[Any]) -> str:
-    """Says what is wrong with a batch's logits; empty if nothing is (vectors are not looked at)."""
+def problem_in(outputs: Sequence[Any]) -> str:
+    """Describes what is wrong with a batch's logits; empty if nothing is (vectors are not checked)."""
     if any(isinstance(output, float) and not math.isfinite(output) for output in outputs):
         return "the model's logits are not all finite"
     return ""

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A pool of `max_concurrent` threads; what is more waits, and who may wait is for `Admission` to say."""
+    """A pool of `max_concurrent` threads; further work waits. `Admission` limits how much may wait."""
 
     def __init__(self, *, max_concurrent: int) -> None:
         self._pool = ThreadPoolExecutor(max_concurrent, thread_name_prefix="shortlist-request")
@@ -22,8 +22,8 @@ class Workers:
     async def run(self, work: Callable[[], T], *, on_end: Callable[[], None]) -> T:
         """Runs `work` on a thread, with the caller's context variables.
 
-        Cancelling takes it back if it has not begun, and else leaves it to end by itself. `on_end` is called once it
-        has ended or was taken back.
+        Cancelling removes work that has not begun; work that has begun runs to its end. `on_end` is called once it has
+        ended or was removed.
         """
         try:
             future = self._pool.submit(contextvars.copy_context().run, work)
@@ -34,5 +34,5 @@ class Workers:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Takes nothing more and forgets what waits; what runs is left to end by itself."""
+        """Rejects new work and drops work that waits; running work runs to its end."""
         self._pool.shutdown(wait=False, cancel_futures=True)

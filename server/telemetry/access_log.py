@@ -1,4 +1,4 @@
-"""Writes one line for each call that ended: who, what, how long and how it ended, and nothing of its content."""
+"""Logs one line for each call that ended: caller, method, duration and outcome, and nothing of its content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STAGES = ("queue_ms", "parse_ms", "retrieve_ms", "tokenize_ms", "infer_ms")
 
 
 class AccessLog:
-    """Logs calls, and warns of those slower than `slow_ms` with the time of each stage; 0 warns of none.
+    """Logs calls, and a warning with the time of each stage for calls slower than `slow_ms`; 0 turns warnings off.
 
     `slow_ms` may be changed at any time.
     """
@@ -58,7 +58,7 @@ def _sizes(call: Call) -> dict[str, Any]:
 
 
 def _stages(call: Call) -> dict[str, float]:
-    """Gives the time of each stage: as the answer reports it or, without one, as far as the work came."""
+    """Returns the time of each stage: from the report or, without one, of the stages that ended."""
     if call.report is not None:
         return {name: round(getattr(call.report.timings, name), 3) for name in _STAGES}
     spent = dict.fromkeys(_STAGES, 0.0)

@@ -1,6 +1,6 @@
-"""Sets up the log of a server process: one line for each event on stderr, for people or as JSON, in UTC.
+"""Sets up the log of a server process: one line for each event on stderr, as text or as JSON, with times in UTC.
 
-Modules log through the standard library and pass fields as `extra`; how a line looks is decided here alone.
+Modules log through the standard library and pass fields as `extra`; this module alone decides the format.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def set_up(log_format: Literal["console", "json"], level: str) -> None:
     set_level(level)
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
-    # gRPC's core writes to stderr by itself, in lines that are no JSON, and by default one for every stray connection
-    # to a TLS port; what matters of it comes as an error too. It reads this when it is imported.
+    # gRPC's core writes to stderr by itself, not as JSON, and by default a line for each failed TLS handshake. Failures
+    # that matter raise an error too. gRPC reads this variable when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE" if log_format == "json" else "ERROR")
 
 
 def set_level(level: str) -> None:
-    """Logs from now on what is at least as grave as `level`: debug, info, warning or error."""
+    """Logs events of at least this level: debug, info, warning or error."""
     logging.getLogger().setLevel(level.upper())
 
 
@@ -51,7 +51,7 @@ def _formatter(log_format: Literal["console", "json"]) -> logging.Formatter:
     if log_format == "json":
         shown = [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
-        plain = structlog.dev.plain_traceback  # the other writers show variables, and so what a request holds
+        plain = structlog.dev.plain_traceback  # other formatters show variables, and with them the content of requests
         shown = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown]

@@ -1,7 +1,7 @@
-"""Counts and times what the server does, and tells it in the formats of Prometheus and OpenMetrics.
+"""Counts and times calls and batches, and exports the metrics in the formats of Prometheus and OpenMetrics.
 
-Names and meanings of all metrics stand here. Labels hold nothing that a caller chose: methods, routes, codes and
-reasons are the service's own, and names of callers are those that whoever runs the server gave them.
+This module defines the name and the meaning of every metric. No label is caller-controlled: methods, codes and reasons
+are the server's own, and callers have the names that the operator or the issuer of their tokens gave them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BYTES = tuple(4**power for power in range(5, 14))  # 1 KiB to 64 MiB
 _ITEMS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 20_000)
 _STAGES = ("queue", "parse", "retrieve", "tokenize", "infer")
 
-# Bearer tokens can bring any number of names; so many have series of their own, those that come later share one.
+# Bearer tokens can name any number of callers. So many get a series of their own, later ones share one.
 _MAX_CALLERS = 100
 _OTHER = "other"
 
@@ -43,7 +43,7 @@ _OTHER = "other"
 class Metrics:
     """The metrics of one server, in a registry of its own; safe to share between threads.
 
-    What is counted as it happens comes through `observe` and `note_batch`; the rest is read when it is asked for.
+    `observe` and `note_batch` count events as they happen; the other values are read at each scrape.
     """
 
     def __init__(self, admission: Admission, dispatcher: Dispatcher) -> None:
@@ -57,7 +57,7 @@ class Metrics:
 
     @property
     def is_serving(self) -> bool:
-        """Whether the server says that it is healthy."""
+        """Whether the health service answers SERVING."""
         return self._live.is_serving
 
     @is_serving.setter
@@ -65,7 +65,7 @@ class Metrics:
         self._live.is_serving = is_serving
 
     def watch(self, router: Router, scorer: BatchingScorer) -> None:
-        """Tells from now on of the model too, its caches and its queue."""
+        """Adds the metrics of the model, its caches and its queue."""
         self._live.router, self._live.scorer = router, scorer
 
     def observe(self, call: Call) -> None:
@@ -73,11 +73,11 @@ class Metrics:
         self._requests.count(call, self._caller_label(call.caller.name))
 
     def note_batch(self, run: BatchRun) -> None:
-        """Counts a batch that the engine has run."""
+        """Counts a batch that the engine ran."""
         self._batches.count(run)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Writes all metrics for an HTTP `Accept` header; returns the body and its content type."""
+        """Renders all metrics for an HTTP `Accept` header; returns the body and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
@@ -99,14 +99,14 @@ class MetricsEndpoint:
         self.port: int = self._server.server_port
 
     def close(self) -> None:
-        """Stops serving; takes half a second at most."""
+        """Stops serving; takes up to half a second."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class _Requests:
-    """What is counted of calls."""
+    """The metrics of calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -120,21 +120,21 @@ class _Requests:
         )
         self._seconds = histogram(
             "request_duration_seconds",
-            "Time from a call's arrival to its end, waiting included, in seconds.",
+            "Time from a call's arrival to its end, queueing included, in seconds.",
             _SECONDS,
             *("method", "transport", "code"),
         )
         self._errors = counter(
             "request_errors",
-            "Calls that failed or were refused, by the stable reason that their callers were told.",
+            "Calls that failed or were rejected, by the stable reason in the error.",
             *("method", "reason"),
         )
-        self._of_callers = counter("caller_requests", "Calls that ended, by who called.", "caller", "code")
+        self._of_callers = counter("caller_requests", "Calls that ended, by caller and gRPC code.", "caller", "code")
         self._tokens_of_callers = counter(
-            "caller_tokens", "Tokens the cross-encoder read for answered calls, by who called.", "caller"
+            "caller_tokens", "Tokens the cross-encoder read for answered calls, by caller.", "caller"
         )
         self._degraded = counter(
-            "degraded_responses", "Answers given in the first stage's order because time ran out.", "method"
+            "degraded_responses", "Responses in the order of the first stage because time ran out.", "method"
         )
         self._unparsed = counter(
             "unparsed_items", "Tools or statements in answered calls that could not be parsed.", "method"
@@ -145,12 +145,12 @@ class _Requests:
             _SHORT_SECONDS,
             *("method", "stage"),
         )
-        self._candidates = histogram("request_candidates", "Candidates read per answered call.", _ITEMS, "method")
+        self._candidates = histogram("request_candidates", "Candidates per answered call.", _ITEMS, "method")
         self._tokens = histogram(
             "request_tokens", "Tokens the cross-encoder read per answered call.", _TOKENS, "method"
         )
         self._request_bytes = histogram("request_size_bytes", "Size of requests, in bytes.", _BYTES, "method")
-        self._response_bytes = histogram("response_size_bytes", "Size of answers, in bytes.", _BYTES, "method")
+        self._response_bytes = histogram("response_size_bytes", "Size of responses, in bytes.", _BYTES, "method")
 
     def count(self, call: Call, caller: str) -> None:
         seconds = call.duration_ms / 1000
@@ -178,7 +178,7 @@ class _Requests:
 
 
 class _Batches:
-    """What is counted of the engine's batches; `model` is `score`, the cross-encoder, or `embed`, the encoder."""
+    """The metrics of the engine's batches; `model` is `score` (the cross-encoder) or `embed` (the encoder)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
@@ -186,7 +186,7 @@ class _Batches:
 
         self._tokens = histogram("tokens", "Tokens per batch.", _BATCH_TOKENS)
         self._pairs = histogram("pairs", "Pairs, or texts to embed, per batch.", _ITEMS)
-        self._fill = histogram("fill_ratio", "Tokens of a batch as a share of what it may hold.", _SHARES)
+        self._fill = histogram("fill_ratio", "Tokens of a batch as a share of its limit.", _SHARES)
         self._seconds = histogram("duration_seconds", "Time the engine took for a batch, in seconds.", _SHORT_SECONDS)
 
     def count(self, run: BatchRun) -> None:
@@ -197,7 +197,7 @@ class _Batches:
 
 
 class _Live(Collector):
-    """What is read at the moment of asking."""
+    """The metrics whose values are read at each scrape."""
 
     def __init__(self, admission: Admission, dispatcher: Dispatcher) -> None:
         self._admission, self._dispatcher = admission, dispatcher
@@ -209,15 +209,17 @@ class _Live(Collector):
     def collect(self) -> Iterator[Metric]:
         yield self._gauge("serving", "Whether health says SERVING: 1 or 0.", self.is_serving)
         yield self._gauge(
-            "requests_in_flight", "Calls that have come and have not ended.", self._dispatcher.num_in_flight
+            "requests_in_flight", "Calls that arrived and have not ended.", self._dispatcher.num_in_flight
         )
-        yield self._gauge("requests_admitted", "Calls worked on or waiting for it.", self._admission.num_admitted)
         yield self._gauge(
-            "requests_put_off", "Calls told when to come again that may come.", self._admission.num_put_off
+            "requests_admitted", "Calls that run or wait, admitted ones only.", self._admission.num_admitted
+        )
+        yield self._gauge(
+            "retry_slots", "Rejected calls with a retry time that has not lapsed.", self._admission.num_retry_slots
         )
         yield self._queue_tokens()
         rate = self.scorer.tokens_per_second if self.scorer else 0.0
-        yield self._gauge("engine_tokens_per_second", "Tokens the engine computes per second of work, of late.", rate)
+        yield self._gauge("engine_tokens_per_second", "Recent speed of the engine: tokens per second of work.", rate)
         yield from self._caches()
         yield self._build()
         yield self._model()
@@ -226,7 +228,7 @@ class _Live(Collector):
         return GaugeMetricFamily(f"shortlist_{name}", text, value=float(value))
 
     def _queue_tokens(self) -> Metric:
-        text = "Tokens that wait for the engine: queued ones, and expected ones of calls not yet parsed."
+        text = "Tokens that wait for the engine: queued ones, and estimated ones of calls not yet parsed."
         family = GaugeMetricFamily("shortlist_queue_tokens", text, labels=["state"])
         family.add_metric(["queued"], self.scorer.num_waiting_tokens if self.scorer else 0)
         family.add_metric(["expected"], self._admission.expected_tokens)
@@ -236,11 +238,11 @@ class _Live(Collector):
         counts = self.router.cache_counts if self.router else {}
         asked = CounterMetricFamily(
             "shortlist_cache_requests",
-            "How often a cache was asked and had it (hit) or not (miss); `vectors` once per document.",
+            "Lookups in a cache, by outcome (hit or miss); `vectors` counts one per document.",
             labels=["cache", "outcome"],
         )
         kept = GaugeMetricFamily(
-            "shortlist_cache_entries", "Catalogs or documents' vectors that a cache holds.", labels=["cache"]
+            "shortlist_cache_entries", "Catalogs, or vectors of documents, in a cache.", labels=["cache"]
         )
         for name, count in counts.items():
             asked.add_metric([name, "hit"], count.num_hits)
@@ -254,7 +256,7 @@ class _Live(Collector):
         return InfoMetricFamily("shortlist_build", "The server's version and Python's.", value=about)
 
     def _model(self) -> Metric:
-        family = InfoMetricFamily("shortlist_model", "The model that is loaded, and how it runs.", labels=[])
+        family = InfoMetricFamily("shortlist_model", "The loaded model and how it runs.", labels=[])
         if self.router is not None:
             info = self.router.info
             about = {name: getattr(info, name) for name in ("name", "version", "device", "dtype", "attention")}

@@ -1,4 +1,4 @@
-"""Sends a trace of each sampled call over OTLP: when it came, what its stages took and how it ended; no content."""
+"""Sends a trace of each sampled call over OTLP: when it arrived, how long its stages took, how it ended; no content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from shortlist.schemas.errors import InvalidConfiguration
 from shortlist.server.call import Call
-from shortlist.server.grpc.service import SERVICE_NAME
 from shortlist.server.settings import Settings
 
 __all__ = ["Tracing", "make_tracing"]
@@ -31,12 +30,12 @@ _EXPORT_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _GRPC = "grpc"
-# The codes that are the server's fault; after OpenTelemetry's conventions for gRPC only these mark a span as failed.
+# The codes that are the server's fault; OpenTelemetry's conventions for gRPC mark a span as failed for these alone.
 _FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 
 
 def make_tracing(settings: Settings) -> Tracing | None:
-    """Makes what the settings ask for; None where they name no endpoint.
+    """Makes the tracing that the settings ask for; returns None if they name no endpoint.
 
     Raises:
         InvalidConfiguration: the endpoint or its headers cannot be read.
@@ -52,20 +51,20 @@ def make_tracing(settings: Settings) -> Tracing | None:
 class Tracing:
     """Makes spans of calls that ended and sends them from a thread of its own, until `close()`.
 
-    A call whose caller sent a traceparent is sampled as that says, of others the share `ratio`. No call waits for
-    the sending or fails by it: what cannot be sent is dropped.
+    A traceparent from the caller decides whether its call is sampled; of the other calls the share `ratio` is. Sending
+    neither delays nor fails a call: spans that cannot be sent are dropped.
     """
 
     def __init__(self, endpoint: str, *, headers: Mapping[str, str], ratio: float) -> None:
-        # It would report each failure by several lines; the exporter below says the same in one.
+        # OpenTelemetry logs several lines for each failure; the exporter below logs one.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         version = importlib.metadata.version("shortlist")
         own = Resource({"service.name": "shortlist", "service.version": version})
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(ratio)),
-            # The environment has the last word: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES.
+            # The environment takes precedence: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES.
             resource=Resource.create().merge(own).merge(OTELResourceDetector().detect()),
-            shutdown_on_exit=False,  # it would wait for as long as half a minute
+            shutdown_on_exit=False,  # it would wait for up to 30 s
         )
         sender = OTLPSpanExporter(endpoint, headers=dict(headers), timeout=_EXPORT_SECONDS)
         self._provider.add_span_processor(BatchSpanProcessor(_QuietExporter(sender, endpoint)))
@@ -73,9 +72,9 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def observe(self, call: Call) -> None:
-        """Makes the spans of a call that ended, and tells the call its trace's id; an `Observer`."""
+        """Makes the spans of a call that ended and sets its `trace_id`; an `Observer`."""
         root = self._tracer.start_span(
-            f"{SERVICE_NAME}/{call.method}",
+            f"{call.service}/{call.method}",
             context=self._propagator.extract({"traceparent": call.parent}),
             kind=SpanKind.SERVER,
             attributes=_attributes(call),
@@ -90,7 +89,7 @@ class Tracing:
         root.end(call.arrived_ns + round(call.duration_ms * 1_000_000))
 
     def close(self, timeout_seconds: float = _CLOSE_SECONDS) -> None:
-        """Sends what waits to be sent, as far as the time goes."""
+        """Sends the spans that are left, for at most `timeout_seconds`."""
         closing = threading.Thread(target=self._provider.shutdown, name="shortlist-tracing-close", daemon=True)
         closing.start()
         closing.join(timeout_seconds)
@@ -98,7 +97,7 @@ class Tracing:
             _log.warning("the last spans did not reach the trace collector within %g s and are lost", timeout_seconds)
 
     def _add_stages(self, root: Span, call: Call) -> None:
-        """Adds a span for each stage; a part of one comes under it. Parts end first, hence the way from the last."""
+        """Adds a span for each stage, with its parts as children. Parts end first, so it goes from last to first."""
         spans: dict[str, Span] = {}
         for stage in reversed(list(call.stages)):
             parent = spans.get(stage.within, root)
@@ -114,11 +113,11 @@ class Tracing:
 
 
 class _QuietExporter(SpanExporter):
-    """Hands spans to another exporter, and says at most once a minute that they do not get through."""
+    """Passes spans to another exporter and logs failures at most once a minute."""
 
     def __init__(self, sender: SpanExporter, endpoint: str, now: Callable[[], float] = time.monotonic) -> None:
         self._sender, self._now = sender, now
-        # Not the whole URL, which may hold a password.
+        # The host alone, since a URL may hold a password.
         self._shown = urlsplit(endpoint).hostname
         self._warned: float | None = None
         self._num_lost = 0
@@ -127,18 +126,18 @@ class _QuietExporter(SpanExporter):
         """Sends spans; never raises."""
         try:
             result = self._sender.export(spans)
-        except Exception:  # whatever broke, the thread that sends goes on
+        except Exception:  # must not end the thread that sends
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
             self._note_lost(len(spans))
         return result
 
     def shutdown(self) -> None:
-        """Gives up what is being sent."""
+        """Stops sending."""
         self._sender.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Does nothing: nothing is kept here."""
+        """Does nothing, because nothing is buffered here."""
         return True
 
     def _note_lost(self, num_spans: int) -> None:
@@ -152,7 +151,7 @@ class _QuietExporter(SpanExporter):
 
 def _attributes(call: Call) -> dict[str, str | int | bool]:
     attributes: dict[str, str | int | bool] = {
-        "rpc.service": SERVICE_NAME,
+        "rpc.service": call.service,
         "rpc.method": call.method,
         "shortlist.request_id": call.request_id,
         "shortlist.caller": call.caller.name,
@@ -177,7 +176,7 @@ def _attributes(call: Call) -> dict[str, str | int | bool]:
 
 
 def _nanoseconds(call: Call, moment: float) -> int:
-    """Turns a moment of `time.perf_counter` into one of `time.time_ns`."""
+    """Converts a time of `time.perf_counter` into one of `time.time_ns`."""
     return call.arrived_ns + round((moment - call.arrived) * 1_000_000_000)
 
 

@@ -1,4 +1,4 @@
-"""How the benchmarks of overload count: from when a request was due, and what became of each."""
+"""The overload and soak benchmarks count latency from the time a request was due, and the outcome of each request."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def run(server: ServerThread, work: Callable[[AsyncClient], Any]) -> Any:
     return asyncio.run(connected())
 
 
-def test_an_answer_that_is_late_counts_from_when_its_request_was_due(load: ModuleType, server: ServerThread) -> None:
+def test_latency_counts_from_the_time_a_request_was_due(load: ModuleType, server: ServerThread) -> None:
     async def held_back(client: AsyncClient) -> Any:
         server.engine.gate.clear()
         asyncio.get_running_loop().call_later(0.5, server.engine.gate.set)
         return await load.open_loop(client, REQUESTS, 20, 0.5)
 
     outcome = run(server, held_back)
-    # Those due first waited longest; a closed loop would have sent one, and seen one delay.
+    # The first request waited longest. A closed loop would have sent only one request and seen only one delay.
     assert (len(outcome.latencies), max(outcome.latencies) > 300) == (10, True)
     assert outcome.goodput == pytest.approx(10 / outcome.seconds)
 
 
-def test_what_is_refused_is_counted_by_kind_and_is_no_latency(
+def test_rejected_requests_are_counted_by_error_and_not_in_the_latencies(
     load: ModuleType, start_server: Callable[..., ServerThread]
 ) -> None:
     server = start_server(max_concurrent=1, max_waiting=0)
@@ -68,7 +68,7 @@ def test_what_is_refused_is_counted_by_kind_and_is_no_latency(
     assert len(outcome.latencies) + sum(outcome.refused.values()) == 10
 
 
-def test_recovery_is_when_a_request_is_quick_again(load: ModuleType, server: ServerThread) -> None:
+def test_recovery_lasts_until_a_request_is_fast_again(load: ModuleType, server: ServerThread) -> None:
     async def held_back(client: AsyncClient) -> Any:
         server.engine.gate.clear()
         asyncio.get_running_loop().call_later(0.4, server.engine.gate.set)
@@ -77,7 +77,7 @@ def test_recovery_is_when_a_request_is_quick_again(load: ModuleType, server: Ser
     assert 0.4 <= run(server, held_back) < 5
 
 
-def test_a_process_is_sampled(soak: ModuleType) -> None:
+def test_a_sample_has_memory_files_and_threads_of_a_process(soak: ModuleType) -> None:
     command = [sys.executable, "-c", "print('up', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -87,9 +87,9 @@ def test_a_process_is_sampled(soak: ModuleType) -> None:
     assert (1 < found["mib"] < 200, found["files"] >= 3, found["threads"]) == (True, True, 1)
 
 
-def test_the_soak_tells_what_it_sent_and_whether_anything_grew(soak: ModuleType) -> None:
+def test_the_soak_prints_its_counts_and_the_growth_of_each_sample(soak: ModuleType) -> None:
     samples = [{"seconds": 5.0 * place, "mib": 100.0 + place, "files": 9.0, "threads": 3.0} for place in range(9)]
     counts = Counter({"tables: answered": 7, "garbage: HTTPError": 2})
     told = list(soak.lines({"seconds": 60.0, "counts": counts, "samples": samples}))
     assert told[0] == "9 requests in 1 minutes"
-    assert "mib: 101, 104, 107 in the mean of each third" in told
+    assert "mib: 101, 104, 107 (means of the first, second and last third)" in told

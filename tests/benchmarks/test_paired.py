@@ -1,4 +1,4 @@
-"""Two models on the same queries: what both were asked is paired, and a rounded model is moved within its steps."""
+"""Two models are compared on the queries that both ranked; an unrounded model stays within its rounding steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOOLE = {"q1": (1.0, 1.0), "q2": (0.5, 1.0), "q3": (0.0, 0.0)}
 
 
 def keep(folder: Path, key: str, measures: dict[str, tuple[float, float]], *names: str) -> Path:
-    """Writes results as the store does."""
+    """Writes results in the store's format."""
     queries = [{"id": one, "measures": dict(zip(names, found, strict=True))} for one, found in measures.items()]
     folder.mkdir(exist_ok=True)
     (folder / f"{key}-corpus-rerank.json").write_text(json.dumps({"queries": queries}), encoding="utf-8")
@@ -44,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> SimpleNamespa
     return SimpleNamespace(status=status, out=printed.out, err=printed.err)
 
 
-def test_only_queries_that_both_were_asked_are_compared(
+def test_only_queries_that_both_models_ranked_are_compared(
     full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample = {"q3": (0.4, 1.0), "q2": (0.25, 1.0), "unknown": (1.0, 1.0)}
@@ -59,7 +59,7 @@ def test_only_queries_that_both_were_asked_are_compared(
     assert found["overall"]["ratio"] == pytest.approx(1.3)
 
 
-def test_the_table_names_the_set_where_the_second_is_least(
+def test_the_table_names_the_set_with_the_lowest_ratio(
     full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep(full, "tables-spider", {"s": (1.0,)}, "complete@5")
@@ -68,7 +68,7 @@ def test_the_table_names_the_set_where_the_second_is_least(
     text = run(capsys, full, other).out
     assert "| toole | 3 | ndcg@10 | 0.500 | 0.500 | +0.000 [+0.000, +0.000] | 0 | 0 |" in text
     assert "Mean over 2 sets (first measure of each): 0.7500 and 0.5000, -0.2500" in text
-    assert "at the least 0.500 (spider)" in text
+    assert "0.500 on the worst set (spider)" in text
 
 
 def test_folders_with_nothing_in_common_are_an_error(
@@ -76,7 +76,7 @@ def test_folders_with_nothing_in_common_are_an_error(
 ) -> None:
     found = run(capsys, full, tmp_path / "nowhere")
     assert found.status == 2
-    assert "no set has been asked of both" in found.err
+    assert "have no set with common queries" in found.err
 
 
 def test_a_damaged_result_is_an_error(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,10 +84,10 @@ def test_a_damaged_result_is_an_error(full: Path, tmp_path: Path, capsys: pytest
     (other / "tools-toole-corpus-rerank.json").write_text('{"queries": [', encoding="utf-8")
     found = run(capsys, full, other)
     assert found.status == 2
-    assert "damaged or of another version" in found.err
+    assert "damaged or from another version" in found.err
 
 
-def test_an_unrounded_model_rounds_to_the_same_steps(tmp_path: Path) -> None:
+def test_an_unrounded_model_rounds_to_the_same_codes(tmp_path: Path) -> None:
     model = write_whole(tmp_path / "own").folder
     write_unrounded(model, tmp_path / "float", seed=1)
     stored, moved = load_file(model / "layers.safetensors"), load_file(tmp_path / "float/layers.safetensors")
@@ -100,7 +100,7 @@ def test_an_unrounded_model_rounds_to_the_same_steps(tmp_path: Path) -> None:
     assert moved.keys() == {name for name in stored if not name.endswith(".scale")}
 
 
-def test_an_unrounded_model_loads_under_a_name_of_its_own(tmp_path: Path) -> None:
+def test_an_unrounded_model_has_another_name(tmp_path: Path) -> None:
     model = write_whole(tmp_path / "own").folder
     write_unrounded(model, tmp_path / "float", seed=2)
     first, second = read_folder(model), read_folder(tmp_path / "float")

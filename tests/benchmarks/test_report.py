@@ -1,4 +1,4 @@
-"""What the quality table says of numbers: means and their intervals, goals, the lowest language, calibration."""
+"""The quality table shows means with intervals, goals, the lowest language and calibration."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_lowest_language_is_one_of_enough_queries() -> None:
     assert line.endswith("] (fr) | 0.500 | no |")
 
 
-def test_the_card_lists_languages_down_three_columns_those_of_most_queries_first() -> None:
+def test_the_card_lists_languages_in_three_columns_by_number_of_queries() -> None:
     summary = summary_of([1.0] * 10, langs=["de"] * 4 + ["fr"] * 3 + ["is"] * 2 + ["ro"])
 
     lines = [line for line in card([summary], ["rerank"], {}, "") if line]
@@ -66,12 +66,12 @@ def test_the_card_lists_languages_down_three_columns_those_of_most_queries_first
     assert cells[0][2] == "1.000 [1.000, 1.000]"
 
 
-def test_no_language_is_lowest_where_none_has_enough_queries() -> None:
+def test_no_language_is_reported_as_lowest_if_none_has_enough_queries() -> None:
     assert list(summary_of([0.0, 1.0]).rows)[1].means == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_intervals_contain_the_mean_and_have_the_width_of_theory(seed: int) -> None:
+def test_intervals_contain_the_mean_and_have_the_theoretical_width(seed: int) -> None:
     values = np.random.default_rng(seed).random((200, 3)) < 0.7
 
     means, lows, highs = mean_intervals(values.astype(np.float64))
@@ -87,14 +87,14 @@ def test_intervals_are_the_same_every_time() -> None:
     assert mean_intervals(values) == mean_intervals(values)
 
 
-def test_a_calibration_error_is_the_distance_of_scores_from_shares() -> None:
+def test_the_calibration_error_is_the_mean_distance_of_scores_from_shares() -> None:
     queries = [
         {"top_score": score, "is_right": right} for score, right in [(0.2, False), (0.2, True), (0.9, True)] * 10
     ]
 
     found = calibrate(queries)
 
-    # Twenty times 0.2 of which ten are right, ten times 0.9 of which all are; a bin holds three.
+    # Twenty scores of 0.2, ten of them relevant, and ten of 0.9, all relevant; a bin holds three queries.
     assert sum(found.counts) == 30
     assert len(found.counts) == 10
     assert sum(found.shares) == pytest.approx(20 / 3)
@@ -107,5 +107,5 @@ def test_perfect_scores_have_no_calibration_error() -> None:
     assert calibrate(queries).ece == 0
 
 
-def test_no_scores_have_no_calibration() -> None:
+def test_without_scores_there_is_no_calibration() -> None:
     assert calibrate([{"id": "q"}]) is None

@@ -1,4 +1,4 @@
-"""`make bench` runs its parts once each, and goes on where it was stopped."""
+"""`make bench` runs each of its parts once, and continues where it was stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from paths import ROOT
 
 PARTS = ["throughput.py"] * 3 + ["serving.py", "curves.py", "long_document.py", "stages.py", "speed_plots.py"]
-# Stands in for Python: notes the script it is given, and fails on the one that the file `failing` names.
+# Replaces Python: logs the name of the script, and fails for the script named in the file `failing`.
 FAKE = """#!/bin/sh
 name=$(basename "$1")
 echo "$name" >> "$LOG"
@@ -42,13 +42,13 @@ def ran(fake_python: Path) -> list[str]:
     return names
 
 
-def test_all_parts_run_in_order_and_again_the_next_time(fake_python: Path) -> None:
+def test_all_parts_run_in_order_and_again_on_the_next_call(fake_python: Path) -> None:
     for _ in range(2):
         assert run(fake_python, "").returncode == 0
         assert ran(fake_python) == PARTS
 
 
-def test_a_part_that_failed_is_the_first_of_the_next_run_which_shows_the_others_too(fake_python: Path) -> None:
+def test_the_next_call_continues_with_the_failed_part_and_prints_all_results(fake_python: Path) -> None:
     (fake_python.parent / "failing").write_text("curves.py")
     assert run(fake_python).returncode == 3
     assert ran(fake_python) == PARTS[:5]
@@ -61,6 +61,6 @@ def test_a_part_that_failed_is_the_first_of_the_next_run_which_shows_the_others_
     assert again.stdout.count("found by") == len(PARTS)
 
 
-def test_the_tools_are_handed_on_as_one_path(fake_python: Path) -> None:
+def test_a_path_of_tools_with_spaces_stays_one_argument(fake_python: Path) -> None:
     found = run(fake_python, "a corpus.jsonl").stdout
     assert found.count("--tools a corpus.jsonl") == 2

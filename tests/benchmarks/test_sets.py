@@ -1,4 +1,4 @@
-"""The quality table: what is measured, kept, measured anew and printed, on a tiny set by tiny random models."""
+"""The quality table measures, saves, reuses and prints results; tested on a tiny set with tiny random models."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 from own_folders import write_base, write_whole
 from paths import ROOT
 
+from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.evaluation.ranking import evaluate
-from shortlist.router import Router
 from shortlist.router.checkpoints.native import read_description, write_description
 from shortlist.schemas.errors import InvalidInput
 
@@ -45,7 +45,7 @@ Ask = Callable[..., str]
 
 @pytest.fixture(scope="module", autouse=True)
 def on_path() -> None:
-    sys.path.append(str(BENCHMARKS))  # the script's modules import each other as they lie beside it
+    sys.path.append(str(BENCHMARKS))  # the script imports the modules beside it
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def copied(model: Path, folder: Path, **changes: object) -> Path:
     return folder
 
 
-def test_each_set_and_method_is_kept_by_limit_and_model(ask: Ask, tmp_path: Path) -> None:
+def test_each_result_is_saved_by_limit_and_model(ask: Ask, tmp_path: Path) -> None:
     ask("--limit", "4", methods="")
     ask("--full", methods="bm25")
 
@@ -125,7 +125,7 @@ def test_each_set_and_method_is_kept_by_limit_and_model(ask: Ask, tmp_path: Path
     ]
 
 
-def test_what_is_finished_is_not_measured_again(ask: Ask, tmp_path: Path) -> None:
+def test_a_saved_result_is_not_measured_again(ask: Ask, tmp_path: Path) -> None:
     first = ask(methods="bm25")
     before = files(tmp_path / "kept")
     both = ask(methods="bm25,rerank")
@@ -138,7 +138,7 @@ def test_what_is_finished_is_not_measured_again(ask: Ask, tmp_path: Path) -> Non
     assert files(tmp_path / "kept") == after
 
 
-def test_another_version_is_measured_anew_beside_the_first(ask: Ask, model: Path, tmp_path: Path) -> None:
+def test_another_version_is_measured_again_and_saved_beside_the_first(ask: Ask, model: Path, tmp_path: Path) -> None:
     ask(methods="rerank")
     ask(methods="rerank", model=copied(model, tmp_path / "next", version="1.2.4"))
 
@@ -148,7 +148,7 @@ def test_another_version_is_measured_anew_beside_the_first(ask: Ask, model: Path
     ]
 
 
-def test_other_weights_under_the_same_version_are_measured_anew(ask: Ask, model: Path, tmp_path: Path) -> None:
+def test_other_weights_with_the_same_version_are_measured_again(ask: Ask, model: Path, tmp_path: Path) -> None:
     weights = {"tools": {"bias": 0.5, "logit": 1.0}}
     ask(methods="rerank")
     before = files(tmp_path / "kept")
@@ -158,7 +158,7 @@ def test_other_weights_under_the_same_version_are_measured_anew(ask: Ask, model:
     assert files(tmp_path / "kept") != before
 
 
-def test_another_set_under_the_same_name_is_measured_anew(ask: Ask, data: Path, tmp_path: Path) -> None:
+def test_a_changed_set_is_measured_again(ask: Ask, data: Path, tmp_path: Path) -> None:
     ask(methods="bm25")
     before = files(tmp_path / "kept")
     with (data / "tools/toole/queries.jsonl").open("a") as lines:
@@ -168,7 +168,7 @@ def test_another_set_under_the_same_name_is_measured_anew(ask: Ask, data: Path, 
     assert files(tmp_path / "kept") != before
 
 
-def test_a_damaged_file_is_measured_anew(ask: Ask, tmp_path: Path) -> None:
+def test_a_damaged_result_is_measured_again(ask: Ask, tmp_path: Path) -> None:
     whole = ask(methods="bm25")
     (kept,) = (tmp_path / "kept").rglob("*.json")
     kept.write_text(kept.read_text()[:40])
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_measured_anew(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["rerank", "bm25", "encoder", "fused"])
-def test_the_means_are_those_that_eval_prints(ask: Ask, data: Path, model: Path, method: str) -> None:
+def test_the_means_equal_those_of_the_eval_command(ask: Ask, data: Path, model: Path, method: str) -> None:
     printed = json.loads(ask("--json", methods=method))
     expected = evaluate(load_dataset(data / "tools/toole"), Router.load(model), method=method)
 
@@ -186,7 +186,7 @@ def test_the_means_are_those_that_eval_prints(ask: Ask, data: Path, model: Path,
     assert {"recall@2", "recall@20"} <= metrics.keys()
 
 
-def test_the_base_is_measured_by_its_cosines_alone(ask: Ask, data: Path, base: Path) -> None:
+def test_the_base_ranks_by_cosines_alone(ask: Ask, data: Path, base: Path) -> None:
     printed = json.loads(ask("--json", methods="base"))
     expected = evaluate(load_dataset(data / "tools/toole"), Router.load(base), method="encoder")
 
@@ -208,10 +208,10 @@ def test_the_table_has_a_line_per_measure_and_one_per_language(ask: Ask) -> None
         ["| de", "3"],
         ["| en", "3"],
     ]
-    assert "Calibration of the first place's score, tools" in lines[-1]
+    assert "Calibration of the top document's score, tools" in lines[-1]
 
 
-def test_a_set_of_tables_stands_beside_one_of_tools(ask: Ask) -> None:
+def test_sets_of_tables_and_of_tools_share_one_table(ask: Ask) -> None:
     printed = json.loads(ask("--json", sets="spider toole"))
 
     assert [one["kind"] for one in printed["sets"].values()] == ["tools", "tables"]
@@ -219,7 +219,7 @@ def test_a_set_of_tables_stands_beside_one_of_tools(ask: Ask) -> None:
     assert {goal["method"] for goal in printed["goals"]} == {"rerank", "fused"}
 
 
-def test_the_card_gives_every_number_its_interval(ask: Ask, tmp_path: Path) -> None:
+def test_every_number_of_the_card_has_its_interval(ask: Ask, tmp_path: Path) -> None:
     ask("--card", str(tmp_path / "new/card.md"))
 
     lines = (tmp_path / "new/card.md").read_text().splitlines()
@@ -246,7 +246,7 @@ def test_plots_are_drawn(ask: Ask, tmp_path: Path) -> None:
     ],
     ids=["set", "method", "absent set"],
 )
-def test_what_cannot_be_measured_is_said(
+def test_an_impossible_request_is_an_error(
     data: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str
 ) -> None:
     (data / "tools/stabletoolbench").mkdir()
@@ -263,7 +263,7 @@ def test_a_model_without_an_encoder_is_measured_without_it(ask: Ask, tiny_model_
     assert head == "| set | documents | queries | measure | Shortlist | BM25 | base embedder | goal | reached |"
 
 
-def test_asking_for_an_encoder_that_is_not_there_is_an_error(tiny_model_dir: Path) -> None:
+def test_a_method_that_needs_a_missing_encoder_is_an_error(tiny_model_dir: Path) -> None:
     subjects = part("subjects").Subjects(str(tiny_model_dir), Path)
 
     with pytest.raises(InvalidInput, match="has no encoder, which fused needs"):

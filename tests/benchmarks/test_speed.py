@@ -1,4 +1,4 @@
-"""What the benchmarks of speed keep and draw, and how they choose what to time."""
+"""The speed benchmarks save and draw their results, and always time the same requests and lengths."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
-def test_findings_are_kept_as_json_and_as_a_table(
+def test_results_are_saved_as_json_and_as_a_table(
     module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = argparse.Namespace(json=False, save=tmp_path / "found")
@@ -56,7 +56,7 @@ def test_findings_are_kept_as_json_and_as_a_table(
     assert capsys.readouterr().out == "| a | 1 |\n"
 
 
-def test_machines_are_told_json_alone(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_json_nothing_else_is_printed(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
     module("saving").save({"a": 1}, "few", lambda found: ["x"], argparse.Namespace(json=True, save=None))
 
     assert json.loads(capsys.readouterr().out) == {"a": 1}
@@ -70,7 +70,7 @@ def test_lengths_double_up_to_the_longest(module: Any) -> None:
     assert doubling(100) == [100]
 
 
-def test_a_request_always_brings_the_same_tools(module: Any) -> None:
+def test_the_drawn_requests_are_always_the_same(module: Any) -> None:
     serving = module("serving")
     tools = serving.read_tools(None)
 
@@ -81,13 +81,13 @@ def test_a_request_always_brings_the_same_tools(module: Any) -> None:
     assert all(len(parse_tools([one]).tools) == 1 for _, brought in requests for one in brought)
 
 
-def test_a_text_has_about_the_tokens_asked_for(module: Any) -> None:
+def test_a_made_text_has_about_the_requested_tokens(module: Any) -> None:
     tokenizer = load_model("built-in").tokenizer
 
     assert tokenizer.count(module("workload").make_text(tokenizer, 3_000)) == pytest.approx(3_000, rel=0.01)
 
 
-def test_a_long_document_is_timed_on_a_server_of_its_own(module: Any) -> None:
+def test_each_long_document_is_timed_on_a_new_server(module: Any) -> None:
     point = module("long_document").send(2_000)
 
     assert point["seconds"] > 0
@@ -95,7 +95,7 @@ def test_a_long_document_is_timed_on_a_server_of_its_own(module: Any) -> None:
     assert point["peak_above_idle_mib"] >= 0
 
 
-def test_what_was_kept_is_drawn(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_saved_result_is_drawn(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="the plots need the extra [plots]")
     for name, found in FOUND.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(found))

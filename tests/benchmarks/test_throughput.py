@@ -1,4 +1,4 @@
-"""The comparison with peers: what is timed, in which order, and how it is told, on a tiny model and a made-up peer."""
+"""The comparison with peers: what it times, in which order, and what it prints, with a tiny model and a fake peer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
-def test_subjects_run_by_turns_and_every_other_round_backwards(module: Any) -> None:
+def test_every_other_round_runs_in_reverse_order(module: Any) -> None:
     ran: list[str] = []
 
     seconds = module("rounds").run_rounds({name: lambda name=name: ran.append(name) for name in "abc"}, 2)
@@ -43,7 +43,7 @@ def test_a_round_measures_how_long_each_subject_took(module: Any) -> None:
     assert max(seconds["quick"]) < 0.05
 
 
-def test_rounds_end_before_the_time_is_up_but_one_is_always_run(module: Any) -> None:
+def test_rounds_end_before_the_deadline_but_one_always_runs(module: Any) -> None:
     subjects = {"one": lambda: time.sleep(0.02), "other": lambda: time.sleep(0.02)}
 
     some = module("rounds").run_rounds(subjects, 100, until=time.perf_counter() + 0.3)
@@ -53,14 +53,14 @@ def test_rounds_end_before_the_time_is_up_but_one_is_always_run(module: Any) -> 
     assert {name: len(values) for name, values in late.items()} == {"one": 1, "other": 1}
 
 
-def test_ratios_are_taken_within_each_round(module: Any) -> None:
+def test_ratios_are_computed_within_each_round(module: Any) -> None:
     found = module("rounds").compare({"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 4.0, 16.0]}, "ours")
 
     assert found == {"theirs": module("rounds").Spread(2.0, 3.0, 4.0)}
     assert str(found["theirs"]) == "3.00 [2.00, 4.00]"
 
 
-def test_documents_have_the_lengths_asked_for(module: Any) -> None:
+def test_documents_have_the_requested_lengths(module: Any) -> None:
     made = module("workload").make_workload(load_model("built-in").tokenizer, 200)
 
     lengths = sorted(tokens - 20 for tokens in made.pair_tokens)
@@ -104,7 +104,7 @@ def bench(
     return run
 
 
-def test_the_comparison_is_a_table_of_what_is_installed(bench: Callable[..., str]) -> None:
+def test_the_table_has_a_row_per_installed_peer(bench: Callable[..., str]) -> None:
     printed = bench()
 
     assert "5 documents" in printed
@@ -123,7 +123,7 @@ def test_the_comparison_as_json_has_ratios_the_peak_and_agreement(bench: Callabl
     assert found["peak_share"]["median"] > 0
 
 
-def test_the_quick_form_prints_lines_for_machines(bench: Callable[..., str]) -> None:
+def test_quick_prints_ratio_and_peak_lines(bench: Callable[..., str]) -> None:
     lines = bench("--quick").splitlines()
 
     assert [line.split()[:2] for line in lines[:-1]] == [["RATIO", "shortlist-fp32"], ["RATIO", "by-length"]]

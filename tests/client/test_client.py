@@ -96,7 +96,7 @@ def test_another_kind_of_server_is_told_so() -> None:
     server = grpc.server(futures.ThreadPoolExecutor(1))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    with Client(address) as client, pytest.raises(ShortlistError, match="no Shortlist server"):
+    with Client(address) as client, pytest.raises(ShortlistError, match="not a Shortlist server"):
         client.get_info()
     server.stop(None).wait()
 

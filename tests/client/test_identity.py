@@ -25,7 +25,7 @@ KEY = "shortlist_0123456789ab_" + "s" * 43
 
 
 class Failed:
-    """A gRPC error as a server's status makes one."""
+    """A gRPC error as made from a server's status."""
 
     def __init__(self, status: Status, metadata: Any = None) -> None:
         self._status = status
@@ -59,7 +59,7 @@ class Failed:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_comes_back_as_the_one_that_was_raised(error: errors.ShortlistError) -> None:
+def test_the_client_raises_the_error_that_the_server_raised(error: errors.ShortlistError) -> None:
     told = error_of(Failed(status_of(error)), "host:1")
     kinds = (errors.ModelError,) if isinstance(error, errors.ModelNotFound) else (type(error),)
     assert type(told) in kinds
@@ -100,14 +100,14 @@ def made(kind: type[errors.ShortlistError]) -> errors.ShortlistError:
         pytest.param((("grpc-status-details-bin", "text"),), id="text"),
     ],
 )
-def test_without_details_the_code_tells(
+def test_without_details_the_code_decides(
     code: grpc.StatusCode, kind: type[errors.ShortlistError], metadata: Any
 ) -> None:
     failed = Failed(Status(Kind(code, 500, "X"), "text"), metadata)
     assert type(error_of(failed, "host:1")) is kind
 
 
-def test_a_reason_of_another_service_does_not_count() -> None:
+def test_the_reason_of_another_service_is_ignored() -> None:
     status = Status(Kind(grpc.StatusCode.UNAVAILABLE, 503, "X"), "text", status_of(errors.RateLimited("x")).details)
     status.details[0].domain = "elsewhere"  # type: ignore[attr-defined]
     assert type(error_of(Failed(status), "host:1")) is errors.ServerUnavailable
@@ -134,17 +134,17 @@ def test_a_reason_of_another_service_does_not_count() -> None:
         ("", False),
     ],
 )
-def test_loopback_is_told_from_what_looks_like_it(address: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognised(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
 
 
 @pytest.mark.parametrize("make", [Client, AsyncClient], ids=["sync", "async"])
-def test_a_key_does_not_travel_in_the_open(make: Callable[..., Any]) -> None:
+def test_a_key_is_not_sent_unencrypted(make: Callable[..., Any]) -> None:
     async def open_one(**options: Any) -> None:
         made = make("10.0.0.1:50051", api_key=KEY, **options).close()
         await made if made is not None else None
 
-    with pytest.raises(errors.InvalidInput, match="in the open") as caught:
+    with pytest.raises(errors.InvalidInput, match="unencrypted") as caught:
         asyncio.run(open_one())
     assert caught.value.field == "api_key"
     assert KEY not in str(caught.value)
@@ -153,11 +153,11 @@ def test_a_key_does_not_travel_in_the_open(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\n", "ä", "a\r\nx-api-key: b"], ids=repr)
-def test_a_key_that_no_header_holds_is_refused_without_showing_it(key: str) -> None:
+def test_a_key_that_does_not_fit_a_header_is_rejected_without_showing_it(key: str) -> None:
     with pytest.raises(errors.InvalidInput) as caught:
         Client(api_key=key)
     assert caught.value.field == "api_key"
-    assert str(caught.value) == "api_key: is empty, or has characters that no key has"
+    assert str(caught.value) == "api_key: is empty, or has characters that keys cannot have"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_key_that_no_header_holds_is_refused_without_showing_it(key: str) -> N
         ),
     ],
 )
-def test_options_that_do_not_go_together_are_named(options: dict[str, Any], field: str) -> None:
+def test_conflicting_options_are_named(options: dict[str, Any], field: str) -> None:
     with pytest.raises(errors.InvalidInput) as caught:
         Client("localhost:1", **options)
     assert caught.value.field == field
@@ -185,7 +185,7 @@ def test_a_client_does_not_show_its_key() -> None:
 
 @pytest.fixture
 def guarded(start_server: StartServer, tmp_path: Path) -> tuple[ServerThread, Path, str]:
-    """An encrypted server that asks for a key, its authority, and a key."""
+    """An encrypted server that needs a key, its authority, and a key."""
     authority = Authority(tmp_path)
     certificate, private = authority.issue("server")
     key, entry = new_key("a")
@@ -194,7 +194,7 @@ def guarded(start_server: StartServer, tmp_path: Path) -> tuple[ServerThread, Pa
     return server, authority.path, key
 
 
-def test_the_async_client_says_who_calls(guarded: tuple[ServerThread, Path, str]) -> None:
+def test_the_async_client_sends_its_key(guarded: tuple[ServerThread, Path, str]) -> None:
     server, authority, key = guarded
 
     async def ask(api_key: str | None) -> int:
@@ -206,7 +206,7 @@ def test_the_async_client_says_who_calls(guarded: tuple[ServerThread, Path, str]
         asyncio.run(ask(None))
 
 
-def test_a_key_goes_over_an_encrypted_channel_of_ones_own(guarded: tuple[ServerThread, Path, str]) -> None:
+def test_a_key_is_sent_over_the_callers_own_encrypted_channel(guarded: tuple[ServerThread, Path, str]) -> None:
     server, authority, key = guarded
     credentials = grpc.ssl_channel_credentials(authority.read_bytes())
 
@@ -220,7 +220,7 @@ def test_a_key_goes_over_an_encrypted_channel_of_ones_own(guarded: tuple[ServerT
     assert asyncio.run(ask()) == 1
 
 
-def test_a_key_does_not_go_over_an_open_channel_of_ones_own(server: ServerThread) -> None:
+def test_a_key_is_not_sent_over_the_callers_own_unencrypted_channel(server: ServerThread) -> None:
     async def ask() -> None:
         async with AsyncClient(channel=grpc.aio.insecure_channel(server.app.address), api_key=KEY) as client:
             await client.get_info()

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until
+from toy_service import APPEND, ECHO
 
 from shortlist import AsyncClient, Client, RetryPolicy
-from shortlist.client.retries import Attempts
+from shortlist.client.retries import Attempts, only_reads
 from shortlist.schemas.errors import (
     DeadlineTooShort,
     InvalidInput,
@@ -21,15 +22,18 @@ from shortlist.schemas.errors import (
     ServerUnavailable,
     ShortlistError,
 )
+from shortlist.v1 import router_pb2 as pb
 
 StartServer = Callable[..., ServerThread]
 StartProcess = Callable[..., ServerProcess]
 QUICK = RetryPolicy(first_seconds=0.02, longest_seconds=0.05)
 
 
-def attempts(timeout_seconds: float | None = None, *, was_answered: bool = True, at: float = 0.0) -> Attempts:
+def attempts(
+    timeout_seconds: float | None = None, *, was_answered: bool = True, only_reads: bool = True, at: float = 0.0
+) -> Attempts:
     moments = iter([0.0])
-    return Attempts(RetryPolicy(), timeout_seconds, was_answered, now=lambda: next(moments, at))
+    return Attempts(RetryPolicy(), timeout_seconds, was_answered, only_reads, now=lambda: next(moments, at))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,29 @@ def test_the_pause_is_what_the_server_asks_for_and_no_less_than_our_first(
 )
 def test_what_a_second_attempt_cannot_mend_is_not_tried_again(error: ShortlistError) -> None:
     assert attempts().pause_after(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_retried"),
+    [
+        pytest.param(ServerUnavailable("the connection broke"), False, id="may have been received"),
+        pytest.param(ServerUnavailable("loading", retry_seconds=1.0), True, id="loading"),
+        pytest.param(ServerBusy("full", retry_seconds=0.05), True, id="full"),
+        pytest.param(RateLimited("too much", retry_seconds=4.0), True, id="too much"),
+    ],
+)
+def test_a_call_that_may_change_something_is_retried_only_if_it_was_rejected(
+    error: ShortlistError, is_retried: bool
+) -> None:
+    assert (attempts(only_reads=False).pause_after(error) is not None) is is_retried
+
+
+def test_the_proto_says_which_methods_only_read() -> None:
+    rpcs = pb.DESCRIPTOR.services_by_name["RouterService"].methods
+    assert {rpc.name: only_reads(rpc) for rpc in rpcs} == dict.fromkeys(
+        ("SelectTools", "SelectTables", "Rerank", "GetInfo"), True
+    )
+    assert [only_reads(rpc) for rpc in (ECHO, APPEND)] == [True, False]
 
 
 def test_pauses_double_up_to_the_longest() -> None:
@@ -110,13 +137,13 @@ def test_a_full_server_is_asked_again_until_it_has_room(start_server: StartServe
 
 @dataclass(frozen=True)
 class Remembering(RetryPolicy):
-    """Keeps what a server told."""
+    """Keeps the retry times of a server."""
 
-    told: list[float | None] = field(default_factory=list)
+    given: list[float | None] = field(default_factory=list)
 
-    def pause(self, doubled: float, told: float | None) -> float:
-        self.told.append(told)
-        return super().pause(doubled, told)
+    def pause(self, doubled_seconds: float, server_seconds: float | None) -> float:
+        self.given.append(server_seconds)
+        return super().pause(doubled_seconds, server_seconds)
 
 
 def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartServer) -> None:
@@ -134,7 +161,7 @@ def test_a_crowd_at_a_full_server_is_answered_to_the_last(start_server: StartSer
         client.rerank("what is usual", ["word " * 90])
         for asking in [pool.submit(ask_thrice, number) for number in range(16)]:
             asking.result(60)
-    assert (len(seconds), bool(policy.told)) == (48, True)
+    assert (len(seconds), bool(policy.given)) == (48, True)
     assert max(seconds) < 10.0  # 1.6 where all take turns and nothing else is done
 
 

@@ -9,9 +9,9 @@ import pytest
 from meanings import Meanings
 from own_folders import write_whole
 
+from shortlist import Router
 from shortlist.evaluation.dataset import Dataset, load_dataset
 from shortlist.evaluation.ranking import METHODS, evaluate
-from shortlist.router import Router
 from shortlist.schemas.errors import InvalidInput
 
 # By words only "date" is found. By meaning "orders" comes first, then "date"; fused, words carry "date" past it; and

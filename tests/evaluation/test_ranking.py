@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.evaluation.metrics import MEASURES, mean_measures, measure
 from shortlist.evaluation.ranking import Pools, choose_queries, evaluate, rank
-from shortlist.router import Router
 from shortlist.router.first_stage.candidates import ranked
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput

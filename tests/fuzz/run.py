@@ -1,9 +1,10 @@
-"""Lets a coverage-guided fuzzer look for bytes that break a target of `targets.py`, for some seconds.
+"""Runs a coverage-guided fuzzer on one target of `targets.py` for some seconds.
 
     python tests/fuzz/run.py TARGET --seconds 120 --out build/fuzz
 
-Needs atheris, which `make fuzz` installs under build/. What it finds stands in OUT/TARGET/found, what it learnt in
-OUT/TARGET/corpus, from where the next run goes on. A find belongs under tests/fixtures/fuzz/TARGET once it is mended.
+Needs atheris, which `make fuzz` installs under build/. Failing inputs are written to OUT/TARGET/found. Inputs that
+reach new code are kept in OUT/TARGET/corpus, and the next run starts from them. After fixing a bug, add its input to
+tests/fixtures/fuzz/TARGET.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-# One input at most: long enough for nesting and repetition, short enough for many runs a second.
+# The length of an input: long enough for nesting and repetition, short enough for many runs per second.
 _MAX_BYTES = 4096
-# A text this short that takes longer would let one caller hold a thread.
+# If such a short text took longer, one caller could block a thread.
 _MAX_SECONDS = 10
 _MAX_MIB = 3000
 
 
 def main() -> None:
-    """Fuzzes until the time is up; exits with a status other than 0 upon a finding."""
+    """Fuzzes until the time is up; exits with a status other than 0 if an input fails."""
     options = parse()
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     with atheris.instrument_imports(include=["shortlist", "json", "referencing"]):

@@ -21,15 +21,15 @@ from google.protobuf.message import DecodeError
 
 from shortlist.router.engine.protocols import CancelToken, PairScores
 from shortlist.router.query import query_text
-from shortlist.router.ranking.chunking import chunk_spans
+from shortlist.router.ranking.windows import chunk_spans
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
-from shortlist.schemas.results import Message
+from shortlist.schemas.query import Message
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.server import answer
 from shortlist.server.call import new_request_id
-from shortlist.server.limits import check, expected_tokens
+from shortlist.server.services import router_service
+from shortlist.server.settings import Settings
 from shortlist.server.status import status_of
 from shortlist.v1 import router_pb2 as pb
 
@@ -38,11 +38,7 @@ _BUDGET_TOKENS = 24
 _MAX_LISTED = 200
 _MAX_HEADER_BYTES = 8192
 _REQUESTS = (pb.SelectToolsRequest, pb.SelectTablesRequest, pb.RerankRequest)
-_ANSWERS: dict[type[Any], Callable[..., Any]] = {
-    pb.SelectToolsRequest: answer.select_tools,
-    pb.SelectTablesRequest: answer.select_tables,
-    pb.RerankRequest: answer.rerank,
-}
+_METHODS = {method.request_class: method for method in router_service(Settings()).methods}
 
 
 @dataclass(frozen=True)
@@ -124,10 +120,12 @@ def statuses(data: bytes) -> None:
 
 def _answer(request: Any) -> None:
     """Answers as the server does, with a Router that scores by words, and holds the answer to what the proto says."""
+    method = _METHODS[type(request)]
+    assert method.expected_tokens is not None
     try:
-        check(request)
-        assert expected_tokens(request) >= 0 or request.max_candidates < 0
-        response = _ANSWERS[type(request)](server_fakes.Router(scorer=_ByWords()), request, CancelToken())
+        method.check(request)
+        assert method.expected_tokens(request) >= 0 or request.max_candidates < 0
+        response: Any = method.handle(server_fakes.Router(scorer=_ByWords()), request, CancelToken(), 0.0)
     except InvalidTool:
         raise AssertionError("one bad tool must not fail a request") from None
     except ShortlistError:

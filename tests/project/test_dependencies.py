@@ -77,12 +77,12 @@ def test_the_bill_of_materials_lists_what_is_shipped_alone(tmp_path: Path) -> No
         (
             [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}],
             1,
-            "a 1: CVE-1, mended in 2",
+            "a 1: CVE-1, fixed in 2",
         ),
         (
             [{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}],
             0,
-            "NOT AUDITED, for want of data: b",
+            "NOT AUDITED, no data: b",
         ),
     ],
     ids=["no data", "clean", "a finding", "some without data"],
@@ -90,7 +90,7 @@ def test_the_bill_of_materials_lists_what_is_shipped_alone(tmp_path: Path) -> No
 def test_an_audit_says_what_it_found_and_what_it_could_not_see(
     report: list[dict[str, Any]], code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert audit.tell(report) == code
+    assert audit.print_report(report) == code
     assert told in capsys.readouterr().out
 
 

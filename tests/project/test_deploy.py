@@ -84,7 +84,7 @@ def test_the_image_stops_and_is_asked_as_the_server_expects() -> None:
 
 
 def test_the_image_alone_refuses_to_listen_in_the_clear() -> None:
-    with pytest.raises(InvalidConfiguration, match="nothing would be encrypted"):
+    with pytest.raises(InvalidConfiguration, match="would not be encrypted"):
         load_settings({}, environment=image_environment())
 
 

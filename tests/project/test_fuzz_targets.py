@@ -1,4 +1,4 @@
-"""Runs the targets of the fuzzer on good bytes and on those that once broke them."""
+"""Runs the fuzzer's targets on valid inputs, on damaged ones, and on inputs that once failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUM_BROKEN = 40
 
 
 def broken(seed: bytes, chance: random.Random) -> Iterator[bytes]:
-    """Yields a seed cut short, doubled, and with bytes changed."""
+    """Yields a seed that is truncated, doubled, or has changed bytes."""
     for _ in range(_NUM_BROKEN):
         place = chance.randrange(len(seed) + 1)
         yield seed[:place]
@@ -44,5 +44,5 @@ def test_a_target_takes_broken_seeds(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_what_was_found_stays_mended(path: Path) -> None:
+def test_an_input_that_once_failed_passes(path: Path) -> None:
     TARGETS[path.parent.name].run(path.read_bytes())

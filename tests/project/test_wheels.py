@@ -1,4 +1,4 @@
-"""Builds both wheels, installs them into an empty environment, and imports every module that the checkout has."""
+"""Builds both wheels, installs them into an empty environment, and imports every module of the checkout."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-# What a wheel is made of; whatever else lies in a checkout (build/, .venv/) stays behind.
+# The inputs of a wheel; other files of a checkout (build/, .venv/) are not copied.
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 PACKAGES = {**{name: name for name in FOLDERS}, "v1": "proto/shortlist/v1"}
 
 
 def modules() -> list[str]:
-    """Names every module of the checkout by the name under which it is installed."""
+    """Lists every module of the checkout by its installed name."""
     found = []
     for package, folder in PACKAGES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -34,7 +34,7 @@ def modules() -> list[str]:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the two wheels, and the dependencies of this one."""
+    """The interpreter of an environment that has the two wheels, and this environment's dependencies."""
     folder = tmp_path_factory.mktemp("wheels")
     source = folder / "source"
     for name in FILES:
@@ -50,7 +50,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = [sys.executable, "-m", "pip", "--python", str(env), "install", "--quiet", "--no-deps", *wheels]
     subprocess.run(install, check=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "env")}))
-    # A folder named in a .pth file is searched, and the .pth files in it are not read: no editable install comes along.
+    # A .pth file adds this folder to the path without reading the .pth files in it, so no editable install is visible.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
     return env
 

@@ -60,6 +60,7 @@ def test_the_contract_breaks_nobody_who_uses_the_released_one(tmp_path: Path) ->
         pytest.param("string ddl = 2;", "string script = 2;", "changed name", id="renamed"),
         pytest.param("optional int32 top_n = 3;", "int32 top_n = 3;", "cardinality", id="presence lost"),
         pytest.param("rpc Rerank(RerankRequest)", "rpc Rank(RerankRequest)", 'RPC "Rerank"', id="call renamed"),
+        pytest.param("option idempotency_level = NO_SIDE_EFFECTS;", "", '"idempotency_level"', id="no longer a read"),
     ],
 )
 def test_a_change_that_breaks_callers_is_found(edited: Path, tmp_path: Path, old: str, new: str, said: str) -> None:

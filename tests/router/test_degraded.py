@@ -10,8 +10,7 @@ import pytest
 from requests_made import DDL, QUERY, TOOLS, named
 from server_fixtures import ServerThread
 
-from shortlist import Client
-from shortlist.router import Router
+from shortlist import Client, Router
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import DeadlineTooShort, RequestCancelled

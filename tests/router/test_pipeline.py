@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from requests_made import DDL, QUERY, TEXTS, TOLERANCE, TOOLS, named, scores, tool
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.schemas.errors import InvalidInput
 
 
@@ -173,7 +173,7 @@ def test_min_score_may_leave_nothing(router: Router) -> None:
 def test_namespaces_are_returned_and_read(router: Router) -> None:
     plain = router.select_tools(QUERY, TOOLS[:2], top_n=0)
 
-    selection = router.select_tools(QUERY, TOOLS[:2], top_n=0, namespaces=["customer mail"])
+    selection = router.select_tools(QUERY, TOOLS[:2], top_n=0, namespaces=["customer mail", ""])
 
     assert {item.index: item.namespace for item in selection.items} == {0: "customer mail", 1: ""}
     assert scores(selection)[0] != scores(plain)[0]

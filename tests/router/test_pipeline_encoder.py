@@ -11,9 +11,9 @@ from meanings import Meanings
 from own_folders import write, write_whole
 from requests_made import DDL, named, scores, tool
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.engine.protocols import CancelToken
-from shortlist.router.pipeline import MAX_NEW_VECTORS
+from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS
 from shortlist.schemas.errors import RequestCancelled
 
 # The question means what the tool does, in words of another language.

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, tool
 
-from shortlist.router import Message, Router
+from shortlist import Router
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, ModelMismatch, ModelNotFound, RequestCancelled
+from shortlist.schemas.query import Message
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_an_unused_cancel_token_changes_nothing(router: Router) -> None:
         ({"max_query_tokens": 33, "max_pair_tokens": 64}, "max_query_tokens: is 33; give 3 to 32"),
         ({"max_query_tokens": 2}, "max_query_tokens: is 2"),
         ({"overlap_tokens": -1}, "overlap_tokens: is -1"),
-        ({"top_n": -1}, "top_n: is -1; give 0 for all"),
+        ({"top_n": -1}, "top_n: is -1; give 0 or more"),
         ({"max_candidates": -2}, "max_candidates: is -2"),
         ({"min_score": 1.01}, "min_score: is 1.01"),
         ({"min_score": float("nan")}, "min_score: is nan"),

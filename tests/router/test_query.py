@@ -6,7 +6,7 @@ import pytest
 
 from shortlist.router.query import query_text
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.results import Message
+from shortlist.schemas.query import Message
 
 LONG = "please refund the last order of customer 42"
 

@@ -9,9 +9,8 @@ import pytest
 from shortlist.router.engine.protocols import Embedded
 from shortlist.router.first_stage.embedder import VectorCache
 from shortlist.router.pipeline import Router
-from shortlist.router.run import Clock
-from shortlist.router.stages import Stage, note_stage, recording, within_stage
-from shortlist.server.cli.serve import load_lean
+from shortlist.router.stages import Clock, Stage, note_stage, recording, within_stage
+from shortlist.server.cli.serve import load_and_trim
 from shortlist.server.settings import Settings
 
 
@@ -50,7 +49,7 @@ def test_a_catalog_seen_before_is_a_hit(tiny_model_dir: Path) -> None:
 
 
 def test_a_server_set_to_remember_nothing_reads_every_catalog_anew(tiny_model_dir: Path) -> None:
-    router = load_lean(Settings(model=str(tiny_model_dir), device="cpu", cache_mb=0))
+    router = load_and_trim(Settings(model=str(tiny_model_dir), device="cpu", cache_mb=0))
     for _ in range(2):
         router.select_tools("one", '[{"name": "ping"}]')
     counts = router.cache_counts["catalogs"]

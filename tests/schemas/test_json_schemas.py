@@ -144,7 +144,10 @@ def test_what_the_service_takes_is_as_described(request_: Any, is_snake: bool) -
         ("config", {"port": {"value": 70_000, "source": "default"}}, "$.port.value"),
         ("corpus_line", {"id": "a"}, "$"),
         ("query_line", {"id": "a", "query": "b", "split": "test"}, "'relevant' is a required property"),
-        ("model", {"format": 2}, "$.format: 1 was expected"),
+        ("model", {"format": 1}, "$.format: 2 was expected"),
+        ("model", {"shape": {"num_layers": "2"}}, "$.shape.num_layers: '2' is not of type 'integer'"),
+        ("model", {"score_weights": {"tools": {"mood": 1}}}, "$.score_weights.tools"),
+        ("model", {"variants": {"fast": {"num_layers": 0}}}, "$.variants.fast"),
     ],
 )
 def test_what_is_wrong_is_refused(name: str, value: Any, told: str) -> None:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from shortlist.schemas.document import Unparsed
-from shortlist.schemas.results import Message, Selected, SelectedColumn, Selection, Timings, Truncation
+from shortlist.schemas.query import Message
+from shortlist.schemas.results import Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb
 
@@ -71,17 +72,17 @@ def test_a_lone_surrogate_is_replaced() -> None:
     assert (response.items[0].name, response.items[0].source, response.report.warnings[0]) == ("a?", "b?", "?")
 
 
-def test_what_a_tools_request_leaves_out_takes_the_documented_default() -> None:
+def test_fields_missing_from_a_tools_request_get_the_documented_defaults() -> None:
     call = convert.read_tools_call(pb.SelectToolsRequest(query=pb.Query(text="q")))
     assert call == convert.ToolsCall("q", (), (), (), convert.Options(5, 0.0, 50, None, None, False))
 
 
-def test_what_a_tables_request_leaves_out_takes_the_documented_default() -> None:
+def test_fields_missing_from_a_tables_request_get_the_documented_defaults() -> None:
     call = convert.read_tables_call(pb.SelectTablesRequest(query=pb.Query(text="q")))
     assert call == convert.TablesCall("q", "", None, (), 0.0, convert.Options(5, 0.0, 50, None, None, False))
 
 
-def test_what_a_documents_request_leaves_out_takes_the_documented_default() -> None:
+def test_fields_missing_from_a_documents_request_get_the_documented_defaults() -> None:
     call = convert.read_documents_call(pb.RerankRequest(query=pb.Query(text="q")))
     assert call == convert.DocumentsCall("q", (), None, None, 80, True, convert.Options(5, 0.0, 50, None, None, False))
 

@@ -1,4 +1,4 @@
-"""Holds a real server to what it promises of callers who mean it no good."""
+"""Checks that a real server withstands hostile callers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def peak_mib(process_id: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_a_message_that_unpacks_beyond_the_limit_is_refused_and_never_unpacked_whole(
+def test_a_compressed_message_beyond_the_limit_is_rejected_and_never_decompressed_fully(
     start_process: StartProcess,
 ) -> None:
     server = start_process("--max-message-mb", "1")
@@ -48,14 +48,14 @@ def test_a_message_that_unpacks_beyond_the_limit_is_refused_and_never_unpacked_w
     bomb = pb.RerankRequest(query=pb.Query(text="paris"), documents=["a" * 100_000_000])
     with pytest.raises(grpc.RpcError) as refused:
         call(server.address, bomb, compression=grpc.Compression.Gzip)
-    # Where gRPC cannot bound it, compression is off altogether.
+    # If gRPC cannot limit decompression, compression is disabled.
     assert refused.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
     assert peak_mib(server.process.pid) - before < 50
     assert len(call(server.address).items) == 2
 
 
 @pytest.mark.parametrize(("version", "is_off"), [("1.66.0", True), ("1.83.9", True), ("1.84.0", False), ("2.0", False)])
-def test_compression_is_off_where_grpc_unpacks_before_it_looks(version: str, is_off: bool) -> None:
+def test_compression_is_disabled_if_grpc_decompresses_before_checking_the_size(version: str, is_off: bool) -> None:
     options = dict(_channel_options(Settings(), version))
     assert (options.get("grpc.compression_enabled_algorithms_bitset") == 1) is is_off
 
@@ -67,27 +67,27 @@ def test_a_compressed_request_within_the_limit_is_answered(server: ServerThread)
     assert len(call(server.app.address, compression=grpc.Compression.Gzip).items) == 2
 
 
-def test_headers_without_measure_are_refused_and_others_served(server: ServerThread) -> None:
+def test_oversized_headers_are_rejected_and_other_callers_served(server: ServerThread) -> None:
     with pytest.raises(grpc.RpcError):
         call(server.app.address, metadata=[("x-request-id", "a" * 100_000)])
     assert len(call(server.app.address).items) == 2
 
 
-def test_callers_who_connect_and_say_nothing_keep_nobody_waiting(server: ServerThread) -> None:
+def test_silent_connections_delay_no_other_caller(server: ServerThread) -> None:
     with ExitStack() as silent:
         for _ in range(100):
             silent.enter_context(socket.create_connection(("127.0.0.1", server.app.port)))
         assert len(call(server.app.address).items) == 2
 
 
-def test_a_caller_who_begins_a_call_and_stops_keeps_nobody_waiting(server: ServerThread) -> None:
+def test_an_unfinished_call_delays_no_other_caller(server: ServerThread) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
     with socket.create_connection(("127.0.0.1", server.app.port)) as slow:
         slow.sendall(preface + bytes.fromhex("0000ff0104"))  # half the head of a frame
         assert len(call(server.app.address).items) == 2
 
 
-def test_bytes_that_are_no_request_are_refused_and_others_served(server: ServerThread) -> None:
+def test_bytes_that_are_not_a_request_are_rejected_and_other_callers_served(server: ServerThread) -> None:
     with grpc.insecure_channel(server.app.address) as channel:
         raw = channel.unary_unary("/shortlist.v1.RouterService/Rerank", lambda data: data, lambda data: data)
         with pytest.raises(grpc.RpcError):
@@ -96,11 +96,11 @@ def test_bytes_that_are_no_request_are_refused_and_others_served(server: ServerT
 
 
 @pytest.mark.parametrize("given", ["a\nb", "a b", "\x1b[31m", "a" * 129, "é", "", "a\x00", "a\n"], ids=repr)
-def test_an_id_that_could_forge_a_line_of_the_log_is_replaced(given: str) -> None:
+def test_an_id_that_could_forge_a_log_line_is_replaced(given: str) -> None:
     assert re.fullmatch("[0-9a-f]{32}", new_request_id(given))
 
 
-def test_what_a_caller_writes_reaches_no_line_of_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_content_of_a_request_is_never_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     evil = "x\n2026-01-01 INFO forged: all is well"
     with caplog.at_level(logging.INFO):
         client.select_tools(evil, ['{"name":"forged\\nline"}', "{" + evil], namespaces=[evil, evil])

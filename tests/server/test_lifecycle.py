@@ -43,7 +43,7 @@ def test_health_is_not_serving_until_the_model_is_warm(start_server: StartServer
     assert (before, health_of(server.app.address, service)) == (NOT_SERVING, SERVING)
 
 
-def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(server: ServerThread) -> None:
+def test_a_stop_answers_running_requests_and_rejects_new_ones(server: ServerThread) -> None:
     server.engine.gate.clear()
     with Client(server.app.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor() as pool:
         in_flight = pool.submit(client.rerank, "word", ["word"])
@@ -56,7 +56,7 @@ def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(server: ServerThr
         assert (in_flight.result(60).items[0].score, stopped.result(60)) == (1.0, True)
 
 
-def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServer) -> None:
+def test_a_stop_cancels_requests_that_outlast_the_grace_period(start_server: StartServer) -> None:
     server = start_server(grace_seconds=0.1)
     server.engine.gate.clear()
     with Client(server.app.address, timeout_seconds=60, retry=None) as client, ThreadPoolExecutor() as pool:
@@ -123,7 +123,7 @@ def test_a_deadline_frees_the_queue(server: ServerThread) -> None:
     assert server.engine.queries == [{"running"}]
 
 
-def test_a_request_cancelled_before_it_has_a_thread_is_never_worked_on(start_server: StartServer) -> None:
+def test_a_request_cancelled_before_it_has_a_thread_never_runs(start_server: StartServer) -> None:
     server = start_server(max_concurrent=1)
     server.engine.gate.clear()
     with Client(server.app.address, timeout_seconds=60) as client, ThreadPoolExecutor() as pool:
@@ -182,17 +182,17 @@ def test_the_process_ends_with_the_grace_period_even_if_the_engine_does_not(stal
     served = stalled("--grace-seconds", "0.2")
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
-    assert (served.process.returncode, "cut off 1 requests" in log) == (1, True)
+    assert (served.process.returncode, "cancelled 1 requests" in log) == (1, True)
 
 
-def test_a_server_with_nothing_under_way_stops_well_without_a_grace_period(start_process: StartProcess) -> None:
+def test_an_idle_server_stops_cleanly_without_a_grace_period(start_process: StartProcess) -> None:
     served = start_process("--grace-seconds", "0", "--http-port", "0")
     served.process.send_signal(signal.SIGTERM)
     _, log = served.process.communicate(timeout=40)
-    assert (served.process.returncode, "cut off" in log) == (0, False)
+    assert (served.process.returncode, "cancelled" in log) == (0, False)
 
 
-def test_a_server_whose_starter_has_gone_serves_on() -> None:
+def test_a_server_keeps_serving_after_its_parent_has_gone() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, str(SERVE_FAKE), "serve", "--port", "0"]

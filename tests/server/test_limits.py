@@ -5,10 +5,24 @@ from typing import Any
 import pytest
 
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.server.limits import MAX_DOCUMENTS, MAX_MESSAGES, MAX_NAMES, MAX_TOOL_TEXTS, check, expected_tokens
+from shortlist.server.limits import (
+    MAX_DOCUMENTS,
+    MAX_MESSAGES,
+    MAX_NAMES,
+    MAX_TOOL_TEXTS,
+    check_documents,
+    check_tools,
+)
+from shortlist.server.services import Method, router_service
+from shortlist.server.settings import Settings
 from shortlist.v1 import router_pb2 as pb
 
 LONG = "x" * 1001
+METHODS = {method.request_class: method for method in router_service(Settings()).methods}
+
+
+def method_of(request: Any) -> Method:
+    return METHODS[type(request)]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +40,9 @@ LONG = "x" * 1001
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_larger_than_is_taken_is_named(request_: Any, field: str) -> None:
+def test_an_error_names_the_field_that_is_above_its_limit(request_: Any, field: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
-        check(request_)
+        method_of(request_).check(request_)
     assert (caught.value.field, caught.value.actual > caught.value.limit) == (field, True)
 
 
@@ -43,13 +57,13 @@ def test_what_is_larger_than_is_taken_is_named(request_: Any, field: str) -> Non
 )
 def test_a_conversation_has_limits_too(messages: list[pb.ChatMessage], field: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
-        check(pb.RerankRequest(query=pb.Query(conversation=pb.Conversation(messages=messages))))
+        check_documents(pb.RerankRequest(query=pb.Query(conversation=pb.Conversation(messages=messages))))
     assert caught.value.field == field
 
 
-def test_the_largest_that_is_taken_is_taken() -> None:
-    check(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
-    check(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
+def test_a_request_at_the_limits_is_accepted() -> None:
+    check_documents(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
+    check_tools(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
 
 
 @pytest.mark.parametrize(
@@ -66,5 +80,7 @@ def test_the_largest_that_is_taken_is_taken() -> None:
         pytest.param(pb.SelectTablesRequest(ddl="x" * 400, keep_columns=1, top_n=0), 600, id="columns of all tables"),
     ],
 )
-def test_tokens_are_guessed_by_length_and_candidates(request_: Any, expected: int) -> None:
-    assert expected_tokens(request_) == expected
+def test_tokens_are_estimated_from_length_and_candidates(request_: Any, expected: int) -> None:
+    estimate = method_of(request_).expected_tokens
+    assert estimate is not None
+    assert estimate(request_) == expected

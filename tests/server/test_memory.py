@@ -1,4 +1,4 @@
-"""A server that waits for its first request holds no more memory than it needs."""
+"""An idle server holds no more memory than it needs."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_an_idle_server_with_the_built_in_model_stays_small(idle_server: subproc
     assert 200 < resident_mib(idle_server) <= MAX_IDLE_MIB
 
 
-def test_a_server_gives_free_memory_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_gives_free_memory_back_regularly(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        keeping = asyncio.create_task(serve.keep_lean(every_seconds=0.001))
+        keeping = asyncio.create_task(serve.trim_memory(every_seconds=0.001))
         while len(given_back) < 3:
             await asyncio.sleep(0.001)
         keeping.cancel()
@@ -51,7 +51,7 @@ def test_a_server_gives_free_memory_back_again_and_again(monkeypatch: pytest.Mon
     asyncio.run(asyncio.wait_for(run(), 30))
 
 
-def test_a_c_library_that_cannot_trim_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_c_library_without_trimming_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
 
     assert return_free_memory() is False

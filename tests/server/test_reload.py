@@ -1,4 +1,4 @@
-"""Servers in processes of their own: what a SIGHUP changes, and that no secret is written anywhere."""
+"""Server processes: what a SIGHUP reloads, and that no secret is written anywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def add_key(path: Path, capsys: pytest.CaptureFixture[str]) -> AddKey:
-    """Makes a key by the command, and gives it."""
+    """Makes a key with the command, and returns it."""
 
     def add(name: str = "billing", *arguments: str) -> str:
         assert main(["keys", "add", name, "--file", str(path), *arguments]) == 0
@@ -72,12 +72,10 @@ def test_keys_are_added_and_revoked_with_a_signal(start_process: StartProcess, p
     hang_up(served)
     wait_until(lambda: code_of(served, old) is Unauthenticated)
     assert code_of(served, new) is None
-    assert "reloaded; keys were read anew" in stopped_log(served)
+    assert "reloaded the keys" in stopped_log(served)
 
 
-def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
-    start_process: StartProcess, tmp_path: Path
-) -> None:
+def test_limits_and_the_log_level_follow_the_settings_file(start_process: StartProcess, tmp_path: Path) -> None:
     config = tmp_path / "shortlist.toml"
     config.write_text('log_level = "debug"\n')
     served = start_process("--config", str(config))
@@ -86,19 +84,19 @@ def test_limits_and_the_level_of_the_log_follow_the_file_of_settings(
     hang_up(served)
     wait_until(lambda: code_of(served, None) is RateLimited)
     log = stopped_log(served)
-    assert "of the settings changed: rate, burst, log_level" in log
-    assert "changed, and needs a restart to hold: max_waiting" in log
+    assert "changed settings: rate, burst, log_level" in log
+    assert "settings that changed but need a restart to take effect: max_waiting" in log
 
 
 @pytest.mark.parametrize(
     ("settings", "keys", "message"),
     [
         pytest.param("rate = -1", None, "rate", id="a setting out of range"),
-        pytest.param("rate = ", None, "is no TOML", id="half a file of settings"),
-        pytest.param("rate = 0.001\nburst = 1", '{"keys": [', "is no file of keys", id="half a file of keys"),
+        pytest.param("rate = ", None, "is not valid TOML", id="half a settings file"),
+        pytest.param("rate = 0.001\nburst = 1", '{"keys": [', "is not a JSON file of keys", id="half a file of keys"),
     ],
 )
-def test_what_is_wrong_at_a_signal_is_one_line_and_all_stays_as_it_was(
+def test_a_failed_reload_logs_one_line_and_changes_nothing(
     start_process: StartProcess, path: Path, add_key: AddKey, settings: str, keys: str | None, message: str
 ) -> None:
     key = add_key()
@@ -110,7 +108,7 @@ def test_what_is_wrong_at_a_signal_is_one_line_and_all_stays_as_it_was(
     hang_up(served)
     assert served.process.stderr is not None
     lines = iter(served.process.stderr.readline, "")
-    told = next(line for line in lines if "nothing reloaded" in line)
+    told = next(line for line in lines if "nothing was reloaded" in line)
     assert message in told
     assert [code_of(served, key) for _ in range(3)] == [None] * 3
     assert "Traceback" not in stopped_log(served)
@@ -165,7 +163,7 @@ def test_a_server_with_a_wrong_file_does_not_start(
     assert message in told.err
 
 
-def test_the_commands_ask_an_encrypted_server_with_a_key(
+def test_the_commands_call_an_encrypted_server_with_a_key(
     start_process: StartProcess,
     path: Path,
     add_key: AddKey,

@@ -32,17 +32,17 @@ def test_each_error_has_its_code(error: Exception, code: grpc.StatusCode) -> Non
     assert status_of(error).code is code
 
 
-def test_every_error_class_but_the_base_has_a_foreseen_code() -> None:
+def test_every_error_class_but_the_base_has_a_code() -> None:
     classes = [getattr(errors, name) for name in errors.__all__ if name != "ShortlistError"]
     foreseen = [any(base in KINDS for base in kind.__mro__) for kind in classes]
     assert foreseen == [True] * len(classes)
 
 
-def test_a_request_cancelled_past_its_deadline_is_told_so() -> None:
+def test_a_request_cancelled_past_its_deadline_has_its_own_code() -> None:
     assert status_of(errors.RequestCancelled("x"), is_expired=True).code is Code.DEADLINE_EXCEEDED
 
 
-def test_the_field_travels_as_metadata() -> None:
+def test_the_field_is_sent_as_metadata() -> None:
     assert status_of(errors.InvalidInput("is odd", field="tools[ä]")).metadata[0] == ("shortlist-field", "tools[?]")
 
 
@@ -82,7 +82,7 @@ def test_the_field_travels_as_metadata() -> None:
         ),
     ],
 )
-def test_programs_are_told_in_details(error: Exception, expected: dict[str, object]) -> None:
+def test_the_details_hold_the_error_for_programs(error: Exception, expected: dict[str, object]) -> None:
     status = status_of(error, request_id="r-1")
     sent = status_pb2.Status.FromString(bytes(dict(status.metadata)["grpc-status-details-bin"]))  # type: ignore[arg-type]
     details = {detail["@type"].rsplit(".", 1)[1]: detail for detail in map(json_format.MessageToDict, sent.details)}
@@ -90,6 +90,27 @@ def test_programs_are_told_in_details(error: Exception, expected: dict[str, obje
         del detail["@type"]
     assert details == expected | {"RequestInfo": {"requestId": "r-1"}}
     assert (sent.code, sent.message) == (status.code.value[0], str(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback"),
+    [
+        pytest.param(errors.ServerBusy("full", retry_seconds=1.25), "1250", id="overload"),
+        pytest.param(errors.RateLimited("slow down", retry_seconds=2), "2000", id="rate"),
+        pytest.param(errors.ServerUnavailable("loading"), "1000", id="starting"),
+        pytest.param(errors.ServerBusy("too large for the memory"), "-1", id="of no use"),
+        pytest.param(errors.DeadlineTooShort("late", retry_seconds=1), "-1", id="deadline too short"),
+        pytest.param(errors.InvalidInput("is odd", field="top_n"), None, id="not a matter of time"),
+    ],
+)
+def test_clients_with_a_retry_policy_of_grpcs_own_learn_when_to_retry(error: Exception, pushback: str | None) -> None:
+    assert dict(status_of(error).metadata).get("grpc-retry-pushback-ms") == pushback
+
+
+def test_a_caller_is_not_asked_to_repeat_what_may_have_changed_something() -> None:
+    status = status_of(errors.ServerUnavailable("stopping"), is_retriable=False)
+    kinds = [detail["@type"].rsplit(".", 1)[1] for detail in status.as_json()["error"]["details"]]
+    assert (status.retry_seconds, status.pushback_ms, kinds) == (None, -1, ["ErrorInfo"])
 
 
 def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,7 +121,7 @@ def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reasons_are_stable_and_each_has_its_http_status() -> None:
-    # Programs rely on these: change none, only add.
+    # Programs rely on these: only add, never change.
     assert {kind.reason: kind.http for kind in KINDS.values()} == {
         "INVALID_FIELD": 400,
         "LIMIT_EXCEEDED": 413,
@@ -120,19 +141,19 @@ def test_reasons_are_stable_and_each_has_its_http_status() -> None:
     }
 
 
-def test_the_worst_text_fits_the_headers_that_clients_take() -> None:
+def test_the_longest_text_fits_the_header_limits_of_clients() -> None:
     status = status_of(errors.InvalidInput("\U0001f600" * 10_000, field="tools[3].namespace"), request_id="r" * 128)
     text = sum(1 if char.isascii() else 3 * len(char.encode()) for char in status.text)
     details = len(bytes(dict(status.metadata)["grpc-status-details-bin"])) * 4 / 3  # type: ignore[arg-type]
     assert text + details < 7500
 
 
-def test_a_long_text_is_cut_to_what_a_header_holds() -> None:
+def test_a_long_text_is_cut_to_fit_a_header() -> None:
     for letter, most in (("a", 3000), ("é", 500), ("語", 333)):
         assert len(status_of(errors.InvalidInput(letter * 10_000)).text) == most
 
 
-def test_the_log_of_a_defect_holds_the_stack_but_not_the_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_of_an_internal_error_has_the_stack_but_not_the_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     status = status_of(raised("".join(["car", "go"])))
     assert ("ValueError" in caplog.text, "KeyError" in caplog.text, "in raised" in caplog.text) == (True, True, True)

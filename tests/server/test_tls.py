@@ -40,7 +40,7 @@ def ask(server: ServerThread, **options: Any) -> int:
 
 
 def served_by(address: tuple[str, int], **options: Any) -> str:
-    """Shakes hands, and gives the name in the certificate served."""
+    """Does a TLS handshake, and returns the name in the server's certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(address, timeout=20) as plain, context.wrap_socket(plain, **options) as encrypted:
@@ -53,13 +53,13 @@ def address_of(server: ServerThread) -> tuple[str, int]:
 
 
 def replace(path: Path, source: Path) -> None:
-    """Replaces a file as tools that renew certificates do."""
+    """Replaces a file like tools that renew certificates."""
     made = path.with_suffix(".new")
     shutil.copy(source, made)
     os.replace(made, path)
 
 
-def test_an_encrypted_server_answers_who_trusts_its_authority(
+def test_an_encrypted_server_answers_clients_that_trust_its_authority(
     start_server: StartServer, files: dict[str, Path], authority: Authority
 ) -> None:
     assert ask(start_server(**files), tls=authority.path) == 1
@@ -93,21 +93,21 @@ def test_versions_before_1_2_are_refused(start_server: StartServer, files: dict[
 
 @pytest.fixture
 def mutual(start_server: StartServer, files: dict[str, Path], authority: Authority) -> ServerThread:
-    """A server that only clients of the same authority may call."""
+    """A server that requires client certificates of its own authority."""
     return start_server(**files, tls_client_ca=authority.path)
 
 
-def test_a_client_with_a_certificate_of_the_authority_is_let_in(mutual: ServerThread, authority: Authority) -> None:
+def test_a_client_with_a_certificate_of_the_authority_is_accepted(mutual: ServerThread, authority: Authority) -> None:
     certificate, key = authority.issue("client")
     assert ask(mutual, tls=authority.path, client_certificate=certificate, client_key=key) == 1
 
 
-def test_a_client_without_a_certificate_is_kept_out(mutual: ServerThread, authority: Authority) -> None:
+def test_a_client_without_a_certificate_is_rejected(mutual: ServerThread, authority: Authority) -> None:
     with pytest.raises(ServerUnavailable):
         ask(mutual, tls=authority.path)
 
 
-def test_a_client_with_a_certificate_of_another_authority_is_kept_out(
+def test_a_client_with_a_certificate_of_another_authority_is_rejected(
     mutual: ServerThread, authority: Authority, tmp_path: Path
 ) -> None:
     certificate, key = Authority(tmp_path, "other").issue("stranger")
@@ -115,7 +115,7 @@ def test_a_client_with_a_certificate_of_another_authority_is_kept_out(
         ask(mutual, tls=authority.path, client_certificate=certificate, client_key=key)
 
 
-def test_a_client_with_an_expired_certificate_is_kept_out(mutual: ServerThread, authority: Authority) -> None:
+def test_a_client_with_an_expired_certificate_is_rejected(mutual: ServerThread, authority: Authority) -> None:
     certificate, key = authority.issue("old", is_valid=False)
     with pytest.raises(ServerUnavailable):
         ask(mutual, tls=authority.path, client_certificate=certificate, client_key=key)
@@ -148,7 +148,7 @@ def test_a_connection_outlives_the_renewal(
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "gone"])
-def test_a_damaged_certificate_leaves_the_one_before(
+def test_a_damaged_certificate_leaves_the_previous_one_in_force(
     start_server: StartServer, files: dict[str, Path], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     server = start_server(**files)
@@ -158,10 +158,10 @@ def test_a_damaged_certificate_leaves_the_one_before(
     if damage == "gone":
         path.unlink()
     assert [served_by(address_of(server)) for _ in range(2)] == ["server"] * 2
-    assert caplog.text.count("the certificate before stays in force") == 1
+    assert caplog.text.count("the previous certificate stays in force") == 1
 
 
-def test_another_client_authority_holds_without_a_restart(
+def test_a_changed_client_authority_applies_without_a_restart(
     mutual: ServerThread, authority: Authority, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")
@@ -174,7 +174,7 @@ def test_another_client_authority_holds_without_a_restart(
 
 @pytest.mark.parametrize("name", ["tls_certificate", "tls_key", "tls_client_ca"])
 @pytest.mark.parametrize("content", [None, b"", b"secret words"], ids=["missing", "empty", "garbage"])
-def test_a_file_that_cannot_be_used_is_named_at_the_start(
+def test_an_unusable_file_is_named_at_the_start(
     files: dict[str, Path], authority: Authority, name: str, content: bytes | None
 ) -> None:
     settings = Settings(**files, tls_client_ca=authority.path)
@@ -187,26 +187,26 @@ def test_a_file_that_cannot_be_used_is_named_at_the_start(
         assert "\n" not in str(caught.value)
 
 
-def test_a_key_of_another_certificate_is_refused_at_the_start(files: dict[str, Path], authority: Authority) -> None:
+def test_a_key_of_another_certificate_is_rejected_at_the_start(files: dict[str, Path], authority: Authority) -> None:
     _, key = authority.issue("other")
     with pytest.raises(InvalidConfiguration, match=r"other\.key: is not the key of .*server\.crt"):
         server_credentials(Settings(tls_certificate=files["tls_certificate"], tls_key=key))
 
 
-def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(files: dict[str, Path]) -> None:
+def test_a_key_with_a_passphrase_is_rejected_without_a_prompt(files: dict[str, Path]) -> None:
     files["tls_key"].write_bytes(private_pem(ec.generate_private_key(ec.SECP256R1()), b"open sesame"))
     with pytest.raises(InvalidConfiguration, match="has a passphrase"):
         server_credentials(Settings(**files))
 
 
-def test_a_key_open_to_all_is_warned_of(files: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_open_to_all_users_gives_a_warning(files: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     files["tls_key"].chmod(0o644)
     server_credentials(Settings(**files))
-    assert "open to every user" in caplog.text
+    assert "every user of this machine" in caplog.text
 
 
 class Listener:
-    """Shakes hands with one client after another, as a server with `ssl_context` would."""
+    """Does TLS handshakes with one client after another, like a server with `ssl_context`."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -271,7 +271,7 @@ def test_a_context_serves_the_renewed_certificate_too(
     assert served_by(listener.address, **options) == "renewed"
 
 
-def test_a_context_keeps_out_who_has_no_certificate_and_follows_the_authority(
+def test_a_context_rejects_clients_without_a_certificate_and_follows_the_authority(
     listen: Callable[[Settings], Listener], files: dict[str, Path], authority: Authority, tmp_path: Path
 ) -> None:
     listener = listen(Settings(**files, tls_client_ca=authority.path))

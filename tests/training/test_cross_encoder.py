@@ -1,4 +1,4 @@
-"""What the cross-encoder is trained on: its losses, its beginnings, and the forms of its documents."""
+"""The cross-encoder's training: its losses, its starting weights, and the forms of its documents."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def loss_by_definition(logits: torch.Tensor, num_positives: int) -> torch.Tensor
     return listwise + NOTHING_SHARE * torch.logsumexp(others, 0) + BINARY_SHARE * binary
 
 
-def test_queries_of_different_sizes_cost_their_mean() -> None:
+def test_the_loss_is_the_mean_over_queries_of_different_sizes() -> None:
     sizes = [(5, 2), (3, 1), (2, 2), (8, 4)]
     parts = [3 * torch.randn(size, generator=torch.Generator().manual_seed(size)) for size, _ in sizes]
     expected = torch.stack([loss_by_definition(part, n) for part, (_, n) in zip(parts, sizes, strict=True)]).mean()
@@ -61,7 +61,7 @@ def test_queries_of_different_sizes_cost_their_mean() -> None:
     assert (gradient != 0).all()
 
 
-def test_a_student_is_drawn_to_the_order_and_the_logits_of_its_teacher() -> None:
+def test_a_student_learns_the_order_and_the_logits_of_its_teacher() -> None:
     sizes = [(4, 1), (2, 1)]
     examples = [example(*size) for size in sizes]
     wanted = torch.tensor([2.0, 1.0, -1.0, 0.5, 1.5, -2.0])
@@ -78,24 +78,24 @@ def test_a_student_is_drawn_to_the_order_and_the_logits_of_its_teacher() -> None
     assert loss > mean_loss(wanted, wanted, examples)
 
 
-def test_a_relevant_document_below_its_rivals_costs_more() -> None:
+def test_a_relevant_document_below_a_negative_raises_the_loss() -> None:
     assert group_loss(torch.tensor([-1.0, 2.0, 0.0]), 1) > group_loss(torch.tensor([2.0, -1.0, 0.0]), 1)
 
 
-def test_irrelevant_documents_that_look_as_if_they_fitted_cost_even_where_the_relevant_one_wins() -> None:
+def test_negatives_with_high_logits_raise_the_loss_even_if_the_relevant_one_wins() -> None:
     assert group_loss(torch.tensor([9.0, 3.0, 3.0]), 1) > group_loss(torch.tensor([9.0, -3.0, -3.0]), 1) + 1
 
 
-def test_all_relevant_documents_count() -> None:
+def test_all_relevant_documents_enter_the_loss() -> None:
     assert group_loss(torch.tensor([3.0, -3.0, -1.0]), 2) > group_loss(torch.tensor([3.0, 3.0, -1.0]), 2)
 
 
-def test_the_order_of_relevant_documents_is_no_matter() -> None:
+def test_the_order_of_relevant_documents_does_not_matter() -> None:
     one, other = torch.tensor([1.0, 4.0, -2.0, -1.0]), torch.tensor([4.0, 1.0, -1.0, -2.0])
     assert float(group_loss(one, 2)) == pytest.approx(float(group_loss(other, 2)))
 
 
-def test_a_run_may_begin_with_the_mean_of_others() -> None:
+def test_a_run_can_start_from_the_mean_of_others() -> None:
     torch.manual_seed(1)
     states = [{"a": torch.randn(3), "b": torch.randn(2, 2)} for _ in range(3)]
     mean = mean_state(states)
@@ -103,12 +103,12 @@ def test_a_run_may_begin_with_the_mean_of_others() -> None:
     assert mean["b"].shape == (2, 2)
 
 
-def test_models_of_different_parts_have_no_mean() -> None:
-    with pytest.raises(SystemExit, match="no mean"):
+def test_runs_with_different_weights_cannot_be_averaged() -> None:
+    with pytest.raises(SystemExit, match="cannot be averaged"):
         mean_state([{"a": torch.zeros(1)}, {"a": torch.zeros(1), "b": torch.zeros(1)}])
 
 
-def test_what_ships_may_be_the_mean_of_two_runs(tmp_path: Path) -> None:
+def test_an_export_can_average_two_runs(tmp_path: Path) -> None:
     torch.manual_seed(1)
     runs = [random_encoder(token_width=4).state_dict() for _ in range(2)]
     for number, state in enumerate(runs):
@@ -123,7 +123,7 @@ def test_what_ships_may_be_the_mean_of_two_runs(tmp_path: Path) -> None:
     )
 
 
-def test_a_run_may_begin_as_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_can_start_from_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     base, encoder = random_model(), random_encoder(token_width=4).state_dict()
     of_base = {name: t for name, t in base.state_dict().items() if not name.startswith("head_")}
     monkeypatch.setattr(train, "read_base", lambda _: (base.config, base.words, dict(of_base)))
@@ -133,14 +133,14 @@ def test_a_run_may_begin_as_a_trained_encoder(monkeypatch: pytest.MonkeyPatch) -
 
     assert all(torch.equal(begun[name], encoder[name]) for name in of_base)
     assert not torch.equal(begun["layers.0.up.weight"], of_base["layers.0.up.weight"])
-    with pytest.raises(SystemExit, match="two beginnings"):
+    with pytest.raises(SystemExit, match="exclude each other"):
         train.make_model(Path("base"), [Path("other")], Path("run"))
     del encoder["layers.1.up.weight"]
     with pytest.raises(SystemExit, match=r"lacks layers.1.up.weight"):
         train.make_model(Path("base"), (), Path("run"))
 
 
-def test_a_checkpoint_holds_the_frozen_weights_as_they_were_too() -> None:
+def test_a_checkpoint_holds_the_frozen_weights_unchanged() -> None:
     model: CrossEncoder = random_model()
     model.layers[0].requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.named_parameters()}
@@ -152,14 +152,14 @@ def test_a_checkpoint_holds_the_frozen_weights_as_they_were_too() -> None:
 
 
 @pytest.mark.parametrize("title", FORMS["tools"])
-def test_every_form_of_a_tool_says_which_it_is(title: str) -> None:
+def test_every_form_of_a_tool_identifies_it(title: str) -> None:
     text = FORMS["tools"][title](TOOL)(None, None)
     assert "mail" in text
     assert ("Sends a letter" in text) == ("no description" not in title)
 
 
 @pytest.mark.parametrize("title", FORMS["tables"])
-def test_every_form_of_a_table_says_which_it_is(title: str) -> None:
+def test_every_form_of_a_table_identifies_it(title: str) -> None:
     text = FORMS["tables"][title](TABLE)(None, None)
     assert "orders" in text
     assert ("id" in text.lower()) == ("no columns" not in title)
@@ -172,7 +172,7 @@ def test_no_two_whole_forms_are_the_same(kind: str, item: Tool | Table) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
-def test_a_card_finds_the_gradients_that_the_cpu_finds() -> None:
+def test_gradients_on_a_gpu_equal_those_on_the_cpu() -> None:
     card = torch.device("cuda")
     on_cpu, on_card = (random_model().requires_grad_() for _ in range(2))
     on_card.load_state_dict(on_cpu.state_dict())

@@ -1,4 +1,4 @@
-"""What a step of training holds: the same whoever draws it, and tokenized as a request is."""
+"""The data of a training step does not depend on the number of workers, and is tokenized as in a request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shortlist.router.engine.tokenizer import Tokenizer
 sys.path.append(str(ROOT / "training"))
 
 import word_tokenizer
-from drawing import Drawer
+from prefetch import Prefetcher
 from word_tokenizer import WordTokenizer
 
 TEXTS = (
@@ -37,26 +37,26 @@ def draw(step: int) -> list[float]:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_a_step_holds_the_same_whoever_draws_it(workers: int) -> None:
-    drawer = Drawer(draw, workers)
+def test_a_steps_data_does_not_depend_on_the_number_of_workers(workers: int) -> None:
+    prefetcher = Prefetcher(draw, workers)
 
-    steps = list(itertools.islice(drawer.steps(7), 40))
-    drawer.close()
+    steps = list(itertools.islice(prefetcher.steps(7), 40))
+    prefetcher.close()
 
     assert steps == [draw(number) for number in range(7, 47)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_step_that_cannot_be_drawn_ends_the_run_with_its_reason(workers: int) -> None:
+def test_an_error_in_a_worker_reaches_the_run(workers: int) -> None:
     def fail(step: int) -> int:
         if step == 4:
             raise ValueError(f"no document in step {step}")
         return step
 
-    drawer = Drawer(fail, workers)
+    prefetcher = Prefetcher(fail, workers)
     with pytest.raises(ValueError, match="no document in step 4"):
-        list(itertools.islice(drawer.steps(0), 10))
-    drawer.close()
+        list(itertools.islice(prefetcher.steps(0), 10))
+    prefetcher.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,15 @@ def tokenizers() -> tuple[Tokenizer, WordTokenizer]:
     return plain, by_word
 
 
-def test_a_text_has_the_tokens_that_it_has_in_a_request(tokenizers: tuple[Tokenizer, WordTokenizer]) -> None:
+def test_training_tokenizes_a_text_as_a_request_does(tokenizers: tuple[Tokenizer, WordTokenizer]) -> None:
     plain, by_word = tokenizers
-    for _ in range(2):  # words met for the first time, and known ones
+    for _ in range(2):  # new words, then cached ones
         for text in TEXTS:
             assert by_word.encode([text])[0].tolist() == plain.encode([text])[0].tolist(), text
             assert by_word.count(text) == plain.count(text)
 
 
-def test_known_words_are_forgotten_before_they_fill_the_memory(
+def test_the_cache_of_words_is_bounded(
     tokenizers: tuple[Tokenizer, WordTokenizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, by_word = tokenizers

@@ -1,4 +1,4 @@
-"""What the score is fitted on is what a request knows, and the fit finds what tells right from wrong."""
+"""The score is fitted on the features of a request, and the fit finds the features that predict relevance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from meanings import Meanings
 from paths import ROOT
 
-from shortlist.router.first_stage.candidates import ItemSet, item_of_tool
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
+from shortlist.router.items import item_of_tool
 from shortlist.router.ranking.score import Features, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 
@@ -29,7 +30,7 @@ VECTORS = {"email": (0.0, 0.6, 0.8), "send": (1.0, 0.0, 0.0), "orders": (0.0, 0.
 
 
 def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
-    """Draws catalogs of eight in which only one feature says which candidate is right, and not always."""
+    """Draws catalogs of eight candidates in which only one feature predicts relevance, with errors."""
     generator = torch.Generator().manual_seed(1)
     pools = []
     for number in range(count):
@@ -43,19 +44,19 @@ def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
     return pools
 
 
-def test_the_fit_has_a_weight_for_everything_that_a_request_knows() -> None:
+def test_the_fit_has_a_weight_for_every_feature_of_a_request() -> None:
     known = set(Features.__dataclass_fields__)
 
     assert set(fit_score.FEATURES) == known
     assert {"bias", *fit_score.FEATURES} == set(ScoreWeights.__dataclass_fields__)
 
 
-def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
+def test_saved_first_stage_features_narrow_as_in_a_request() -> None:
     scorer = Meanings(VECTORS, has_tokens=True)
     settings = RetrievalSettings(64, 0.3, token_width=3, maxsim_weight=0.7)
     embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
     documents = ["send email", "orders", "send orders"]
-    items = ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
+    items = Candidates([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
 
     found = items.first_stage("email orders", embedder)
 
@@ -67,7 +68,7 @@ def test_what_is_kept_of_the_first_stage_narrows_as_a_request_does() -> None:
     assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
 
 
-def test_a_neighbour_is_worth_in_the_fit_what_it_is_in_a_request() -> None:
+def test_the_neighbour_feature_is_the_same_in_the_fit_and_in_a_request() -> None:
     logits, links = torch.tensor([3.0, 0.0, 1.0, -2.0]), [[1], [0, 2], [1], []]
     joins = torch.zeros(4, 4)
     for place, others in enumerate(links):
@@ -79,7 +80,7 @@ def test_a_neighbour_is_worth_in_the_fit_what_it_is_in_a_request() -> None:
 
 
 @pytest.mark.parametrize("feature", ["logit", "cosine", "document_maxsim", "neighbour"])
-def test_the_direction_is_along_what_tells_right_from_wrong(feature: str) -> None:
+def test_the_direction_follows_the_feature_that_separates_relevant_from_irrelevant(feature: str) -> None:
     torch.manual_seed(2)
     weights = fit_score.fit_direction(pools_told_by(feature)) / fit_score.UNITS
 
@@ -88,7 +89,7 @@ def test_the_direction_is_along_what_tells_right_from_wrong(feature: str) -> Non
     assert float(told) > 3 * max(others)
 
 
-def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
+def test_a_fitted_score_is_the_probability_that_the_best_is_relevant() -> None:
     torch.manual_seed(3)
     pools = pools_told_by("logit", count=900)
 
@@ -98,7 +99,7 @@ def test_a_fitted_score_is_how_often_the_best_is_right() -> None:
     assert fit_score.calibration_error([(score, right) for score, right, _ in scored]) < 0.08
 
 
-def test_a_set_whose_high_scores_are_wrong_does_not_turn_the_order_around(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_set_whose_high_scores_are_wrong_does_not_reverse_the_order(capsys: pytest.CaptureFixture[str]) -> None:
     generator = torch.Generator().manual_seed(5)
     pools = []
     for number in range(120):
@@ -108,18 +109,18 @@ def test_a_set_whose_high_scores_are_wrong_does_not_turn_the_order_around(capsys
         labels[0] = 1
         features[:, 0] = torch.randn(6, generator=generator)
         features[0, 0] += 1.5 if is_hard else 4.0
-        features[:, 0] += 6.0 * is_hard  # what is hard scores high
+        features[:, 0] += 6.0 * is_hard  # the hard set has high scores
         pools.append(fit_score.Pool(f"tables/set{number % 2}", features, labels))
 
     weights = fit_score.fit(pools)
 
-    assert "the scale of the scores would be" in capsys.readouterr().out
+    assert "the fitted scale of the scores is -" in capsys.readouterr().out
     assert weights[1] > 0
     found = [fit_score.score_top(pool, torch.tensor(weights))[1] for pool in pools]
     assert sum(found) / len(found) == pytest.approx(fit_score.hit_at_1(pools, fit_score.fit_direction(pools)), abs=0.01)
 
 
-def test_columns_are_fitted_by_what_finds_them() -> None:
+def test_the_column_fit_weighs_the_feature_that_finds_columns() -> None:
     generator = torch.Generator().manual_seed(4)
     questions = []
     for number in range(40):
@@ -134,7 +135,7 @@ def test_columns_are_fitted_by_what_finds_them() -> None:
 
 
 def features(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
-    """Draws what `gather.py` keeps of two sets, whose logits tell what is right the better the greater `skill` is."""
+    """Draws the features that `gather.py` saves of two sets; a greater `skill` makes logits predict better."""
     generator = torch.Generator().manual_seed(2)
     kept = []
     for number in range(count):
@@ -150,7 +151,7 @@ def features(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
     return kept
 
 
-def test_a_model_that_tells_better_is_found_to() -> None:
+def test_a_better_model_is_reported_as_better() -> None:
     (before, unsure), (after, sure) = (compare.measure(features(skill), "tools") for skill in (0.5, 4.0))
 
     low, high = compare.interval({name: after[name] - before[name] for name in before})
@@ -161,14 +162,14 @@ def test_a_model_that_tells_better_is_found_to() -> None:
     assert 0 < low_abstention < compare.abstention(sure) - compare.abstention(unsure) < high_abstention
 
 
-def test_a_model_is_no_better_than_itself() -> None:
+def test_a_model_compared_with_itself_has_no_difference() -> None:
     (rows, empty), (same, as_empty) = (compare.measure(features(2.0), "tools") for _ in range(2))
 
     assert compare.interval({name: same[name] - rows[name] for name in rows}) == ([0.0] * 3, [0.0] * 3)
     assert compare.abstention_interval(empty, as_empty) == (0.0, 0.0)
 
 
-def test_what_a_first_stage_missed_counts_as_not_found() -> None:
+def test_documents_missed_by_the_first_stage_count_as_not_found() -> None:
     kept, missed = features(4.0), features(4.0)
     for query in missed[::4]:
         query["labels"][:], query["alike"][:] = 0, False
@@ -181,7 +182,7 @@ def test_what_a_first_stage_missed_counts_as_not_found() -> None:
 
 
 def first_stage(skill: float) -> fit_first_stage.Features:
-    """Draws what a first stage knows of 100 documents for 40 queries of two sets; the cosine tells with some skill."""
+    """Draws first-stage features of 100 documents for 40 queries of two sets; the cosine predicts relevance partly."""
     generator = torch.Generator().manual_seed(2)
     found: fit_first_stage.Features = {}
     for name in ("tools/a", "tools/b"):
@@ -194,7 +195,7 @@ def first_stage(skill: float) -> fit_first_stage.Features:
     return found
 
 
-def test_a_first_stage_that_finds_more_is_found_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_better_first_stage_is_reported_as_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, skill in (("old", 0.5), ("new", 4.0)):
         torch.save(first_stage(skill), tmp_path / name)
 
@@ -209,9 +210,9 @@ def test_a_first_stage_that_finds_more_is_found_to(tmp_path: Path, capsys: pytes
     assert 0 < low < high
 
 
-def test_first_stages_asked_other_queries_are_not_compared() -> None:
+def test_first_stages_with_different_queries_are_not_compared() -> None:
     old, new = first_stage(1.0), first_stage(1.0)
     new["tools/b"]["queries"][3]["query"] = "another"
 
-    with pytest.raises(SystemExit, match="other queries"):
+    with pytest.raises(SystemExit, match="different queries"):
         compare.compare_first_stages(old, new)

@@ -1,4 +1,4 @@
-"""Look-alikes in the order of the cross-encoder, and tools as long as a manual."""
+"""Look-alikes are ordered by the cross-encoder, and tools are lengthened to the size of a manual."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def group(positives: int, lookalikes: int, *, name: str = "tools/toole") -> Grou
     return Group(name, "train", "list my orders", "shop", marked, tuple(f"n{place}" for place in range(lookalikes)), ())
 
 
-def test_what_the_model_likes_best_of_the_wrong_ones_comes_first() -> None:
+def test_the_lookalike_with_the_highest_logit_comes_first() -> None:
     hardened = reorder(group(1, 3), [2.0, -1.0, 1.5, 0.0])
 
     assert hardened.lookalikes == ["n1", "n2", "n0"]
     assert not hardened.is_mistaken
 
 
-def test_a_wrong_one_just_above_the_right_one_is_a_mistake_and_stays() -> None:
+def test_a_lookalike_just_above_the_relevant_document_is_a_mistake_and_is_kept() -> None:
     hardened = reorder(group(2, 2), [-3.0, 2.0, 2.0 + ANSWERS_AS_WELL / 2, 0.0])
 
     assert hardened.lookalikes[0] == "n0"
@@ -46,7 +46,7 @@ def test_a_wrong_one_just_above_the_right_one_is_a_mistake_and_stays() -> None:
     assert hardened.num_left_out == 0
 
 
-def test_a_wrong_one_far_above_everything_right_is_taken_for_right_and_left_out() -> None:
+def test_a_lookalike_far_above_all_relevant_documents_is_left_out() -> None:
     hardened = reorder(group(1, 2), [1.0, 1.1 + ANSWERS_AS_WELL, 0.0])
 
     assert hardened.lookalikes == ["n1"]
@@ -54,7 +54,7 @@ def test_a_wrong_one_far_above_everything_right_is_taken_for_right_and_left_out(
     assert not hardened.is_mistaken
 
 
-def test_what_is_further_down_follows_as_it_was() -> None:
+def test_lookalikes_that_were_not_scored_follow_in_their_old_order() -> None:
     far = NEAREST + 4
     hardened = reorder(group(1, far), [0.0, *range(-NEAREST, 0)])
 
@@ -62,7 +62,7 @@ def test_what_is_further_down_follows_as_it_was() -> None:
     assert hardened.lookalikes[NEAREST:] == [f"n{place}" for place in range(NEAREST, far)]
 
 
-def test_small_sets_give_a_larger_part_of_theirs() -> None:
+def test_a_larger_share_of_small_sets_is_drawn() -> None:
     groups = [group(1, 1, name="tools/large")] * 900 + [group(1, 1, name="tools/small")] * 40
 
     drawn = Counter(one.set for one in draw(groups, 100, random.Random(1)))
@@ -81,7 +81,7 @@ def test_a_long_tool_keeps_its_name_its_description_and_its_parameters() -> None
         assert [one for one in long.parameters if one in TOOL.parameters] == list(TOOL.parameters)
 
 
-def test_some_long_tools_have_dozens_of_options_and_nested_ones_follow_what_they_are_in() -> None:
+def test_long_tools_may_have_dozens_of_options_and_nested_ones_follow_their_parent() -> None:
     made = [lengthen(TOOL, random.Random(seed)) for seed in range(50)]
 
     assert max(len(one.parameters) for one in made) > 50
@@ -91,7 +91,7 @@ def test_some_long_tools_have_dozens_of_options_and_nested_ones_follow_what_they
         assert all(path.rpartition(".")[0] in paths[: paths.index(path)] for path in nested)
 
 
-def test_a_long_tool_reads_longer_than_a_request_lets_it_be() -> None:
+def test_a_long_tool_exceeds_the_token_budget_of_a_request() -> None:
     words = [len(tool_document(lengthen(TOOL, random.Random(seed))).split()) for seed in range(50)]
 
     assert sum(words) / len(words) > 160

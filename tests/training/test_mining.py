@@ -1,4 +1,4 @@
-"""The training groups: no test query among them, and nothing that answers a query among its look-alikes."""
+"""Training groups contain no test query, and a query's look-alikes contain no relevant document."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ sys.path.append(str(ROOT / "training"))
 
 import documents
 import mine
-from made_of import digest, hold_to
+from provenance import check_provenance, digest
 
 SET, OTHER_SET = "tools/toole", "tools/sgd"
 WORDS = """orders invoices emails hotels cities flights payments refunds parcels stores carts prices taxes notes tasks
 events teams rooms visits"""
 TOOLS = [(f"t{at}", f"list_{word}", f"Lists the {word} of a customer") for at, word in enumerate(WORDS.split())]
-# Reads the same as the first, as two versions of one API do.
+# Reads the same as the first tool, like another version of the same API.
 TWIN = ("twin", "list_orders", "Lists the orders of a customer")
 TRAIN = [
     (f"a{number}", f"Please list the {name.removeprefix('list_')}", key) for number, (key, name, _) in enumerate(TOOLS)
 ]
-# Said otherwise, these are test queries of this set and of another one.
+# Except for letter case and punctuation, these equal test queries of this set and of another one.
 LEAKED = [("leak1", "  CITIES, in France: which?", "t4"), ("leak2", "Book a (cheap) hotel!", "t3")]
 TEST = [("b1", "cities in France, which", "t4"), ("b2", "a test query", "t5")]
 OTHER_TEST = [("c1", "book a cheap hotel", "t3")]
 DEV = [("d1", "show me every parcel", "t8"), ("d2", "the prices", "t11")]
 
-NO_TOKENIZER: Any = None  # nothing is written out
+NO_TOKENIZER: Any = None  # no document is written
 
 
 def query(split: str, key: str, text: str, *relevant: str, **more: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def write_set(folder: Path, queries: list[dict[str, Any]]) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two sets whose train queries partly repeat test queries, letter case and punctuation aside."""
+    """Two sets; some train queries equal test queries except for letter case and punctuation."""
     own = [query("train", *one) for one in [*TRAIN, *LEAKED]]
     own += [query("train", "given", "list orders or rooms", "t0", "t17", candidates=["t1", "twin", "t17", "t2"])]
     own += [query("dev", *one) for one in DEV] + [query("test", *one) for one in TEST]
@@ -65,7 +65,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Mines the set as the command does."""
+    """Mines the set like the command."""
     out = data.parent / "groups.jsonl"
     monkeypatch.setattr(sys, "argv", ["mine.py", "--data", str(data), "--out", str(out), "--only", SET])
     mine.main()
@@ -154,7 +154,7 @@ def test_columns_are_trained_on_only_for_the_databases_whose_questions_are(
     assert [(one.cluster, one.positives) for one in made] == [("shop", ("shop.animal.age",))]
 
 
-def test_what_answers_a_query_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relevant_document_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     relevant = {bare(one.text): one.relevant for one in load_queries(data / SET)}
 
     groups = mined(data, monkeypatch)
@@ -164,7 +164,9 @@ def test_what_answers_a_query_is_never_a_lookalike(data: Path, monkeypatch: pyte
     assert all(len(group["lookalikes"]) > 5 for group in groups)
 
 
-def test_what_reads_the_same_as_an_answer_is_never_a_lookalike(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_that_reads_like_a_relevant_one_is_never_a_lookalike(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     groups = mined(data, monkeypatch)
 
     of_orders = [group for group in groups if "t0" in group["positives"]]
@@ -185,11 +187,11 @@ def test_the_nearest_by_words_are_the_lookalikes(data: Path, monkeypatch: pytest
     assert set(group["lookalikes"]) == {key for key, _, _ in TOOLS} - {"t0", "t17"}
 
 
-def test_mining_twice_gives_the_same(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mining_is_deterministic(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mined(data, monkeypatch) == mined(data, monkeypatch)
 
 
-def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_interruption_only_missing_sets_are_mined(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, features = data.parent / "groups.jsonl", data.parent / "features.pt"
     sets, asked = [OTHER_SET, SET], []
 
@@ -197,17 +199,17 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
         asked.append(name)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        mine.HELD_OUT_EVIDENCE[name] = {"ids": [name]}
+        mine.HELD_OUT_FEATURES[name] = {"ids": [name]}
         yield {"set": name}
 
     monkeypatch.setattr(mine, "mine", mine_set)
-    monkeypatch.setattr(mine, "HELD_OUT_EVIDENCE", {})
+    monkeypatch.setattr(mine, "HELD_OUT_FEATURES", {})
     command = ["mine.py", "--data", str(data), "--out", str(out), "--features", str(features), "--only", *sets]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(KeyboardInterrupt):
         mine.main()
     assert not out.exists()
-    mine.HELD_OUT_EVIDENCE.clear()
+    mine.HELD_OUT_FEATURES.clear()
     mine.main()
 
     first, second = (name for name in mine.QUOTAS if name in sets)
@@ -215,11 +217,11 @@ def test_after_a_break_only_what_is_missing_is_mined(data: Path, monkeypatch: py
     assert [json.loads(line)["set"] for line in out.read_text(encoding="utf-8").splitlines()] == [first, second]
     assert torch.load(features, weights_only=True) == {first: {"ids": [first]}, second: {"ids": [second]}}
     assert sorted(path.name for path in data.parent.iterdir()) == [
-        "data", "features.pt", "groups.jsonl", "groups.jsonl.made_of",
+        "data", "features.pt", "groups.jsonl", "groups.jsonl.provenance",
     ]  # fmt: skip
 
 
-def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_begun_with_other_options_is_not_continued(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken_off(*_: Any) -> Iterator[dict[str, object]]:
         raise KeyboardInterrupt
 
@@ -229,11 +231,11 @@ def test_what_was_begun_with_other_options_is_not_gone_on_with(data: Path, monke
     with pytest.raises(KeyboardInterrupt):
         mine.main()
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --scale 0\.5: go on so, or remove"):
+    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --scale 0\.5; use these, or remove"):
         mine.main()
 
 
-def test_what_is_there_is_not_made_again_unless_it_would_be_another(
+def test_a_finished_result_is_made_again_only_with_other_options(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, features = data.parent / "groups.jsonl", data.parent / "features.pt"
@@ -242,18 +244,18 @@ def test_what_is_there_is_not_made_again_unless_it_would_be_another(
     mine.main()
     made = out.stat()
     mine.main()
-    assert (out.stat(), "is there already" in capsys.readouterr().out) == (made, True)
+    assert (out.stat(), "exists already" in capsys.readouterr().out) == (made, True)
 
     monkeypatch.setattr(sys, "argv", [*command, OTHER_SET])
-    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --only tools/toole: go on so, or remove it"):
+    with pytest.raises(SystemExit, match=r"groups\.jsonl was begun with --only tools/toole; use these, or remove it"):
         mine.main()
     features.unlink()
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit, match="is gone: remove"):
+    with pytest.raises(SystemExit, match="is missing; remove"):
         mine.main()
 
 
-def test_of_a_model_its_weights_count_and_not_its_path(tmp_path: Path) -> None:
+def test_a_model_is_compared_by_its_weights_not_by_its_path(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     options = argparse.Namespace(out=tmp_path / "out", encoder=folder, seed=1)
@@ -262,25 +264,23 @@ def test_of_a_model_its_weights_count_and_not_its_path(tmp_path: Path) -> None:
         (folder / "shortlist.json").write_text(f"{is_another}", encoding="utf-8")
         if is_another:
             with pytest.raises(SystemExit, match="out was begun with --encoder "):
-                hold_to(tmp_path / "out.made_of", options, free={"out"}, result=())
+                check_provenance(tmp_path / "out.provenance", options, free={"out"}, result=())
         else:
-            hold_to(tmp_path / "out.made_of", options, free={"out"}, result=())
+            check_provenance(tmp_path / "out.provenance", options, free={"out"}, result=())
 
 
-def test_a_result_without_a_note_is_said_to_be_taken_as_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_result_without_a_note_gives_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, options = tmp_path / "out", argparse.Namespace(out=tmp_path / "out", seed=1)
     said = []
     for note, is_there in (("new", False), ("old", True), ("old", True)):
         if is_there:
             result.touch()
-        hold_to(tmp_path / note, options, free={"out"}, result=[result])
+        check_provenance(tmp_path / note, options, free={"out"}, result=[result])
         said.append(capsys.readouterr().err)
-    assert said == ["", f"{result} has no note of what it is made of: taken as made with these options\n", ""]
+    assert said == ["", f"{result} has no note of its options; assuming that they are the present ones\n", ""]
 
 
-def test_a_run_that_is_over_stays_the_same_when_it_is_looked_at_again(tmp_path: Path) -> None:
+def test_the_digest_of_a_finished_run_does_not_change_when_it_is_loaded(tmp_path: Path) -> None:
     digests = []
     for weight, seconds in ((1.0, 10), (1.0, 20), (2.0, 20)):
         torch.save({"averaged": {"w": torch.full((3, 2), weight)}, "seconds": seconds}, tmp_path / "checkpoint.pt")
@@ -302,9 +302,9 @@ def test_groups_are_read_back_by_split(data: Path, monkeypatch: pytest.MonkeyPat
     [("Book a hotel!", "book  a hotel"), ("Café?", "café"), ("What's up", "what s up"), ("snake_case", "snake case")],
     ids=["signs_and_case", "accents", "apostrophe", "underscore"],
 )
-def test_queries_are_the_same_letter_case_and_punctuation_aside(one: str, other: str) -> None:
+def test_letter_case_and_punctuation_do_not_make_another_query(one: str, other: str) -> None:
     assert mine.normal(one) == mine.normal(other)
 
 
-def test_other_words_are_another_query() -> None:
+def test_other_words_make_another_query() -> None:
     assert mine.normal("book a hotel") != mine.normal("book the hotel")

@@ -1,4 +1,4 @@
-"""How long a training run goes on, and that a break does not change what it is."""
+"""The length of a training run is its number of tokens, and an interruption does not change its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_model() -> torch.nn.Sequential:
 
 
 def run(out: Path, tokens: float, *, until_step: int | None = None) -> dict[str, torch.Tensor]:
-    """Trains a toy as the training scripts do: batches by the step's number, the rate by the share that was read."""
+    """Trains a toy model like the training scripts: data by the step's number, learning rate by the share of tokens."""
     model = make_model()
     optimizer = make_optimizer(model)
     progress = Progress(out, tokens, optimizer)
@@ -39,9 +39,7 @@ def run(out: Path, tokens: float, *, until_step: int | None = None) -> dict[str,
     return optimizer.averaged()
 
 
-def test_a_run_ends_when_its_tokens_are_read_whatever_time_that_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_ends_after_its_tokens_however_long_that_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hours = iter(range(0, 10**9, 3600))
     monkeypatch.setattr("schedule.time.monotonic", lambda: float(next(hours)))
     progress = Progress(tmp_path, 1000, make_optimizer(make_model()))
@@ -53,7 +51,7 @@ def test_a_run_ends_when_its_tokens_are_read_whatever_time_that_takes(
     assert progress.share == 1
 
 
-def test_a_run_that_was_broken_off_ends_with_the_same_weights_as_one_that_was_not(tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
@@ -66,12 +64,12 @@ def test_a_run_that_was_broken_off_ends_with_the_same_weights_as_one_that_was_no
         assert torch.equal(value, resumed[name]), name
 
 
-def test_a_run_that_is_over_reads_nothing_more(tmp_path: Path) -> None:
+def test_a_finished_run_reads_no_more_tokens(tmp_path: Path) -> None:
     expected = run(tmp_path, 160)
     again = run(tmp_path, 160)
     assert all(torch.equal(value, again[name]) for name, value in expected.items())
 
 
-def test_the_rate_rises_then_falls_to_nearly_nothing() -> None:
+def test_the_learning_rate_rises_and_then_falls_to_almost_zero() -> None:
     shares = [schedule(share) for share in (0.0, 0.025, 0.05, 0.5, 0.99, 1.0)]
     assert shares == pytest.approx([0.02, 0.5, 1.0, 0.526, 0.0105, 0.01], abs=1e-3)

@@ -1,4 +1,4 @@
-"""What the encoder is trained on by tokens is what a request later compares by."""
+"""The encoder's token vectors are trained with the same MaxSim that a request computes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def example(name: str, document: str) -> train_encoder.Example:
     return train_encoder.Example(name, "q", [((name, document), document)], {document}, is_isolated=False)
 
 
-def test_texts_are_matched_in_training_as_in_a_request() -> None:
+def test_training_computes_maxsim_as_a_request_does() -> None:
     queries, documents = random_texts(3, 7, seed=1), random_texts(5, 2, 9, seed=2)
 
     matched = train_encoder.match_tokens(queries, documents)
@@ -49,7 +49,7 @@ def test_texts_are_matched_in_training_as_in_a_request() -> None:
     np.testing.assert_allclose(matched.numpy(), expected, atol=3e-3)  # float16
 
 
-def test_a_query_met_by_its_own_document_costs_less() -> None:
+def test_a_query_that_matches_its_own_document_has_a_lower_loss() -> None:
     one, other = random_texts(6, 6, seed=3)
     examples = [example("s", "a"), example("s", "b")]
     allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
@@ -60,18 +60,18 @@ def test_a_query_met_by_its_own_document_costs_less() -> None:
     assert float(right) < float(wrong)
 
 
-def test_documents_of_another_set_cost_nothing() -> None:
+def test_documents_of_other_sets_do_not_enter_the_loss() -> None:
     queries, documents = random_texts(4, 4, seed=4), random_texts(4, 4, seed=5)
     examples = [example("s", "a"), example("t", "b")]
     allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
 
     loss = train_encoder.token_loss(queries, documents, examples, allowed, targets)
 
-    # Alone in its set, each query has but its own document.
+    # Each query is alone in its set, so it has only its own document.
     assert float(loss) == pytest.approx(0, abs=1e-6)
 
 
-def test_what_may_not_count_does_not() -> None:
+def test_masked_documents_do_not_enter_the_loss() -> None:
     queries, documents = random_texts(4, 4, seed=6), random_texts(4, 4, seed=7)
     examples = [example("s", "a"), example("s", "b")]
 
@@ -80,7 +80,7 @@ def test_what_may_not_count_does_not() -> None:
     assert float(loss) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_best_matches_have_the_gradients_that_autograd_finds() -> None:
+def test_the_gradients_of_best_matches_equal_those_of_autograd() -> None:
     generator = torch.Generator().manual_seed(8)
     query, document = (
         torch.randn(2, n, 3, generator=generator, dtype=torch.double, requires_grad=True) for n in (3, 4)
@@ -89,7 +89,7 @@ def test_the_best_matches_have_the_gradients_that_autograd_finds() -> None:
     assert torch.autograd.gradcheck(train_encoder.BestMatches.apply, (query, document))
 
 
-def test_the_pair_that_fills_up_a_batch_leaves_no_result() -> None:
+def test_the_filler_pair_of_a_batch_has_no_result() -> None:
     pairs = random_pairs([5, 9, 7])
 
     batch, order = pack_longest_first(pairs, 64)

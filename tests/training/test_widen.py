@@ -1,4 +1,4 @@
-"""What training makes of queries and documents keeps what they ask for and what they are called."""
+"""Training's variations of queries and documents keep the wishes and the names."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def letters(name: str) -> str:
 
 
 def keeps_letters(varied: str, name: str) -> bool:
-    """Whether a name's letters are those of another in their order, some left out, the first one kept."""
+    """Whether the letters of a short name occur in a long one in the same order, the first letter included."""
     rest = iter(letters(name))
     return letters(varied)[:1] == letters(name)[:1] and all(letter in rest for letter in letters(varied))
 
 
 def asked(query: str) -> str:
-    """What is left of a wish without the stops and spaces that end it; nothing of ". ."."""
+    """The wish without the punctuation and spaces at its end; ". ." becomes empty."""
     return query.strip().rstrip(". ").lower()
 
 
 @given(query=queries, seed=seeds)
-def test_a_typing_error_is_the_same_for_a_seed(query: str, seed: int) -> None:
+def test_a_seed_gives_the_same_typing_errors(query: str, seed: int) -> None:
     assert widen.misspell(query, random.Random(seed)) == widen.misspell(query, random.Random(seed))
 
 
@@ -87,7 +87,7 @@ def test_joined_wishes_keep_all_wishes(wishes: list[str], seed: int) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", ".", "?", "!"])
-def test_a_wish_that_is_followed_by_a_sentence_ends_with_a_sign(ending: str) -> None:
+def test_a_wish_before_another_sentence_ends_with_punctuation(ending: str) -> None:
     joined = [widen.join_wishes([f"Book a hotel{ending}", "send an email"], rng) for rng in rngs(80)]
 
     followed = [text for text in joined if "hotel" + (ending or ".") + " " in text]
@@ -95,7 +95,7 @@ def test_a_wish_that_is_followed_by_a_sentence_ends_with_a_sign(ending: str) -> 
 
 
 @given(query=queries, seed=seeds)
-def test_a_conversation_begins_with_the_wish_and_ends_otherwise(query: str, seed: int) -> None:
+def test_a_conversation_begins_with_the_wish_and_ends_with_an_assent(query: str, seed: int) -> None:
     text = widen.put_in_conversation(query, random.Random(seed))
 
     assert text.startswith(query + "\n")
@@ -107,7 +107,7 @@ def test_a_tools_name_keeps_its_letters(name: str, seed: int) -> None:
     assert letters(name) in letters(widen.vary_tool(replace(TOOL, name=name), random.Random(seed)).name)
 
 
-def test_a_server_stands_in_the_name_where_it_does_not_stand_before_it() -> None:
+def test_a_namespace_is_in_a_tools_name_or_before_it_but_not_both() -> None:
     varied = [widen.vary_tool(replace(TOOL, namespace="My Shop"), rng) for rng in rngs()]
 
     named = {one.name for one in varied if "shop" in one.name}
@@ -126,7 +126,7 @@ def test_a_tables_names_keep_letters_in_their_order(name: str, seed: int) -> Non
     assert len(varied.columns) == 2
 
 
-def test_a_tool_keeps_something_to_go_by() -> None:
+def test_a_varied_tool_keeps_a_description_or_parameters() -> None:
     varied = [widen.vary_tool(TOOL, rng) for rng in rngs()]
 
     assert TOOL in varied
@@ -164,7 +164,7 @@ def group(query: str, *positives: str, name: str = "tools/toole") -> documents.G
     return documents.Group(name, "train", query, "shop", positives, (), ())
 
 
-def test_a_drawn_query_is_answered_by_all_that_its_wishes_need() -> None:
+def test_a_joined_query_has_the_relevant_documents_of_all_its_wishes() -> None:
     pool = [group("book a hotel", "hotel"), group("send an email", "mail", "inbox"), group("list orders", "orders")]
     drawn = [documents.draw_query(pool[0], pool, rng) for rng in rngs(1000)]
 
@@ -182,7 +182,7 @@ def test_a_question_about_tables_is_never_joined() -> None:
     assert {tuple(documents.draw_query(pool[0], pool, rng)[1]) for rng in rngs()} == {("table 0",)}
 
 
-def test_most_queries_are_drawn_as_they_are() -> None:
+def test_most_queries_are_drawn_unchanged() -> None:
     pool = [group("Book a hotel in Paris", "hotel")]
 
     unchanged = [documents.draw_query(pool[0], pool, rng)[0] == pool[0].query for rng in rngs()]

@@ -31,8 +31,9 @@ if _version_not_supported:
 
 
 class RouterServiceStub(object):
-    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
-    and serves the next request that brings the same one.
+    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
+    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
+    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
     """
 
     def __init__(self, channel):
@@ -64,8 +65,9 @@ class RouterServiceStub(object):
 
 
 class RouterServiceServicer(object):
-    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
-    and serves the next request that brings the same one.
+    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
+    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
+    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
     """
 
     def SelectTools(self, request, context):
@@ -76,7 +78,7 @@ class RouterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SelectTables(self, request, context):
-        """SelectTables ranks the tables and views of a DDL script for a question and returns the best few.
+        """SelectTables ranks the tables and views of a DDL script for a query and returns the best few.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +92,7 @@ class RouterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetInfo(self, request, context):
-        """GetInfo tells which model answers, on what device, and within which limits.
+        """GetInfo describes the loaded model, the device it runs on and the limits of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,8 +130,9 @@ def add_RouterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RouterService(object):
-    """RouterService ranks what a request carries. What it made of a catalog (its words, vectors and tokens) stays in memory,
-    and serves the next request that brings the same one.
+    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
+    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
+    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
     """
 
     @staticmethod

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shortlist.router.catalogs.caches import Caches
+from shortlist.router.catalogs.catalog import CatalogText
 from shortlist.router.engine.protocols import Embedded
 from shortlist.schemas.errors import InvalidInput
 
@@ -16,7 +17,7 @@ def fill(caches: Caches) -> None:
     """Puts in 100 vectors of 64 KiB and 100 catalogs of some 20,000 characters."""
     for number in range(100):
         caches.vectors.put([b"%d" % number], [Embedded(np.zeros(16 * 1024, np.float32))])
-        caches.catalogs.tools([json.dumps({"name": f"f{number}", "description": "x" * 19_960})], [])
+        caches.catalogs.read(CatalogText.of_tools(json.dumps({"name": f"f{number}", "description": "x" * 19_960})))
 
 
 @pytest.mark.parametrize(("mebibytes", "num_vectors", "num_catalogs"), [(0, 0, 0), (1.6, 19, 1), (6, 72, 4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from own_folders import write_whole
 
-from shortlist.router.catalogs.catalog import CatalogCache
+from shortlist.router.catalogs.caches import CatalogCache, PreparedCatalog
+from shortlist.router.catalogs.catalog import Catalog, CatalogText
 from shortlist.router.pipeline import Router
 from shortlist.schemas.errors import InvalidInput
 
@@ -25,14 +27,18 @@ def router(tmp_path: Path) -> Router:
     return Router.load(write_whole(tmp_path / "model").folder, device="cpu", dtype="float32")
 
 
+def read_tools(cache: CatalogCache, texts: list[str], namespaces: list[str]) -> PreparedCatalog:
+    return cache.read(CatalogText.of_tools(texts, namespaces))
+
+
 def test_the_same_tools_are_read_once() -> None:
     cache = CatalogCache()
-    assert cache.tools([MAIL, WEATHER], ["a", "b"]) is cache.tools([MAIL, WEATHER], ["a", "b"])
+    assert read_tools(cache, [MAIL, WEATHER], ["a", "b"]) is read_tools(cache, [MAIL, WEATHER], ["a", "b"])
 
 
 def test_the_same_script_is_read_once() -> None:
     cache = CatalogCache()
-    assert cache.tables(DDL, None) is cache.tables(DDL, None)
+    assert cache.read(CatalogText.of_tables(DDL, None)) is cache.read(CatalogText.of_tables(DDL, None))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +46,6 @@ def test_the_same_script_is_read_once() -> None:
     [
         ([WEATHER, MAIL], ["a", "b"]),
         ([MAIL, WEATHER], ["b", "a"]),
-        ([MAIL, WEATHER], ["a"]),
         ([MAIL, WEATHER], []),
         ([MAIL + WEATHER], ["a", "b"][:1]),
         ([MAIL, WEATHER + " "], ["a", "b"]),
@@ -48,47 +53,47 @@ def test_the_same_script_is_read_once() -> None:
 )
 def test_tools_that_differ_in_anything_are_read_anew(texts: list[str], namespaces: list[str]) -> None:
     cache = CatalogCache()
-    assert cache.tools(texts, namespaces) is not cache.tools([MAIL, WEATHER], ["a", "b"])
+    assert read_tools(cache, texts, namespaces) is not read_tools(cache, [MAIL, WEATHER], ["a", "b"])
 
 
 def test_a_text_is_not_taken_for_a_namespace() -> None:
     cache = CatalogCache()
-    one, other = cache.tools([MAIL, WEATHER], []), cache.tools([MAIL], [WEATHER])
-    assert (len(one.items.items), len(other.items.items)) == (2, 1)
+    one, other = read_tools(cache, [MAIL, WEATHER], []), read_tools(cache, [MAIL], [WEATHER])
+    assert (len(one.catalog.items), len(other.catalog.items)) == (2, 1)
 
 
 def test_a_script_is_read_anew_in_another_dialect() -> None:
     cache = CatalogCache()
-    assert cache.tables(DDL, "mysql") is not cache.tables(DDL, "postgres")
+    assert cache.read(CatalogText.of_tables(DDL, "mysql")) is not cache.read(CatalogText.of_tables(DDL, "postgres"))
 
 
 def test_the_catalog_used_longest_ago_makes_room() -> None:
     cache = CatalogCache(max_bytes=16 * (3 * len(MAIL) + 40))
-    mail, weather = cache.tools([MAIL], []), cache.tools([WEATHER], [])
-    assert cache.tools([MAIL], []) is mail
-    cache.tools([MAIL, " "], [])
-    cache.tools([MAIL, "  "], [])
+    mail, weather = read_tools(cache, [MAIL], []), read_tools(cache, [WEATHER], [])
+    assert read_tools(cache, [MAIL], []) is mail
+    read_tools(cache, [MAIL, " "], [])
+    read_tools(cache, [MAIL, "  "], [])
 
-    assert cache.tools([WEATHER], []) is not weather
+    assert read_tools(cache, [WEATHER], []) is not weather
 
 
 def test_a_catalog_too_large_to_keep_is_still_read_and_drives_no_other_out() -> None:
     cache = CatalogCache(max_bytes=16 * (len(MAIL) + 20))
-    mail = cache.tools([MAIL], [])
+    mail = read_tools(cache, [MAIL], [])
 
-    assert len(cache.tools([WEATHER] * 50, []).items.items) == 50
-    assert cache.tools([MAIL], []) is mail
+    assert len(read_tools(cache, [WEATHER] * 50, []).catalog.items) == 50
+    assert read_tools(cache, [MAIL], []) is mail
 
 
 def test_what_cannot_be_read_is_told_every_time() -> None:
     cache = CatalogCache()
     for _ in range(2):
-        with pytest.raises(InvalidInput, match="2 namespaces for 1 texts"):
-            cache.tools([MAIL], ["a", "b"])
+        with pytest.raises(InvalidInput, match="namespaces: are 2 for 1 tool texts"):
+            read_tools(cache, [MAIL], ["a", "b"])
 
 
 def test_half_a_character_is_no_obstacle() -> None:
-    assert CatalogCache().tools([MAIL.replace("Sends", "\ud83d")], []).kind == "tools"
+    assert read_tools(CatalogCache(), [MAIL.replace("Sends", "\ud83d")], []).catalog.kind == "tools"
 
 
 def test_many_threads_get_the_same_answer_from_one_catalog(router: Router) -> None:
@@ -112,3 +117,30 @@ def test_a_known_catalog_gives_the_answer_it_gave_when_it_was_new(router: Router
 
     assert (first.items, first.unparsed, first.warnings) == (second.items, second.unparsed, second.warnings)
     assert second.timings.parse_ms < first.timings.parse_ms
+
+
+def test_a_catalog_is_data_that_can_be_stored() -> None:
+    for catalog in (Catalog.of_tools([MAIL, WEATHER]), Catalog.of_tables(DDL), Catalog.of_documents(["a", "b"])):
+        assert pickle.loads(pickle.dumps(catalog)) == catalog
+
+
+def test_a_stored_catalog_is_ranked_as_its_texts_are(router: Router) -> None:
+    stored = pickle.loads(pickle.dumps(Catalog.of_tools([MAIL, WEATHER])))
+
+    assert (
+        router.select("write to Ada", stored, top_n=1).items
+        == router.select_tools("write to Ada", [MAIL, WEATHER], top_n=1).items
+    )
+    assert router.cache_counts["catalogs"].num_hits == 1
+
+
+def test_a_catalog_of_documents_is_ranked_and_not_kept(router: Router) -> None:
+    catalog = Catalog.of_documents(["the weather", "an email"])
+
+    assert router.select("weather", catalog).items == router.rerank("weather", ["the weather", "an email"]).items
+    assert router.cache_counts["catalogs"].num_kept == 0
+
+
+def test_an_option_of_another_kind_of_catalog_is_refused(router: Router) -> None:
+    with pytest.raises(InvalidInput, match="keep_columns: does not apply to tools, only to tables"):
+        router.select("x", Catalog.of_tools([MAIL]), keep_columns=0.5)

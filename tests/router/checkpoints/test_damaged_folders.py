@@ -15,7 +15,7 @@ from checkpoints import write_bert, write_xlm_roberta
 from own_folders import write_whole
 from safetensors.torch import load_file, save_file
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.native import read_folder
 from shortlist.router.checkpoints.pretrained_tokenizer import load_tokenizer
 from shortlist.schemas.errors import ModelError
@@ -156,6 +156,29 @@ def refused(whole: Path, damage: Damage, copy: Path) -> str:
 @pytest.mark.parametrize("name", [name for name in OWN if "variant" not in name])
 def test_a_damaged_folder_of_our_own_is_refused_by_name(own: Path, tmp_path: Path, name: str) -> None:
     assert str(tmp_path / "copy") in refused(own, OWN[name], tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        pytest.param(described(shape__num_heads=0), "shape.num_heads is 0, which should be", id="size"),
+        pytest.param(described(shape__num_layers="2"), "shape.num_layers is '2'", id="text for a number"),
+        pytest.param(described(retrieval__token_width=-4), "retrieval.token_width is -4", id="negative"),
+        pytest.param(described(retrieval__mood=1), "retrieval.mood is not a field", id="unknown"),
+        pytest.param(
+            described(score_weights={"tools": {"bias": 1}}), "score_weights.tools.logit is missing", id="none"
+        ),
+        pytest.param(described(score_weights={"rows": {}}), "score_weights.rows", id="unknown kind"),
+        pytest.param(described(column_weights={"bias": True}), "column_weights.bias is True", id="no number"),
+        pytest.param(described(variants__fast__name=""), "variants.fast.name is ''", id="variant"),
+        pytest.param(described(defaults__default_pair_tokens=99), "defaults.default_pair_tokens is 99", id="too long"),
+        pytest.param(described(tokeniser={}), "tokeniser is not a field", id="misspelt"),
+    ],
+)
+def test_a_wrong_description_is_refused_with_its_field(own: Path, tmp_path: Path, damage: Damage, told: str) -> None:
+    message = refused(own, damage, tmp_path / "copy")
+    assert message.startswith(f"{tmp_path / 'copy' / 'shortlist.json'} does not describe")
+    assert told in message
 
 
 def test_a_damaged_variant_is_refused_where_it_is_asked_for(own: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import torch
 from checkpoints import HIDDEN, random_model, random_pairs
 from own_folders import random_table, write
 
-from shortlist.router import Router
-from shortlist.router.checkpoints.native import is_own_folder, quantize_rows, read_folder
+from shortlist import Router
+from shortlist.router.checkpoints.native import FORMAT, is_own_folder, quantize_rows, read_folder
 from shortlist.router.engine.packing import pack
 from shortlist.router.model.attention.backends import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding
@@ -174,9 +174,9 @@ def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_a_later_format_is_refused(folder: Path) -> None:
-    redescribe(folder, format=2)
+    redescribe(folder, format=FORMAT + 1)
 
-    with pytest.raises(UnsupportedModel, match="is in format 2, this version reads format 1"):
+    with pytest.raises(UnsupportedModel, match=f"is in format {FORMAT + 1}, this version reads format {FORMAT}"):
         read_folder(folder)
 
 
@@ -218,7 +218,7 @@ def test_a_router_tells_the_limits_of_its_folder(folder: Path) -> None:
     [
         pytest.param("{", ModelError, "damaged", id="not JSON"),
         pytest.param("[]", ModelError, "no JSON object", id="not an object"),
-        pytest.param('{"format": 1}', UnsupportedModel, "lacks a field", id="fields missing"),
+        pytest.param(f'{{"format": {FORMAT}}}', UnsupportedModel, "name is missing", id="fields missing"),
     ],
 )
 def test_a_broken_description_is_an_error_that_names_the_file(

@@ -11,7 +11,7 @@ import torch
 from checkpoints import random_pairs, random_texts
 from own_folders import RETRIEVAL, Written, write_whole
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.checkpoints.loading import make_engine
 from shortlist.router.checkpoints.native import read_folder
 from shortlist.router.engine.packing import pack

@@ -107,22 +107,10 @@ def test_a_query_without_words_has_nothing_possible() -> None:
     assert Bm25(DOCUMENTS).best_possible("?!") == 0
 
 
-@given(documents=st.lists(texts, min_size=1, max_size=6), query=texts)
-def test_the_top_is_the_whole_order_cut(documents: list[str], query: str) -> None:
-    index = Bm25(documents)
-    scores = index.scores(query).tolist()
-
-    assert index.top(query, 3) == sorted(range(len(documents)), key=lambda place: (-scores[place], place))[:3]
-
-
-def test_ties_keep_document_order() -> None:
-    assert Bm25(["refund", "list orders", "refund", "refund"]).top("refund", 4) == [0, 2, 3, 1]
-
-
 def test_an_empty_corpus_has_no_scores() -> None:
     index = Bm25([])
 
-    assert (index.scores("a").tolist(), index.top("a", 3)) == ([], [])
+    assert index.scores("a").tolist() == []
     assert math.isfinite(index.best_possible("a"))
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meanings import Meanings
 
-from shortlist.router.first_stage.candidates import ItemSet, item_of_table, item_of_tool, narrow, ranked
+from shortlist.router.first_stage.candidates import Candidates, narrow, ranked
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
+from shortlist.router.items import item_of_table, item_of_tool
 from shortlist.schemas.document import ForeignKey, Table, Tool
 
 DOCUMENTS = ["send email", "send invoice, email email", "list orders"]
@@ -24,8 +25,8 @@ SCORES = np.array([0.1, 0.5, 0.5, 0.0, 1.0], np.float32)
 texts = st.lists(st.text("abcs", min_size=1, max_size=5), max_size=8).map(" ".join)
 
 
-def items_of(documents: list[str]) -> ItemSet:
-    return ItemSet([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
+def items_of(documents: list[str]) -> Candidates:
+    return Candidates([item_of_tool(Tool("x", text, index=index)) for index, text in enumerate(documents)])
 
 
 def embedder_of(scorer: Meanings) -> Embedder:
@@ -106,7 +107,7 @@ def test_like_items_are_ranked_by_place(scorer: Meanings, has_encoder: bool) -> 
 
 @pytest.mark.parametrize("has_encoder", [False, True], ids=["words", "words_and_vectors"])
 def test_an_empty_set_has_nothing_to_score(scorer: Meanings, has_encoder: bool) -> None:
-    found = ItemSet([]).first_stage("email", embedder_of(scorer) if has_encoder else None)
+    found = Candidates([]).first_stage("email", embedder_of(scorer) if has_encoder else None)
 
     assert (found.shares.tolist(), found.matches.tolist(), found.scores.tolist()) == ([], [], [])
     assert (found.num_unseen, ranked(found.scores)) == (0, [])
@@ -173,7 +174,7 @@ def test_only_the_nearest_are_compared_by_tokens(monkeypatch: pytest.MonkeyPatch
 
 def test_a_table_is_drawn_up_by_the_best_it_joins_with(scorer: Meanings) -> None:
     joined = Table("invoice", foreign_keys=(ForeignKey(("x",), "orders", ("x",)),))
-    items = ItemSet(
+    items = Candidates(
         [item_of_table(replace(t, index=i)) for i, t in enumerate((joined, Table("orders"), Table("send")))]
     )
     settings = RetrievalSettings(64, 0.0, join_weight=0.5)

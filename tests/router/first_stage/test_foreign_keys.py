@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from shortlist.router.first_stage.candidates import ItemSet, item_of_table
+from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.foreign_keys import find_links
+from shortlist.router.items import item_of_table
 from shortlist.router.ranking.score import Features, ScoreWeights, final_score, with_neighbours
 from shortlist.schemas.sql.parse import parse_tables
 
@@ -69,7 +70,7 @@ def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
         "create table orders (id int, customer_id int references customers (id));"
         "create table samples (id int);"
     )
-    items = ItemSet([item_of_table(table) for table in parsed.tables])
+    items = Candidates([item_of_table(table) for table in parsed.tables])
     assert [items.links(place) for place in range(3)] == [{1}, {0}, frozenset()]
 
 

@@ -8,11 +8,12 @@ import pytest
 from checkpoints import random_model
 from own_folders import write
 
-from shortlist.router import Router
+from shortlist import Router
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
-from shortlist.schemas.results import Message, Selection
+from shortlist.schemas.query import Message
+from shortlist.schemas.results import Selection
 
 DDL = """create table orders (id int primary key, total numeric, note text, placed date);
 create table customers (id int primary key, email text);

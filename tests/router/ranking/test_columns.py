@@ -8,10 +8,10 @@ import pytest
 from checkpoints import random_model
 from own_folders import write
 
+from shortlist import Router
 from shortlist.evaluation.columns import KEEP_RATES, evaluate_columns
 from shortlist.evaluation.dataset import load_dataset
-from shortlist.router import Router
-from shortlist.router.ranking.columns import ScoredColumn, keep_columns, score_columns
+from shortlist.router.ranking.columns import ScoredColumn, keep_columns
 from shortlist.router.ranking.score import ColumnFeatures, ColumnWeights, sigmoid
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.sql.parse import parse_tables
@@ -50,7 +50,7 @@ def router(tmp_path: Path) -> Router:
 
 
 def test_every_column_is_scored_in_order_by_the_models_own_weights(router: Router) -> None:
-    scored = score_columns(router, "total", parse_tables(";".join(DDL.values())).tables[:2])
+    scored = router.score_columns("total", parse_tables(";".join(DDL.values())).tables[:2])
     assert [one.name for one in scored] == [
         "orders.id", "orders.customer_id", "orders.total", "orders.note", "customers.id", "customers.email",
     ]  # fmt: skip
@@ -60,7 +60,7 @@ def test_every_column_is_scored_in_order_by_the_models_own_weights(router: Route
 
 
 def test_tables_without_columns_give_nothing(router: Router) -> None:
-    assert score_columns(router, "total", []) == []
+    assert router.score_columns("total", []) == []
 
 
 def test_the_score_weighs_all_evidence() -> None:

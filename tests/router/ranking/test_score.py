@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.ranking.score import Features, Rules, Scored, ScoreWeights, choose, final_score
+from shortlist.router.ranking.score import Features, Scored, ScoreWeights, choose, final_score
 
 SCORED = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.5), Scored(3, 0.5), Scored(4, 0.1)]
 WITH_PINS = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.05, is_pinned=True), Scored(3, 0.95, is_pinned=True)]
@@ -24,40 +24,40 @@ def places(scored: list[Scored]) -> list[int]:
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (Rules(top_n=0), [1, 2, 3, 0, 4]),
-        (Rules(top_n=1), [1]),
-        (Rules(top_n=3), [1, 2, 3]),
-        (Rules(top_n=99), [1, 2, 3, 0, 4]),
-        (Rules(top_n=0, min_score=0.5), [1, 2, 3]),
-        (Rules(top_n=2, min_score=0.2), [1, 2]),
-        (Rules(top_n=5, min_score=1.0), []),
+        ((0, 0.0), [1, 2, 3, 0, 4]),
+        ((1, 0.0), [1]),
+        ((3, 0.0), [1, 2, 3]),
+        ((99, 0.0), [1, 2, 3, 0, 4]),
+        ((0, 0.5), [1, 2, 3]),
+        ((2, 0.2), [1, 2]),
+        ((5, 1.0), []),
     ],
     ids=["all", "one", "ties_by_place", "beyond_the_list", "at_least", "both", "none"],
 )
-def test_the_best_come_first(rules: Rules, expected: list[int]) -> None:
-    assert places(choose(SCORED, rules)) == expected
+def test_the_best_come_first(rules: tuple[int, float], expected: list[int]) -> None:
+    assert places(choose(SCORED, *rules)) == expected
 
 
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        (Rules(top_n=1), [3, 1, 2]),
-        (Rules(top_n=0), [3, 1, 0, 2]),
-        (Rules(top_n=5, min_score=0.99), [3, 2]),
+        ((1, 0.0), [3, 1, 2]),
+        ((0, 0.0), [3, 1, 0, 2]),
+        ((5, 0.99), [3, 2]),
     ],
     ids=["extra_to_top_n", "with_all", "below_the_least_score"],
 )
-def test_pinned_candidates_heed_no_rule(rules: Rules, expected: list[int]) -> None:
-    assert places(choose(WITH_PINS, rules)) == expected
+def test_pinned_candidates_heed_no_rule(rules: tuple[int, float], expected: list[int]) -> None:
+    assert places(choose(WITH_PINS, *rules)) == expected
 
 
 def test_nothing_is_chosen_from_nothing() -> None:
-    assert choose([], Rules()) == []
+    assert choose([], 5, 0.0) == []
 
 
 @given(scored=candidates, top_n=st.integers(0, 6), min_score=st.sampled_from([0.0, 0.25, 1.0]))
 def test_a_choice_is_ordered_and_holds_every_pin(scored: list[Scored], top_n: int, min_score: float) -> None:
-    chosen = choose(scored, Rules(top_n, min_score))
+    chosen = choose(scored, top_n, min_score)
 
     others = [one for one in chosen if not one.is_pinned]
     assert chosen == sorted(chosen, key=lambda one: (-one.score, one.place))

@@ -21,7 +21,7 @@ def expected_of(path: Path) -> dict[str, Any]:
 
 
 def full_table(short: dict[str, Any]) -> dict[str, Any]:
-    defaults = {"kind": "table", "comment": "", "primary_key": [], "foreign_keys": [], "indexed_columns": []}
+    defaults = {"kind": "table", "comment": "", "foreign_keys": []}
     columns = [column + ["", "", "", []][len(column) - 1 :] for column in short["columns"]]
     return defaults | short | {"columns": columns, "num_statements": short.get("num_statements", 1)}
 
@@ -32,22 +32,13 @@ def shown_table(table: Table) -> dict[str, Any]:
         "kind": table.kind,
         "comment": table.comment,
         "columns": [shown_column(column) for column in table.columns],
-        "primary_key": list(table.primary_key),
         "foreign_keys": [shown_key(key) for key in table.foreign_keys],
-        "indexed_columns": [list(names) for names in table.indexed_columns],
         "num_statements": num_statements(table.source),
     }
 
 
 def shown_column(column: Column) -> list[Any]:
-    flags = {"key": column.is_primary_key, "required": not column.is_nullable, "generated": column.is_generated}
-    return [
-        column.name,
-        column.type,
-        " ".join(flag for flag, is_set in flags.items() if is_set),
-        column.comment,
-        list(column.enum),
-    ]
+    return [column.name, column.type, "key" * column.is_primary_key, column.comment, list(column.enum)]
 
 
 def shown_key(key: ForeignKey) -> str:

@@ -1,4 +1,4 @@
-"""Holds the reading of tables to this: a clause that the parser does not know costs no table, and no other column."""
+"""Checks that a clause that sqlglot does not know loses neither the table nor any other column."""
 
 from __future__ import annotations
 
@@ -45,17 +45,20 @@ def only(script: str, dialect: str | None) -> Table:
     return table
 
 
+def key_of(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.is_primary_key]
+
+
 @pytest.mark.parametrize(("dialect", "column"), UNKNOWN_TO_THE_PARSER)
 def test_a_clause_that_the_parser_does_not_know_costs_nothing_else(dialect: str, column: str) -> None:
     table = only(f"CREATE TABLE s.t (a int PRIMARY KEY, {column}, z text UNIQUE);", dialect)
 
     assert [found.name for found in table.columns] == ["a", "c", "z"]
-    assert (table.namespace, table.name, table.primary_key, table.indexed_columns) == ("s", "t", ("a",), (("z",),))
+    assert (table.namespace, table.name, key_of(table)) == ("s", "t", ["a"])
     assert table.columns[1].type.startswith(re.findall(r"\w+", column.lower())[1])
-    assert table.columns[1].is_nullable == ("NOT NULL" not in column)
 
 
-def test_what_was_read_in_part_is_said() -> None:
+def test_a_table_read_in_part_gives_a_warning() -> None:
     parsed = parse_tables("CREATE TABLE t (a int, b text MASK f, c int, d text MASK f)", dialect="databricks")
 
     (warning,) = parsed.warnings
@@ -94,14 +97,12 @@ def test_an_entry_read_in_part_keeps_its_keys_and_its_comment(type_name: str) ->
         "sqlite",
     )
 
-    assert table.primary_key == ("a",)
+    assert key_of(table) == ["a"]
     assert table.columns[0].comment == "the number"
-    assert [column.is_nullable for column in table.columns] == [False, False, True]
     assert [(key.columns, key.target_table, key.target_columns) for key in table.foreign_keys] == [
         (("b",), "s.u", ("id", "no"))
     ]
     assert table.columns[2].enum == ("x", "y")
-    assert table.indexed_columns == (("c",),)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_an_entry_read_in_part_keeps_its_keys_and_its_comment(type_name: str) ->
     ],
 )
 def test_a_key_read_in_part_keeps_its_columns(dialect: str, key: str) -> None:
-    assert only(f"CREATE TABLE t (a int, b int, {key})", dialect).primary_key == ("a", "b")
+    assert key_of(only(f"CREATE TABLE t (a int, b int, {key})", dialect)) == ["a", "b"]
 
 
 def test_a_foreign_key_read_in_part_keeps_both_its_ends() -> None:
@@ -138,34 +139,33 @@ def test_the_head_of_a_table_read_in_part_is_read_without_its_options() -> None:
 
 
 INDEXES = [
-    ("INDEX idx (email)", ("email",)),
-    ("KEY (email, id)", ("email", "id")),
-    ("KEY k (email(10) DESC)", ("email",)),
-    ("FULLTEXT KEY f (email)", ("email",)),
-    ("INDEX ix NONCLUSTERED (email)", ("email",)),
-    ("KEY k USING BTREE (email)", ("email",)),
-    ("INDEX (email) STORING (id)", ("email",)),
-    ("INDEX k ((lower(email)))", ("email",)),
-    ("SHARD KEY (email)", ("email",)),
-    ("VECTOR INDEX (email)", ("email",)),
-    ("FAMILY f1 (email)", ("email",)),
+    "INDEX idx (email)",
+    "KEY (email, id)",
+    "KEY k (email(10) DESC)",
+    "FULLTEXT KEY f (email)",
+    "INDEX ix NONCLUSTERED (email)",
+    "KEY k USING BTREE (email)",
+    "INDEX (email) STORING (id)",
+    "INDEX k ((lower(email)))",
+    "SHARD KEY (email)",
+    "VECTOR INDEX (email)",
+    "FAMILY f1 (email)",
 ]
 
 
 @pytest.mark.parametrize("dialect", ["", "mysql", "tsql", "postgres"])
-@pytest.mark.parametrize(("entry", "columns"), INDEXES)
-def test_an_index_in_the_list_is_no_column(dialect: str, entry: str, columns: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("entry", INDEXES)
+def test_an_index_in_the_list_is_not_a_column(dialect: str, entry: str) -> None:
     table = only(f"CREATE TABLE t (id int, {entry}, email text)", dialect)
 
     assert [column.name for column in table.columns] == ["id", "email"]
-    assert table.indexed_columns == (columns,)
 
 
-def test_an_index_that_is_added_is_no_column() -> None:
+def test_an_index_that_is_added_is_not_a_column() -> None:
     table = only("CREATE TABLE t (id int, email text); ALTER TABLE t ADD INDEX ix (email), ADD KEY (id);", None)
 
     assert [column.name for column in table.columns] == ["id", "email"]
-    assert table.indexed_columns == (("email",), ("id",))
+    assert "ADD INDEX" in table.source
 
 
 @pytest.mark.parametrize("dialect", ["", "postgres", "tsql"])
@@ -173,4 +173,3 @@ def test_a_column_that_is_named_key_or_index_is_still_one(dialect: str) -> None:
     table = only("CREATE TABLE t (key varchar(255), index int, family nvarchar(max), shard xml(x))", dialect)
 
     assert [column.name for column in table.columns] == ["key", "index", "family", "shard"]
-    assert table.indexed_columns == ()

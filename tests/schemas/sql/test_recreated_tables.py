@@ -1,4 +1,4 @@
-"""Holds the reading of scripts that create a table twice to what a database would have in the end."""
+"""Checks that a script that creates a table twice gives the tables that a database would have in the end."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_a_placeholder_makes_way_for_its_view(name: str) -> None:
     assert parse_tables(script).tables[1].comment == ""
 
 
-def test_a_table_dropped_and_made_anew_is_the_new_one() -> None:
+def test_a_table_dropped_and_created_again_is_the_new_one() -> None:
     script = "CREATE TABLE t (a int); CREATE TABLE u (a int); DROP TABLE IF EXISTS x, T CASCADE; CREATE TABLE t (z int)"
     assert shown(script) == [("u", "table", ["a"]), ("t", "table", ["z"])]
 
 
-def test_a_table_only_dropped_stays_since_scripts_often_undo_themselves() -> None:
+def test_a_table_that_is_only_dropped_is_kept_as_scripts_often_undo_themselves() -> None:
     assert shown("CREATE TABLE t (a int); DROP TABLE t") == [("t", "table", ["a"])]
 
 
@@ -73,7 +73,7 @@ def test_what_is_replaced_is_gone() -> None:
     assert shown(script) == [("v", "view", ["a", "b"])]
 
 
-def test_what_is_created_only_if_missing_does_not_come_twice() -> None:
+def test_create_if_not_exists_keeps_the_earlier_table() -> None:
     script = "CREATE TABLE IF NOT EXISTS t (a int); CREATE TABLE IF NOT EXISTS t (a int, b int)"
     assert shown(script) == [("t", "table", ["a"])]
 
@@ -91,6 +91,6 @@ def test_equal_names_of_different_schemas_are_different_tables() -> None:
     assert [name for name, _, _ in shown(script)] == ["x.t", "y.t", "t"]
 
 
-def test_what_is_said_of_a_table_made_anew_goes_to_the_new_one() -> None:
+def test_statements_about_a_recreated_table_go_to_the_new_one() -> None:
     script = "CREATE TABLE t (a int); DROP TABLE t; CREATE TABLE t (b int); COMMENT ON TABLE t IS 'new'"
     assert [table.comment for table in parse_tables(script).tables] == ["new"]

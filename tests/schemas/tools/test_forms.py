@@ -67,7 +67,7 @@ def test_json_lines_are_read_as_several_tools() -> None:
     assert [tool.name for tool in parse_tools([read("lines.jsonl")]).tools] == ["first", "second"]
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert parse_tools(['\ufeff{"name": "a"}']).tools[0].source == '{"name": "a"}'
 
 
@@ -98,7 +98,14 @@ def test_an_empty_container_is_a_warning_and_takes_no_index() -> None:
     parsed = parse_tools(['{"tools": []}', '{"name": "a"}'])
 
     assert parsed.tools[0].index == 0
-    assert parsed.warnings == ("tools[0]: holds a list without tools",)
+    assert parsed.warnings == ("tools[0]: holds an empty list of tools",)
+
+
+@pytest.mark.parametrize("key", ["parameters", "inputSchema", "input_schema", "parametersJsonSchema", "properties"])
+def test_a_tool_with_parameters_is_a_tool_even_if_it_has_a_list_of_its_own(key: str) -> None:
+    parsed = parse_tools([f'{{"name": "search", "{key}": {{}}, "tools": [{{"name": "inner"}}]}}'])
+
+    assert [tool.name for tool in parsed.tools] == ["search"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_an_empty_container_is_a_warning_and_takes_no_index() -> None:
         ("", "the text is blank"),
         ("7", "this is a number"),
         ("null", "this is null"),
-        ('"get_weather"', "this is a text"),
+        ('"get_weather"', "this is a string"),
         (json.dumps('{"name": "a"}'), "encoded twice"),
         ("{}", "an empty object"),
         ('{"name": " "}', '"name" is blank'),
@@ -128,7 +135,7 @@ def test_an_empty_container_is_a_warning_and_takes_no_index() -> None:
         "mcp",
     ],
 )
-def test_what_is_no_tool_is_left_out_and_the_reason_says_what_was_found(text: str, reason: str) -> None:
+def test_an_entry_that_is_not_a_tool_is_left_out_and_the_reason_says_what_was_found(text: str, reason: str) -> None:
     parsed = parse_tools([text])
 
     assert parsed.tools == ()
@@ -172,7 +179,7 @@ def test_lone_surrogates_become_replacement_signs_in_what_is_read() -> None:
 
 @pytest.mark.parametrize("depth", [9, 600, 5_000])
 @pytest.mark.parametrize("inner", ['{"tools": [{"name": "deep"}]}', "{}", "["])
-def test_results_nested_without_end_are_said_to_be_too_deep(depth: int, inner: str) -> None:
+def test_results_nested_without_end_are_reported_as_too_deep(depth: int, inner: str) -> None:
     parsed = parse_tools(['{"result": ' * depth + inner + "}" * depth, '{"name": "next"}'])
 
     assert [tool.name for tool in parsed.tools][-1] == "next"

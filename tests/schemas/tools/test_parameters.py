@@ -83,12 +83,12 @@ def test_an_invalid_schema_is_ranked_with_a_warning_that_names_tool_and_place(sc
     ],
     ids=["draft-4", "draft-7", "draft-3"],
 )
-def test_a_schema_is_held_against_the_draft_it_names(schema: object) -> None:
+def test_a_schema_is_checked_against_the_draft_it_names(schema: object) -> None:
     assert parse(schema).warnings == ()
 
 
 @pytest.mark.parametrize("schema", [None, True, {}, {"type": "object", "properties": {}}], ids=repr)
-def test_a_tool_without_parameters_is_no_oddity(schema: object) -> None:
+def test_a_tool_without_parameters_gives_no_warning(schema: object) -> None:
     parsed = parse(schema)
 
     assert (parsed.tools[0].parameters, parsed.warnings) == ((), ())

@@ -1,4 +1,4 @@
-"""Fetching an issuer's keys over https, from a server of this test's own."""
+"""Fetches an issuer's keys over https, from a server in this test."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def find(url: str) -> Any:
     return asyncio.run(UrlKeys(url).find("one", "RS256"))
 
 
-def test_a_server_takes_tokens_whose_keys_it_fetches(site: Site, start_server: StartServer) -> None:
+def test_a_server_accepts_tokens_whose_keys_it_fetches(site: Site, start_server: StartServer) -> None:
     server = start_server(jwks_url=f"{site.url}/keys", jwt_issuer=ISSUER, jwt_audience=AUDIENCE)
     with Client(server.app.address, timeout_seconds=60, api_key=RSA.token()) as client:
         assert len(client.rerank("word", ["word"]).items) == 1
@@ -90,7 +90,7 @@ def test_a_server_takes_tokens_whose_keys_it_fetches(site: Site, start_server: S
         pytest.param("/slow", "timed out|TimeoutError", id="slow"),
     ],
 )
-def test_what_is_no_plain_answer_is_not_taken(
+def test_an_unusable_answer_is_rejected(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
 ) -> None:
     monkeypatch.setattr(jwks, "_SOCKET_SECONDS", 0.5)
@@ -99,7 +99,7 @@ def test_what_is_no_plain_answer_is_not_taken(
     assert any(word in caplog.text for word in reason.split("|"))
 
 
-def test_an_issuer_with_a_certificate_that_nobody_vouches_for_is_not_believed(
+def test_an_issuer_with_an_untrusted_certificate_is_rejected(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "other").path))
@@ -108,7 +108,7 @@ def test_an_issuer_with_a_certificate_that_nobody_vouches_for_is_not_believed(
     assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
 
 
-def test_a_fetch_does_not_hold_up_other_callers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_does_not_delay_other_callers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "_SOCKET_SECONDS", 1.0)
 
     async def count_while_fetching() -> int:

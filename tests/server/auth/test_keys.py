@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `shortlist keys COMMAND --file … ARGUMENTS`, and gives what it wrote on stdout."""
+    """Runs `shortlist keys COMMAND --file … ARGUMENTS`, and returns its stdout."""
 
     def run(command: str, *arguments: str) -> str:
         assert main(["keys", command, "--file", str(path), *arguments]) == 0
@@ -46,7 +46,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_key_is_found_by_its_whole_text_alone() -> None:
+def test_a_key_is_found_only_by_its_whole_text() -> None:
     key, entry = new_key("billing")
     keys = ApiKeys(KeysFile(keys=(new_key("other")[1], entry)))
     assert keys.find(key).name == "billing"
@@ -55,7 +55,7 @@ def test_a_key_is_found_by_its_whole_text_alone() -> None:
             keys.find(wrong)
 
 
-def test_the_secret_of_one_key_does_not_open_another() -> None:
+def test_the_secret_of_one_key_does_not_match_another() -> None:
     (_, first), (other, second) = new_key("a"), new_key("b")
     mixed = f"shortlist_{first.id}_{secret_of(other)}"
     with pytest.raises(Unauthenticated, match="not known here"):
@@ -68,7 +68,7 @@ def test_a_name_may_have_several_keys() -> None:
     assert [keys.find(key).id for key, _ in made] == [entry.id for _, entry in made]
 
 
-def test_a_key_holds_until_it_expires() -> None:
+def test_a_key_is_valid_until_it_expires() -> None:
     key, entry = new_key("billing", expires=NOW)
     file = KeysFile(keys=(entry,))
     assert ApiKeys(file, now=lambda: NOW - timedelta(seconds=1)).find(key) == entry
@@ -87,8 +87,8 @@ def test_a_key_has_256_random_bits_and_is_kept_as_a_hash() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("shortlist_secret", "is no file of keys", id="no JSON"),
-        pytest.param("[" * 100_000, "is no file of keys", id="deeply nested"),
+        pytest.param("shortlist_secret", "is not a JSON file of keys", id="not JSON"),
+        pytest.param("[" * 100_000, "is not a JSON file of keys", id="deeply nested"),
         pytest.param("[]", "the file: ", id="a list"),
         pytest.param('{"version": 2}', "version: ", id="another version"),
         pytest.param(
@@ -104,7 +104,7 @@ def test_a_key_has_256_random_bits_and_is_kept_as_a_hash() -> None:
         pytest.param(json.dumps({"keys": [ENTRY, ENTRY]}), "the file: two keys have the same id", id="same id"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_in_one_line_without_its_content(path: Path, text: str, message: str) -> None:
+def test_a_wrong_file_is_rejected_in_one_line_without_its_content(path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(InvalidConfiguration, match=f"{re.escape(str(path))}: {message}") as caught:
         read_keys(path)
@@ -112,16 +112,16 @@ def test_a_file_that_is_wrong_is_refused_in_one_line_without_its_content(path: P
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_open_to_all_is_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_open_to_all_users_gives_a_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_keys(path, KeysFile())
     read_keys(path)
     assert not caplog.records
     path.chmod(0o644)
     read_keys(path)
-    assert "open to every user" in caplog.text
+    assert "every user of this machine" in caplog.text
 
 
-def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(path: Path) -> None:
+def test_a_new_file_is_private_and_an_existing_one_keeps_its_mode(path: Path) -> None:
     write_keys(path, KeysFile())
     assert mode_of(path) == 0o600
     path.chmod(0o640)
@@ -129,14 +129,14 @@ def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(path: P
     assert (mode_of(path), len(read_keys(path).keys)) == (0o640, 1)
 
 
-def test_a_link_to_the_file_stays_one(path: Path) -> None:
+def test_a_link_to_the_file_stays_a_link(path: Path) -> None:
     target = path.with_name("target.json")
     path.symlink_to(target)
     write_keys(path, KeysFile())
     assert (path.is_symlink(), read_keys(target)) == (True, KeysFile())
 
 
-def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_file_and_leaves_no_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -147,7 +147,7 @@ def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(path: Path, mo
     assert (read_keys(path), os.listdir(path.parent)) == (KeysFile(), [path.name])
 
 
-def test_adding_prints_the_key_once_and_the_file_holds_its_hash(run: Run, path: Path) -> None:
+def test_adding_prints_the_key_and_stores_its_hash(run: Run, path: Path) -> None:
     key = run("add", "billing").strip()
     assert ApiKeys(read_keys(path)).find(key).name == "billing"
     assert secret_of(key) not in path.read_text()
@@ -161,9 +161,9 @@ def test_a_key_has_the_limits_it_was_made_with(run: Run, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expires", "note"), [("2020-01-01", "never holds: it has expired"), ("9998-12-31", "holds once the server")]
+    ("expires", "note"), [("2020-01-01", "has already expired"), ("9998-12-31", "becomes valid once the server")]
 )
-def test_adding_says_when_the_key_will_hold(
+def test_adding_says_when_the_key_becomes_valid(
     path: Path, capsys: pytest.CaptureFixture[str], expires: str, note: str
 ) -> None:
     assert main(["keys", "add", "--file", str(path), "billing", "--expires", expires]) == 0
@@ -197,25 +197,25 @@ def test_keys_made_at_the_same_time_are_all_kept(run: Run, path: Path) -> None:
     assert len(read_keys(path).keys) == 16
 
 
-def test_keys_of_one_name_with_other_limits_are_remarked_on(
+def test_keys_of_one_name_with_different_limits_give_a_notice(
     run: Run, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("add", "billing", "--rate", "2")
     main(["keys", "add", "billing", "--file", str(path), "--rate", "2"])
-    assert "other limits" not in capsys.readouterr().err
+    assert "different limits" not in capsys.readouterr().err
     main(["keys", "add", "billing", "--file", str(path)])
-    assert "other limits" in capsys.readouterr().err
+    assert "different limits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
         pytest.param(["revoke", "--file", "{path}", "f" * 12], 1, "no key in", id="revoke an unknown id"),
-        pytest.param(["list", "--file", "{path}.not"], 2, "cannot be read", id="list no file"),
-        pytest.param(["add", "a", "--file", "{path}/not/k.json"], 2, "cannot be", id="no such folder"),
+        pytest.param(["list", "--file", "{path}.not"], 2, "cannot be read", id="list a missing file"),
+        pytest.param(["add", "a", "--file", "{path}/not/k.json"], 2, "cannot be", id="missing folder"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(
+def test_a_failure_is_reported_in_one_line(
     run: Run, path: Path, capsys: pytest.CaptureFixture[str], command: list[str], code: int, message: str
 ) -> None:
     run("add", "billing")
@@ -228,11 +228,11 @@ def test_what_cannot_be_done_is_told_in_one_line(
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(["a b"], id="blank in the name"),
+        pytest.param(["a b"], id="space in the name"),
         pytest.param(["jwt:alice"], id="name of a token"),
         pytest.param(["a", "--rate", "-1"], id="negative rate"),
-        pytest.param(["a", "--rate", "inf"], id="endless rate"),
-        pytest.param(["a", "--expires", "tomorrow"], id="no date"),
+        pytest.param(["a", "--rate", "inf"], id="infinite rate"),
+        pytest.param(["a", "--expires", "tomorrow"], id="not a date"),
         pytest.param(["a", "--expires", "9999-12-31"], id="date without a day after it"),
         pytest.param(["a", "--expires", "2030-01-01T00:00"], id="time without an offset"),
     ],

@@ -22,7 +22,7 @@ StartServer = Callable[..., ServerThread]
 
 @pytest.fixture
 def silent_address() -> Iterator[str]:
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
@@ -35,7 +35,7 @@ def free_address() -> str:
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A health service behind TLS whose certificate names `shortlist.test`; its address, and whom to trust."""
+    """A health service with TLS, certified for `shortlist.test`; its address and its authority's certificate."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("server", host="shortlist.test")
     servicer = health.HealthServicer()
@@ -54,13 +54,15 @@ def test_a_server_that_serves_is_healthy(server: ServerThread, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{server.app.address}: SERVING\n"
 
 
-def test_a_server_without_its_model_is_not(start_server: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_without_its_model_is_not_healthy(
+    start_server: StartServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     address = start_server(is_loaded=False).app.address
     assert main(["health", "--address", address]) == 1
     assert capsys.readouterr().err == f"shortlist: {address}: NOT_SERVING\n"
 
 
-def test_no_server_is_told_in_one_line(free_address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_server_is_reported_in_one_line(free_address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["health", "--address", free_address]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -68,12 +70,12 @@ def test_no_server_is_told_in_one_line(free_address: str, capsys: pytest.Capture
     assert err.count("\n") == 1
 
 
-def test_a_server_that_hangs_is_given_up(silent_address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_hangs_times_out(silent_address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["health", "--address", silent_address, "--timeout", "0.3"]) == 1
     assert silent_address in capsys.readouterr().err
 
 
-def test_a_server_behind_tls_is_asked_by_the_name_of_its_certificate(tls_server: tuple[str, Path]) -> None:
+def test_a_server_with_tls_is_verified_by_the_name_in_its_certificate(tls_server: tuple[str, Path]) -> None:
     address, authority = tls_server
     assert main(["health", "--address", address, "--tls-ca", str(authority), "--tls-name", "shortlist.test"]) == 0
 
@@ -87,13 +89,13 @@ def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Pat
     ("arguments", "told"),
     [
         (["--tls-ca", "/no/such/file"], "/no/such/file cannot be read"),
-        (["--tls-ca", "/etc/hostname"], "/etc/hostname is no PEM file"),
+        (["--tls-ca", "/etc/hostname"], "/etc/hostname is not a PEM file"),
         (["--tls-name", "a"], "--tls-name: needs --tls-ca"),
-        (["--tls-ca", __file__, "--tls-key", __file__], "goes with client_key, or both are left out"),
+        (["--tls-ca", __file__, "--tls-key", __file__], "needs client_key; give both or neither"),
     ],
     ids=["no file", "no PEM", "a name alone", "a key alone"],
 )
-def test_wrong_options_are_told_in_one_line(
+def test_wrong_options_are_reported_in_one_line(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["health", *arguments]) == 1

@@ -26,7 +26,7 @@ DDL = "create table orders (id int);\ncreate table refunds (id int)"
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line with the fake Router; gives exit code, stdout and stderr."""
+    """Runs a command line with the fake Router; returns exit code, stdout and stderr."""
     monkeypatch.setitem(sys.modules, "shortlist.router.pipeline", server_fakes)
 
     def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -61,18 +61,18 @@ def test_tools_prints_a_readable_table(run: Run, folder: Path) -> None:
     assert err.startswith(f"left out ({folder}/more.jsonl:3): ")
 
 
-def test_tools_come_from_stdin_where_no_path_is_given(run: Run) -> None:
+def test_tools_are_read_from_stdin_if_no_path_is_given(run: Run) -> None:
     code, out, _ = run("tools", "refund", "--top-n", "1", stdin=json.dumps(TOOLS).encode())
     assert (code, "create_refund" in out, "ping" in out) == (0, True, False)
 
 
-def test_a_text_that_is_no_tool_is_named_by_file_and_line(run: Run, folder: Path) -> None:
+def test_an_invalid_tool_is_named_by_file_and_line(run: Run, folder: Path) -> None:
     (folder / "wide.json").write_text('{\n "name": "x",\n oops\n}', encoding="utf-8")
     _, _, err = run("tools", "refund", str(folder / "wide.json"), str(folder / "deep"))
     assert err.startswith(f"left out x ({folder}/wide.json:3): ")
 
 
-def test_a_text_of_many_tools_does_not_shift_the_places_of_the_others(run: Run, tmp_path: Path) -> None:
+def test_a_text_of_many_tools_does_not_shift_the_positions_of_the_others(run: Run, tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text(json.dumps([*TOOLS, 5]), encoding="utf-8")
     (tmp_path / "2.json").write_text('{\n "name": "x",\n oops\n}', encoding="utf-8")
     code, _, err = run("tools", "refund", str(tmp_path))
@@ -92,7 +92,7 @@ def test_paths_may_follow_an_option(run: Run, folder: Path, arguments: list[str]
     assert (code, "create_refund" in out, "of 2 tools" in out) == (0, True, True)
 
 
-def test_a_dash_is_stdin(run: Run) -> None:
+def test_a_dash_means_stdin(run: Run) -> None:
     assert run("tools", "refund", "-", stdin=json.dumps(TOOLS).encode())[0] == 0
 
 
@@ -103,7 +103,7 @@ def test_tables_of_several_files_are_joined_and_located(run: Run, folder: Path) 
     assert f"{folder / 'b.sql'}:2:" in err
 
 
-def test_columns_stand_below_their_table(run: Run) -> None:
+def test_columns_are_printed_below_their_table(run: Run) -> None:
     script = f"create table wide ({', '.join(f'a_rather_long_column_{number} int' for number in range(9))})"
     code, out, _ = run("tables", "wide", "--keep-columns", "1", stdin=script.encode())
     lines = out.splitlines()
@@ -113,7 +113,7 @@ def test_columns_stand_below_their_table(run: Run) -> None:
     assert all(line.startswith(" " * 21) and len(line) <= 100 for line in lines[1 : lines.index("")])
 
 
-def test_rerank_takes_a_document_a_line_without_blank_ones(run: Run, folder: Path) -> None:
+def test_rerank_reads_one_document_per_line_and_skips_blank_lines(run: Run, folder: Path) -> None:
     code, out, _ = run("rerank", "paris", str(folder / "docs.txt"), "--json")
     items = json.loads(out)["items"]
     assert code == 0
@@ -140,7 +140,7 @@ def test_json_is_exactly_the_response(run: Run, arguments: list[str], stdin: byt
     assert json.loads(out) == expected
 
 
-def test_json_of_a_server_is_that_of_this_process(run: Run, server: ServerThread) -> None:
+def test_a_server_gives_the_same_json_as_this_process(run: Run, server: ServerThread) -> None:
     stdin = json.dumps(TOOLS).encode()
     local, remote = (
         json.loads(run("tools", "refund", "--json", *where, stdin=stdin)[1])
@@ -169,7 +169,7 @@ def test_options_reach_the_router(run: Run, arguments: list[str], num_items: int
 @pytest.mark.parametrize(
     "command", [["tools", "q"], ["tables", "q"], ["rerank", "q"]], ids=["tools", "tables", "documents"]
 )
-def test_nothing_to_choose_from_is_an_empty_answer(run: Run, command: list[str]) -> None:
+def test_empty_input_gives_an_empty_answer(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, stdin=b"")
     assert (code, out.startswith("0 of 0 ")) == (0, True)
 
@@ -236,7 +236,7 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
         pytest.param(["--max-message-mb", "4000"], "--max-message-mb is '4000': input", id="too large a message"),
         pytest.param(["--grace-seconds", "-1"], "--grace-seconds is '-1': input", id="negative grace"),
         pytest.param(["--threads", "0"], "--threads is '0': input", id="no threads"),
-        pytest.param(["--host", "0.0.0.0"], "0.0.0.0 may be reached from other machines", id="in the open"),
+        pytest.param(["--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines", id="in the open"),
     ],
 )
 def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], told: str) -> None:
@@ -244,12 +244,12 @@ def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[s
     assert (code, out, len(err.splitlines()), err.startswith(f"shortlist: {told}")) == (2, "", 1, True)
 
 
-def test_what_is_no_number_is_said_to_be_none(run: Run) -> None:
-    assert "argument --min-score: 'abc' is no number" in run("tools", "q", "--min-score", "abc")[2]
-    assert "argument --top-n: 'many' is no whole number" in run("tools", "q", "--top-n", "many")[2]
+def test_text_that_is_not_a_number_is_reported(run: Run) -> None:
+    assert "argument --min-score: 'abc' is not a number" in run("tools", "q", "--min-score", "abc")[2]
+    assert "argument --top-n: 'many' is not a whole number" in run("tools", "q", "--top-n", "many")[2]
 
 
-def test_a_text_in_place_of_a_path_is_told_so_in_short(run: Run) -> None:
+def test_a_text_instead_of_a_path_is_reported_briefly(run: Run) -> None:
     code, _, err = run("tools", "q", json.dumps(tool("x", "y" * 5000)))
     assert (code, "is no path" in err, "pipe a text into stdin" in err, len(err) < 200) == (1, True, True, True)
 
@@ -260,7 +260,7 @@ def test_a_terminal_as_stdin_is_wrong_usage(run: Run, monkeypatch: pytest.Monkey
     assert (code, "pipe" in err) == (2, True)
 
 
-def test_wide_and_control_characters_keep_the_table_in_shape(run: Run) -> None:
+def test_wide_and_control_characters_keep_the_table_aligned(run: Run) -> None:
     documents = ["検索" * 60, "red \x1b[31m alert"]
     _, out, _ = run("rerank", "alert", "--top-n", "0", stdin="\n".join(documents).encode())
     lines = out.splitlines()
@@ -268,7 +268,7 @@ def test_wide_and_control_characters_keep_the_table_in_shape(run: Run) -> None:
     assert (lines[1].endswith("…"), len(lines[1]) < 70) == (True, True)
 
 
-def test_a_reader_that_leaves_early_is_no_failure() -> None:
+def test_a_reader_that_stops_early_is_not_a_failure() -> None:
     documents = "word\n" * 20_000
     command = [sys.executable, str(SERVE_FAKE), "rerank", "word", "--json", "--top-n", "0", "--max-candidates", "0"]
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
@@ -281,13 +281,13 @@ def test_a_reader_that_leaves_early_is_no_failure() -> None:
     assert (process.returncode, error) == (0, "")
 
 
-def test_no_stdout_at_all_is_no_failure() -> None:
+def test_a_missing_stdout_is_not_a_failure() -> None:
     command = f"{sys.executable} {SERVE_FAKE} rerank word --json >&-"
     done = subprocess.run(command, shell=True, input=b"word\n", capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_asking_a_server_loads_no_parser_and_no_model(server: ServerThread) -> None:
+def test_calling_a_server_loads_no_parser_and_no_model(server: ServerThread) -> None:
     code = (
         "import sys; from shortlist.server.cli.main import main; "
         f"code = main(['rerank', 'q', '--address', '{server.app.address}', '--json']); "

@@ -253,7 +253,7 @@ def test_an_answer_above_the_limit_is_refused_with_a_remedy(start_server: StartS
 def test_an_answer_above_the_clients_limit_says_so(server: ServerThread) -> None:
     with (
         Client(server.app.address, max_message_bytes=1000) as client,
-        pytest.raises(LimitExceeded, match="the client takes"),
+        pytest.raises(LimitExceeded, match="the response has"),
     ):
         client.rerank("x", ["x" * 2000])
 

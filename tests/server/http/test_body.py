@@ -1,4 +1,4 @@
-"""The bodies that the REST API takes: how they are declared, how large they may be, and how strictly they are read."""
+"""Request bodies of the REST API: declared types, size limits and strict parsing."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ QUESTION = {"query": "word", "documents": ["word"]}
     ],
     ids=["none", "text", "form", "utf-16"],
 )
-def test_what_is_not_declared_as_json_is_refused(web: httpx.Client, headers: Mapping[str, str]) -> None:
+def test_a_body_not_declared_as_json_is_rejected(web: httpx.Client, headers: Mapping[str, str]) -> None:
     answer = web.post("/v1/rerank", content=json.dumps(QUESTION), headers=headers)
     assert (answer.status_code, reason_of(answer), field_of(answer)) == (415, "UNSUPPORTED_CONTENT", "Content-Type")
 
 
-def test_a_packed_body_is_refused(web: httpx.Client) -> None:
+def test_a_compressed_body_is_rejected(web: httpx.Client) -> None:
     answer = web.post("/v1/rerank", content=b"\x1f\x8b", headers={**JSON, "Content-Encoding": "gzip"})
     assert (answer.status_code, field_of(answer)) == (415, "Content-Encoding")
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
-def test_a_charset_of_utf_8_is_taken(web: httpx.Client, kind: str) -> None:
+def test_the_charset_utf_8_is_accepted(web: httpx.Client, kind: str) -> None:
     answer = web.post("/v1/rerank", content=json.dumps(QUESTION), headers={"Content-Type": kind})
     assert answer.status_code == 200
 
@@ -62,7 +62,7 @@ def test_a_charset_of_utf_8_is_taken(web: httpx.Client, kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/tools:select"])
-def test_a_body_that_is_no_json_object_is_refused_with_the_place(
+def test_a_body_that_is_not_a_json_object_is_rejected_with_the_position(
     web: httpx.Client, path: str, body: bytes, message: str
 ) -> None:
     answer = web.post(path, content=body, headers=JSON)
@@ -81,25 +81,25 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_place(
         pytest.param('{"query": "x", "documents": [], "\\udfff": 1}', "", id="half a pair as a name"),
     ],
 )
-def test_what_json_lets_pass_and_nothing_else_does_is_refused_by_name(web: httpx.Client, body: str, field: str) -> None:
+def test_values_that_only_json_allows_are_rejected_by_field(web: httpx.Client, body: str, field: str) -> None:
     answer = web.post("/v1/rerank", content=body, headers=JSON)
     assert (answer.status_code, field_of(answer)) == (400, field)
 
 
-def test_whole_surrogate_pairs_are_taken(web: httpx.Client) -> None:
+def test_complete_surrogate_pairs_are_accepted(web: httpx.Client) -> None:
     answer = web.post("/v1/rerank", content='{"query": "x", "documents": ["\\ud83d\\ude00"]}', headers=JSON)
     assert answer.json()["results"][0]["document"] == {"text": "😀"}
 
 
 @pytest.mark.parametrize("depth", [30, 300, 450, 480, 5000])
-def test_a_tool_nested_deeply_is_no_defect(web: httpx.Client, depth: int) -> None:
+def test_a_deeply_nested_tool_is_not_an_internal_error(web: httpx.Client, depth: int) -> None:
     inner = '{"properties": {"a": ' * depth + "{}" + "}}" * depth
     body = f'{{"query": "x", "tools": [{{"name": "deep", "parameters": {inner}}}]}}'
     assert web.post("/v1/tools:select", content=body, headers=JSON).status_code in (200, 400)
 
 
 @pytest.mark.parametrize("is_declared", [True, False], ids=["by its length", "while it arrives"])
-def test_a_body_above_the_limit_is_refused(start_server: StartServer, is_declared: bool) -> None:
+def test_a_body_above_the_limit_is_rejected(start_server: StartServer, is_declared: bool) -> None:
     def pieces() -> Iterator[bytes]:
         yield from [b" " * 65536] * 40
 
@@ -110,7 +110,7 @@ def test_a_body_above_the_limit_is_refused(start_server: StartServer, is_declare
     assert detail_of(answer, "ErrorInfo")["metadata"]["limit"] == str(1024 * 1024)
 
 
-def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None:
+def test_a_limit_error_names_the_field_of_the_vendor_api(web: httpx.Client) -> None:
     answers = [
         web.post("/v1/rerank", json={"query": "x" * 1_000_001, "documents": ["a"]}),
         web.post("/rerank", json={"query": "x" * 1_000_001, "texts": ["a"]}),
@@ -119,9 +119,9 @@ def test_a_limit_is_told_by_the_field_of_the_contract(web: httpx.Client) -> None
     assert [field_of(answer) for answer in answers] == ["query", "query", "query.text"]
 
 
-def test_a_name_that_stands_twice_is_found_among_many_at_once() -> None:
+def test_a_duplicate_name_is_found_quickly_among_many() -> None:
     body = "{" + ",".join(f'"n{number}": 0' for number in range(100_000)) + ',"z": 1, "z": 2}'
     began = time.perf_counter()
-    with pytest.raises(InvalidInput, match="z: stands twice"):
+    with pytest.raises(InvalidInput, match="z: is given twice"):
         read_json(body.encode())
     assert time.perf_counter() - began < 10  # comparing each with each takes minutes

@@ -1,4 +1,4 @@
-"""What the server says of its REST API, held against what it does."""
+"""Checks the OpenAPI document against the behaviour of the server."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def nodes_of(value: Any) -> Iterator[dict[str, Any]]:
         yield from nodes_of(inner)
 
 
-def test_the_document_is_served_as_it_is_made(web: httpx.Client) -> None:
+def test_the_document_is_served_unchanged(web: httpx.Client) -> None:
     assert web.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
 
 
-def test_every_route_is_described_and_no_other(rest_server: ServerThread) -> None:
+def test_exactly_the_existing_routes_are_described(rest_server: ServerThread) -> None:
     assert rest_server.app._rest is not None
     routes = rest_server.app._rest._server.config.app.routes  # type: ignore[union-attr]
     served = {(route.path, verb.lower()) for route in routes for verb in route.methods - {"HEAD"}}
     assert served == {(path, verb) for path, verb, _ in OPERATIONS}
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     for node in nodes_of(DOCUMENT):
         found: Any = DOCUMENT
         for part in node.get("$ref", "#/").removeprefix("#/").split("/"):
@@ -63,11 +63,11 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_schema_is_one(name: str) -> None:
+def test_every_schema_is_valid(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
 
 
-def test_a_query_of_white_space_alone_is_none_by_the_document_either() -> None:
+def test_the_document_rejects_a_query_of_white_space_too() -> None:
     characters = set(map(chr, range(sys.maxunicode + 1)))
     blank = {character for character in characters if not character.strip()}
 
@@ -75,20 +75,20 @@ def test_a_query_of_white_space_alone_is_none_by_the_document_either() -> None:
     assert {character for character in characters if not re.search(limits.NOT_BLANK, character)} == blank
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_every_operation_has_a_unique_id() -> None:
     assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize(
     "name", ["SelectToolsRequest", "SelectTablesResponse", "SelectionReport", "RerankV1", "TeiRerank"]
 )
-def test_every_field_is_explained(name: str) -> None:
+def test_every_field_has_a_description(name: str) -> None:
     fields = SCHEMAS[name]["properties"]
     assert [field for field, schema in fields.items() if not schema.get("description")] == []
 
 
 @pytest.mark.parametrize(("path", "question", "answer"), ASKED)
-def test_examples_are_what_is_taken_and_answered(web: httpx.Client, path: str, question: str, answer: str) -> None:
+def test_examples_match_real_requests_and_responses(web: httpx.Client, path: str, question: str, answer: str) -> None:
     asked, answered = EXAMPLES[path]
     check(asked, question)
     check(answered, answer)
@@ -98,22 +98,22 @@ def test_examples_are_what_is_taken_and_answered(web: httpx.Client, path: str, q
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/v1/tools:select", "/v1/nothing"])
-def test_errors_have_the_one_shape(web: httpx.Client, path: str) -> None:
+def test_errors_match_their_schema(web: httpx.Client, path: str) -> None:
     check(web.post(path, json={"query": 3}).json(), "Error")
 
 
-def test_info_has_its_shape(web: httpx.Client) -> None:
+def test_info_matches_its_schema(web: httpx.Client) -> None:
     check(web.get("/v1/info").json(), "GetInfoResponse")
 
 
-def test_a_server_with_keys_says_that_it_needs_one() -> None:
+def test_the_document_says_whether_a_key_is_needed() -> None:
     paths = openapi.describe(needs_key=True)["paths"]
     assert paths["/v1/rerank"]["post"]["security"] == [{"bearer": []}, {"key": []}]
     assert {} in DOCUMENT["paths"]["/v1/rerank"]["post"]["security"]
     assert paths["/healthz"]["get"]["security"] == [{}]
 
 
-def test_the_page_for_people_shows_every_route_and_loads_nothing(web: httpx.Client) -> None:
+def test_the_html_page_shows_every_route_and_loads_nothing(web: httpx.Client) -> None:
     page = web.get("/docs")
     assert [path for path, _, _ in OPERATIONS if path not in page.text] == []
     assert re.findall(r"<(?:script|link|img|iframe)|\ssrc=|@import|url\(", page.text) == []
@@ -143,7 +143,7 @@ BYTES = st.binary(max_size=40) | st.text('{}[]":,\\u d8019NaInfity', max_size=30
     path=st.sampled_from([path for path, _, _ in ASKED]),
     body=VALUES | CHANGED,
 )
-def test_no_json_makes_the_server_fail(web: httpx.Client, path: str, body: Any) -> None:
+def test_no_json_body_causes_an_internal_error(web: httpx.Client, path: str, body: Any) -> None:
     answer = web.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code in (200, 400, 409, 413)
     if answer.status_code != 200:
@@ -152,7 +152,7 @@ def test_no_json_makes_the_server_fail(web: httpx.Client, path: str, body: Any) 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(path=st.sampled_from([path for path, _, _ in ASKED]), body=BYTES)
-def test_no_bytes_make_the_server_fail(web: httpx.Client, path: str, body: bytes) -> None:
+def test_no_bytes_cause_an_internal_error(web: httpx.Client, path: str, body: bytes) -> None:
     answer = web.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     check(answer.json(), "Error")

@@ -1,4 +1,4 @@
-"""The contracts of rerank vendors, asked over HTTP as their documentation has it."""
+"""The rerank APIs of vendors, called over HTTP as in their documentation."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def test_v2_ranks_all_documents_and_does_not_return_them(web: httpx.Client) -> N
 
 
 @pytest.mark.parametrize(("path", "version"), [("/v1/rerank", "1"), ("/v2/rerank", "2")])
-def test_an_answer_names_the_model_that_scored_and_what_it_took(web: httpx.Client, path: str, version: str) -> None:
+def test_a_response_names_the_model_that_scored_and_its_usage(web: httpx.Client, path: str, version: str) -> None:
     answer = rerank(web, path)
     assert (answer["object"], answer["model"], answer["usage"]["total_tokens"] > 0) == ("list", "fake", True)
     assert answer["meta"] == {"api_version": {"version": version}, "billed_units": {"search_units": 1}}
 
 
-def test_the_id_of_an_answer_is_that_of_the_request(web: httpx.Client) -> None:
+def test_the_id_of_a_response_is_that_of_the_request(web: httpx.Client) -> None:
     answer = web.post("/v2/rerank", json={**QUESTION, "documents": DOCUMENTS}, headers={"X-Request-Id": "mine"})
     assert answer.json()["id"] == "mine"
 
 
 @pytest.mark.parametrize(("path", "returns"), [("/v1/rerank", False), ("/v2/rerank", True)])
-def test_a_request_says_whether_documents_are_returned(web: httpx.Client, path: str, returns: bool) -> None:
+def test_a_request_chooses_whether_documents_are_returned(web: httpx.Client, path: str, returns: bool) -> None:
     answer = rerank(web, path, return_documents=returns)
     assert ["document" in result for result in answer["results"]] == [returns] * 3
 
 
 @pytest.mark.parametrize(("top_n", "count"), [(1, 1), (2.0, 2), (3, 3), (10**30, 3), (None, 3)])
-def test_top_n_bounds_the_answer(web: httpx.Client, top_n: float | None, count: int) -> None:
+def test_top_n_limits_the_response(web: httpx.Client, top_n: float | None, count: int) -> None:
     assert len(rerank(web, top_n=top_n)["results"]) == count
 
 
@@ -74,14 +74,14 @@ def test_no_documents_give_an_empty_answer(web: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
-def test_documents_may_be_objects_and_come_back_whole(web: httpx.Client, path: str) -> None:
+def test_documents_may_be_objects_and_are_returned_whole(web: httpx.Client, path: str) -> None:
     documents = [{"text": "berlin", "id": 7}, "capital of France"]
     answer = rerank(web, path, documents=documents, return_documents=True)
     returned = [result["document"] for result in answer["results"]]
     assert returned == [{"text": "capital of France"}, {"text": "berlin", "id": 7}]
 
 
-def test_rank_fields_say_what_of_an_object_is_read(web: httpx.Client) -> None:
+def test_rank_fields_choose_the_fields_of_an_object(web: httpx.Client) -> None:
     documents = [{"title": "capital", "body": "of France"}, {"title": "x", "text": "capital of France"}]
     answer = rerank(web, documents=documents, rank_fields=["title", "body"])
     assert [(result["index"], result["relevance_score"]) for result in answer["results"]] == [(0, 1.0), (1, 0.0)]
@@ -104,14 +104,14 @@ def test_a_limit_that_cuts_nothing_is_not_mentioned(web: httpx.Client, limit: in
 
 
 @pytest.mark.parametrize("field", ["max_tokens_per_doc", "max_chunks_per_doc"])
-def test_a_limit_that_is_not_applied_is_told(web: httpx.Client, field: str) -> None:
+def test_a_limit_that_is_not_applied_gives_a_warning(web: httpx.Client, field: str) -> None:
     [warning] = warnings_of(rerank(web, **{field: 5}))
     assert warning.startswith(f"{field}: was not applied")
 
 
-def test_a_field_that_is_not_known_is_passed_over_with_a_warning(web: httpx.Client) -> None:
+def test_an_unknown_field_is_ignored_with_a_warning(web: httpx.Client) -> None:
     [warning] = warnings_of(rerank(web, topn=1))
-    assert warning == "topn: is not known here, and was passed over; did you mean top_n?"
+    assert warning == "topn: is not known here and was ignored; did you mean top_n?"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field
         pytest.param("/rerank", {"texts": [], "query": "x" * 1_000_009}, "query", 1_000_000, 1_000_001, id="query"),
     ],
 )
-def test_what_is_more_than_a_limit_is_told_with_the_limit(
+def test_a_field_above_its_limit_is_reported_with_the_limit(
     web: httpx.Client, path: str, fields: dict[str, Any], field: str, limit: int, actual: int
 ) -> None:
     answer = web.post(path, json={**QUESTION, **fields})
@@ -174,14 +174,14 @@ def test_a_missing_field_is_named(web: httpx.Client, field: str) -> None:
     assert answer.json()["message"] == f"{field}: is missing"
 
 
-def test_an_object_nested_beyond_use_is_refused(web: httpx.Client) -> None:
+def test_a_too_deeply_nested_object_is_rejected(web: httpx.Client) -> None:
     inner = "[" * 50 + "]" * 50
     body = f'{{"query": "x", "documents": [{{"text": "a", "more": {inner}}}]}}'
     answer = web.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, field_of(answer)) == (400, "documents[0]")
 
 
-def test_the_inference_servers_shape_is_a_bare_list_best_first(web: httpx.Client) -> None:
+def test_the_tei_response_is_a_plain_list_best_first(web: httpx.Client) -> None:
     answer = web.post("/rerank", json={"query": "capital of France", "texts": DOCUMENTS, "truncate": True})
     assert answer.json() == [
         {"index": 1, "score": 1.0},
@@ -190,7 +190,7 @@ def test_the_inference_servers_shape_is_a_bare_list_best_first(web: httpx.Client
     ]
 
 
-def test_the_inference_servers_shape_returns_texts_on_demand(web: httpx.Client) -> None:
+def test_the_tei_response_includes_texts_on_demand(web: httpx.Client) -> None:
     answer = web.post("/rerank", json={"query": "berlin", "texts": DOCUMENTS, "return_text": True})
     assert [result["text"] for result in answer.json()] == DOCUMENTS
 
@@ -203,7 +203,7 @@ def test_raw_scores_are_the_logits(logit: float) -> None:
 
 
 @pytest.mark.parametrize(("score", "logit"), [(0.0, -36.0), (1.0, 36.0)])
-def test_raw_scores_are_finite_where_the_score_is_rounded_off(score: float, logit: float) -> None:
+def test_raw_scores_are_finite_if_the_score_is_rounded_to_0_or_1(score: float, logit: float) -> None:
     asked = read_tei({"query": "x", "texts": ["a"], "raw_scores": True})
     assert asked.write(pb.RerankResponse(items=[pb.SelectedItem(score=score)]), None)[0]["score"] == logit
 
@@ -219,11 +219,11 @@ def test_raw_scores_are_finite_where_the_score_is_rounded_off(score: float, logi
         pytest.param({"truncation_direction": "up"}, "truncation_direction", id="no direction"),
     ],
 )
-def test_a_wrong_field_has_the_inference_servers_name(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
+def test_a_wrong_field_has_its_tei_name(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
     answer = web.post("/rerank", json={"query": "x", "texts": ["a"], **fields})
     assert (answer.status_code, field_of(answer), reason_of(answer)) == (400, field, "INVALID_FIELD")
 
 
-def test_the_inference_servers_facts_are_ours(web: httpx.Client) -> None:
+def test_the_tei_info_describes_this_server(web: httpx.Client) -> None:
     facts = web.get("/info").json()
     assert (facts["model_id"], facts["max_input_length"], list(facts["model_type"])) == ("fake", 512, ["reranker"])

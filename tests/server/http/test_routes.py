@@ -32,11 +32,14 @@ QUESTION = {"query": "word", "documents": ["word"]}
 
 
 @pytest.fixture
-def told(rest_server: ServerThread) -> list[Call]:
-    """The calls that observers were told of."""
-    calls: list[Call] = []
-    rest_server.app.dispatcher._observers = (calls.append,)
-    return calls
+def observed() -> list[Call]:
+    """The calls that observers of `rest_server` received."""
+    return []
+
+
+@pytest.fixture
+def rest_server(start_server: StartServer, observed: list[Call]) -> ServerThread:
+    return start_server(http_port=0, observers=[observed.append])
 
 
 def raw(server: ServerThread, data: bytes) -> bytes:
@@ -47,14 +50,14 @@ def raw(server: ServerThread, data: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_without_its_port_there_is_no_rest_face(server: ServerThread) -> None:
+def test_without_an_http_port_there_is_no_rest_api(server: ServerThread) -> None:
     assert server.app.http_url == ""
 
 
-def test_a_call_is_told_as_one_over_http(web: httpx.Client, told: list[Call]) -> None:
+def test_observers_receive_a_call_with_its_transport_and_headers(web: httpx.Client, observed: list[Call]) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     web.post("/v2/rerank", json=QUESTION, headers={"X-Request-Id": "mine", "traceparent": parent})
-    [call] = told
+    [call] = observed
     assert (call.method, call.transport, call.code) == ("Rerank", "http", "OK")
     assert (call.request_id, call.parent, call.timeout_seconds is not None) == ("mine", parent, True)
 
@@ -74,13 +77,13 @@ def test_an_error_carries_the_request_id_for_programs(web: httpx.Client) -> None
     assert detail_of(answer, "RequestInfo")["requestId"] == "mine"
 
 
-def test_a_route_that_is_not_there_is_told_as_other_errors_are(web: httpx.Client) -> None:
+def test_an_unknown_route_is_an_error_of_the_usual_form(web: httpx.Client) -> None:
     answer = web.get("/v1/rank")
     assert (answer.status_code, reason_of(answer)) == (404, "NO_SUCH_ROUTE")
     assert answer.json()["message"] == answer.json()["error"]["message"]
 
 
-def test_a_method_that_a_route_has_not_is_refused_with_those_it_has(web: httpx.Client) -> None:
+def test_a_wrong_http_method_is_rejected_with_the_right_ones(web: httpx.Client) -> None:
     answer = web.get("/v1/rerank")
     assert (answer.status_code, reason_of(answer), answer.headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "POST")
 
@@ -89,7 +92,7 @@ def test_a_path_may_be_percent_encoded(web: httpx.Client) -> None:
     assert web.post("/v1/tools%3Aselect", json={"query": "x"}).status_code == 200
 
 
-def test_too_many_requests_are_told_when_to_come_back(start_server: StartServer) -> None:
+def test_an_overloaded_server_says_when_to_retry(start_server: StartServer) -> None:
     server = start_server(http_port=0, max_concurrent=1, max_waiting=0)
     server.engine.gate.clear()
     with ask(server) as web, ThreadPoolExecutor() as pool:
@@ -101,7 +104,7 @@ def test_too_many_requests_are_told_when_to_come_back(start_server: StartServer)
     assert (refused.status_code, reason_of(refused), refused.headers["Retry-After"]) == (429, "OVERLOADED", "1")
 
 
-def test_a_server_without_its_model_lives_and_is_not_ready(start_server: StartServer) -> None:
+def test_a_server_without_its_model_is_alive_but_not_ready(start_server: StartServer) -> None:
     server = start_server(http_port=0, is_loaded=False)
     with ask(server) as web:
         answers = [web.get(path) for path in ("/healthz", "/readyz", "/health", "/v1/info")]
@@ -113,19 +116,19 @@ def test_a_server_without_its_model_lives_and_is_not_ready(start_server: StartSe
     assert [answer.headers.get("Retry-After") for answer in answers] == [None, "1", "1", "1", "1"]
 
 
-def test_a_server_whose_engine_does_not_work_is_not_ready(rest_server: ServerThread, web: httpx.Client) -> None:
+def test_a_server_with_a_broken_engine_is_not_ready(rest_server: ServerThread, web: httpx.Client) -> None:
     rest_server.call(rest_server.app._set_health(is_serving=False)).result(60)
     assert (web.get("/readyz").status_code, web.get("/healthz").status_code) == (503, 200)
 
 
-def test_a_defect_is_told_by_an_incident_id_only(web: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_shows_only_an_incident_id(web: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     answer = web.post("/v1/rerank", json={"query": "secret query", "documents": ["explode"]})
     assert (answer.status_code, reason_of(answer)) == (500, "INTERNAL")
     assert "secret" not in answer.text + caplog.text
     assert detail_of(answer, "ErrorInfo")["metadata"]["incident"] in caplog.text
 
 
-def test_a_defect_outside_of_a_call_is_told_so_too(
+def test_an_unexpected_error_outside_of_a_call_shows_only_an_incident_id(
     web: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any) -> None:
@@ -137,14 +140,14 @@ def test_a_defect_outside_of_a_call_is_told_so_too(
     assert "secret" not in answer.text + caplog.text
 
 
-def test_info_that_is_closed_is_refused(start_server: StartServer) -> None:
+def test_disabled_info_is_rejected(start_server: StartServer) -> None:
     with ask(start_server(http_port=0, disabled="info")) as web:
         answers = [web.get("/v1/info"), web.get("/info")]
     assert [(answer.status_code, reason_of(answer)) for answer in answers] == [(403, "PERMISSION_DENIED")] * 2
 
 
-class Doorman:
-    """A gate that lets in who brings the one key."""
+class OneKeyAuthenticator:
+    """Accepts the one right key."""
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Caller:
         if metadata.get("authorization") != "Bearer right":
@@ -152,17 +155,17 @@ class Doorman:
         return Caller("alice")
 
     def reload(self, settings: Any) -> None:
-        """Has nothing to read."""
+        """Does nothing, because there is nothing to read."""
 
 
 @pytest.fixture
 def guarded(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    monkeypatch.setattr("shortlist.server.app.make_authenticator", lambda _: Doorman())
+    monkeypatch.setattr("shortlist.server.app.make_authenticator", lambda _: OneKeyAuthenticator())
     with ask(start_server(http_port=0)) as web:
         yield web
 
 
-def test_who_has_no_key_is_told_how_to_bring_one(guarded: httpx.Client) -> None:
+def test_a_caller_without_a_key_learns_how_to_send_one(guarded: httpx.Client) -> None:
     answers = [
         guarded.post("/v1/rerank", json=QUESTION),
         guarded.post("/v1/rerank", content=b"x"),
@@ -172,12 +175,12 @@ def test_who_has_no_key_is_told_how_to_bring_one(guarded: httpx.Client) -> None:
     assert [(answer.status_code, answer.headers["WWW-Authenticate"]) for answer in answers] == [(401, "Bearer")] * 4
 
 
-def test_who_has_a_key_is_answered(guarded: httpx.Client) -> None:
+def test_a_caller_with_a_key_is_answered(guarded: httpx.Client) -> None:
     answer = guarded.post("/v1/rerank", json=QUESTION, headers={"Authorization": "Bearer right"})
     assert answer.status_code == 200
 
 
-def test_who_sends_two_keys_is_not_answered(guarded: httpx.Client) -> None:
+def test_a_caller_with_two_keys_is_rejected(guarded: httpx.Client) -> None:
     headers = [("Authorization", "Bearer right"), ("Authorization", "Bearer wrong")]
     assert guarded.post("/v1/rerank", json=QUESTION, headers=headers).status_code == 401
 
@@ -191,12 +194,12 @@ class Meter:
     """Renders metrics."""
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Tells what was asked for."""
+        """Returns the Accept header."""
         return f"accept {accept}\n".encode(), "text/plain; version=0.0.4"
 
 
 @pytest.mark.parametrize(("options", "status"), [({}, 200), ({"disabled": "metrics"}, 404)], ids=["open", "closed"])
-def test_metrics_are_told_unless_they_are_closed(
+def test_metrics_are_served_unless_disabled(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], status: int
 ) -> None:
     monkeypatch.setattr("shortlist.server.app.Application.metrics", Meter(), raising=False)
@@ -243,7 +246,9 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up(rest_server: ServerThre
     assert answer.startswith(b"HTTP/1.1 504")
 
 
-def test_a_caller_that_leaves_frees_the_queue(rest_server: ServerThread, web: httpx.Client, told: list[Call]) -> None:
+def test_a_caller_that_leaves_frees_the_queue(
+    rest_server: ServerThread, web: httpx.Client, observed: list[Call]
+) -> None:
     async def leave_while_waiting() -> None:
         async with httpx.AsyncClient(base_url=rest_server.app.http_url, trust_env=False, timeout=60) as client:
             body = {"query": "unwanted", "documents": ["a"] * 40}
@@ -260,7 +265,7 @@ def test_a_caller_that_leaves_frees_the_queue(rest_server: ServerThread, web: ht
         rest_server.engine.gate.set()
         running.result(60)
     assert rest_server.engine.queries == [{"running"}]
-    assert [call.code for call in told] == ["CANCELLED", "OK"]
+    assert [call.code for call in observed] == ["CANCELLED", "OK"]
 
 
 def test_a_stop_answers_what_is_in_flight_and_refuses_the_rest(rest_server: ServerThread, web: httpx.Client) -> None:
@@ -292,7 +297,7 @@ def test_a_stop_cuts_off_what_outlasts_the_grace_period(start_server: StartServe
 
 
 def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
-    rest_server: ServerThread, told: list[Call], caplog: pytest.LogCaptureFixture
+    rest_server: ServerThread, observed: list[Call], caplog: pytest.LogCaptureFixture
 ) -> None:
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     with ThreadPoolExecutor() as pool:
@@ -300,7 +305,7 @@ def test_a_stop_does_not_wait_for_a_body_that_is_still_to_come(
         wait_until(lambda: bool(rest_server.app._rest and rest_server.app._rest._server.server_state.tasks))
         assert rest_server.begin_stop().result(60) is True
         assert uploading.result(60).startswith(b"HTTP/1.1 503 ")
-    assert ([call.reason for call in told], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
+    assert ([call.reason for call in observed], "Traceback" in caplog.text) == (["NOT_SERVING"], False)
 
 
 def test_a_port_in_use_is_refused_in_one_line(rest_server: ServerThread, start_server: StartServer) -> None:

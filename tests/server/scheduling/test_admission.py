@@ -13,7 +13,7 @@ from shortlist.server.scheduling.admission import Admission
 
 @dataclass
 class FakeBacklog:
-    """Jobs of so many tokens wait for an engine that reads 1,000 a second."""
+    """Jobs of the given numbers of tokens wait for an engine that computes 1,000 tokens a second."""
 
     jobs: tuple[int, ...] = ()
     tokens_per_second: float = 1000.0
@@ -30,7 +30,7 @@ class FakeClock:
         return self.moment
 
 
-def made(
+def admission_with(
     jobs: tuple[int, ...] = (), *, max_admitted: int = 10, max_queue_seconds: float = 2.0, now: Callable[[], float]
 ) -> Admission:
     admission = Admission(max_concurrent=1, max_waiting=max_admitted - 1, max_queue_seconds=max_queue_seconds, now=now)
@@ -47,32 +47,32 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def test_as_many_are_admitted_as_may_be_there(clock: FakeClock) -> None:
-    admission = made(max_admitted=2, now=clock)
+def test_calls_beyond_the_maximum_are_rejected(clock: FakeClock) -> None:
+    admission = admission_with(max_admitted=2, now=clock)
     first = call()
     admission.enter(first, 10)
     admission.enter(call(), 10)
-    with pytest.raises(ServerBusy, match="2 requests run or wait"):
+    with pytest.raises(ServerBusy, match="2 requests are already"):
         admission.enter(call(), 10)
     admission.leave(first)
     admission.enter(call(), 10)
     assert admission.num_admitted == 2
 
 
-def test_a_call_behind_too_much_work_is_refused_and_told_when_to_come_again(clock: FakeClock) -> None:
-    with pytest.raises(ServerBusy, match=r"takes 3\.0 s already") as caught:
-        made((3000,), now=clock).enter(call(), 5000)
+def test_a_call_behind_too_much_work_is_rejected_with_a_retry_time(clock: FakeClock) -> None:
+    with pytest.raises(ServerBusy, match=r"takes 3\.0 s;") as caught:
+        admission_with((3000,), now=clock).enter(call(), 5000)
     assert caught.value.retry_seconds == pytest.approx(1.0)
 
 
 def test_a_small_call_does_not_wait_for_all_of_a_large_one(clock: FakeClock) -> None:
-    admission = made((1_000_000,), now=clock)
+    admission = admission_with((1_000_000,), now=clock)
     admission.enter(call(), 100)
     assert admission.num_admitted == 1
 
 
-def test_calls_not_yet_handed_to_the_engine_count_by_what_they_are_thought_to_bring(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_admitted_calls_count_by_their_estimate_until_they_submit(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     first = call()
     admission.enter(first, 3000)
     with pytest.raises(ServerBusy):
@@ -81,19 +81,19 @@ def test_calls_not_yet_handed_to_the_engine_count_by_what_they_are_thought_to_br
     assert admission.expected_tokens == 0
 
 
-def test_a_call_whose_time_is_up_before_its_turn_is_refused_at_once(clock: FakeClock) -> None:
+def test_a_call_whose_deadline_passes_before_its_turn_is_rejected_at_once(clock: FakeClock) -> None:
     with pytest.raises(DeadlineTooShort, match=r"deadline leaves 0\.50"):
-        made((1000,), now=clock).enter(call(seconds=0.5), 1000)
+        admission_with((1000,), now=clock).enter(call(seconds=0.5), 1000)
 
 
-def test_a_call_that_takes_less_than_everything_is_not_refused_for_its_time(clock: FakeClock) -> None:
-    admission = made((1000,), now=clock)
+def test_a_call_that_accepts_degraded_answers_is_not_rejected_for_its_deadline(clock: FakeClock) -> None:
+    admission = admission_with((1000,), now=clock)
     admission.enter(call(seconds=0.5), 1000, needs_in_time=False)
     assert admission.num_admitted == 1
 
 
-def test_tokens_once_counted_are_refused_if_they_cannot_be_computed_in_time(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_counted_tokens_are_rejected_if_they_cannot_be_computed_before_the_deadline(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     late = call(seconds=0.5)
     admission.enter(late, 10)
     with pytest.raises(DeadlineTooShort):
@@ -101,19 +101,19 @@ def test_tokens_once_counted_are_refused_if_they_cannot_be_computed_in_time(cloc
     admission.settle(late.cancel, 1000, needs_in_time=False)
 
 
-def test_without_a_rate_nothing_is_reckoned(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_nothing_is_rejected_while_the_engines_rate_is_unknown(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     admission.backlog = FakeBacklog((10**9,), tokens_per_second=0.0)
     admission.enter(call(seconds=0.1), 10**9)
     assert admission.num_admitted == 1
 
 
-def test_a_caller_may_send_so_many_a_second(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_the_rate_of_a_caller_is_limited(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     ada = Caller("ada", rate=2.0, burst=2)
     admission.enter(call(caller=ada), 1)
     admission.enter(call(caller=ada), 1)
-    with pytest.raises(RateLimited, match="ada may send 2 requests a second") as caught:
+    with pytest.raises(RateLimited, match="ada has used up its rate of 2 requests") as caught:
         admission.enter(call(caller=ada), 1)
     assert caught.value.retry_seconds == pytest.approx(0.5)
     admission.enter(call(caller=Caller("bob", rate=2.0, burst=2)), 1)
@@ -122,8 +122,8 @@ def test_a_caller_may_send_so_many_a_second(clock: FakeClock) -> None:
     assert admission.num_admitted == 4
 
 
-def test_a_caller_may_have_so_many_under_way(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_the_concurrent_calls_of_a_caller_are_limited(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     ada = Caller("ada", max_calls=1)
     first = call(caller=ada)
     admission.enter(first, 1)
@@ -134,9 +134,9 @@ def test_a_caller_may_have_so_many_under_way(clock: FakeClock) -> None:
     assert admission.num_admitted == 1
 
 
-def test_a_clock_that_jumps_back_takes_nothing_away(clock: FakeClock) -> None:
+def test_a_clock_that_jumps_back_does_not_empty_a_bucket(clock: FakeClock) -> None:
     clock.moment = 1000.0
-    admission = made(now=clock)
+    admission = admission_with(now=clock)
     ada = Caller("ada", rate=1.0, burst=2)
     admission.enter(call(caller=ada), 1)
     clock.moment = 0.0
@@ -144,8 +144,8 @@ def test_a_clock_that_jumps_back_takes_nothing_away(clock: FakeClock) -> None:
     assert admission.num_admitted == 2
 
 
-def test_callers_long_silent_are_forgotten(clock: FakeClock) -> None:
-    admission = made(max_admitted=10_000, now=clock)
+def test_the_buckets_of_idle_callers_are_dropped(clock: FakeClock) -> None:
+    admission = admission_with(max_admitted=10_000, now=clock)
     for number in range(5):
         visit = call(caller=Caller(f"caller {number}", rate=1.0))
         admission.enter(visit, 1)
@@ -154,8 +154,20 @@ def test_callers_long_silent_are_forgotten(clock: FakeClock) -> None:
     assert len(admission._buckets) == 1
 
 
-def test_guesses_are_corrected_by_what_was_counted(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_a_bucket_is_kept_until_it_is_full_again(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
+    slow = Caller("slow", rate=0.001, burst=1)
+    visit = call(caller=slow)
+    admission.enter(visit, 1)
+    admission.leave(visit)
+    clock.moment = 700.0
+    admission.enter(call(caller=Caller("other", rate=1.0)), 1)
+    with pytest.raises(RateLimited):
+        admission.enter(call(caller=slow), 1)
+
+
+def test_estimates_are_corrected_by_counted_tokens(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     for _ in range(60):
         visit = call()
         admission.enter(visit, 1000)
@@ -165,8 +177,8 @@ def test_guesses_are_corrected_by_what_was_counted(clock: FakeClock) -> None:
     assert admission.expected_tokens == pytest.approx(250, rel=0.05)
 
 
-def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_up_to_five_typical_calls_may_wait_even_if_they_take_long(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     for _ in range(60):
         visit = call()
         admission.enter(visit, 1500)
@@ -179,8 +191,8 @@ def test_where_calls_take_long_a_few_may_wait_all_the_same(clock: FakeClock) -> 
         admission.enter(call(), 1500)
 
 
-def test_a_large_call_in_parts_neither_passes_for_usual_nor_hides_what_is_to_come(clock: FakeClock) -> None:
-    admission = made(now=clock)
+def test_a_large_call_in_parts_neither_becomes_typical_nor_hides_its_remaining_tokens(clock: FakeClock) -> None:
+    admission = admission_with(now=clock)
     for _ in range(20):
         visit = call()
         admission.enter(visit, 100)
@@ -197,8 +209,8 @@ def test_a_large_call_in_parts_neither_passes_for_usual_nor_hides_what_is_to_com
         admission.enter(call(), 2500)
 
 
-def test_the_first_call_says_what_is_usual(clock: FakeClock) -> None:
-    admission = made(max_queue_seconds=0.1, now=clock)
+def test_the_first_call_sets_what_is_typical(clock: FakeClock) -> None:
+    admission = admission_with(max_queue_seconds=0.1, now=clock)
     first = call()
     admission.enter(first, 1000)
     admission.settle(first.cancel, 1000)

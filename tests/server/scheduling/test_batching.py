@@ -34,13 +34,13 @@ def scorer(engine: FakeEngine) -> Iterator[BatchingScorer]:
 
 @pytest.fixture
 def submit(scorer: BatchingScorer, engine: FakeEngine) -> Iterator[Submit]:
-    """Calls score() or embed() on a thread, and returns once its pairs stand in the queue or in the engine."""
+    """Calls score() or embed() on a thread, and returns once its pairs are in the queue or in the engine."""
     with ThreadPoolExecutor() as pool:
 
         def submit(pairs: list[FakePair], cancel: CancelToken | None = None, *, embeds: bool = False) -> Future[object]:
-            before = scorer.num_waiting_pairs + sum(map(len, engine.batches))
+            before = num_submitted_tokens(scorer, engine)
             future = pool.submit(scorer.embed if embeds else scorer.score, pairs, cancel=cancel)
-            wait_until(lambda: scorer.num_waiting_pairs + sum(map(len, engine.batches)) > before)
+            wait_until(lambda: num_submitted_tokens(scorer, engine) > before)
             return future
 
         yield submit
@@ -54,6 +54,10 @@ def busy(submit: Submit, engine: FakeEngine) -> Future[object]:
     future = submit(pairs_of("busy", [10]))
     engine.wait_until_entered()
     return future
+
+
+def num_submitted_tokens(scorer: BatchingScorer, engine: FakeEngine) -> int:
+    return scorer.num_waiting_tokens + sum(len(pair) for batch in engine.batches for pair in batch)
 
 
 def values_of(embedded: TextVectors) -> list[list[float]]:
@@ -74,7 +78,7 @@ def test_tokens_and_times_are_counted(scorer: BatchingScorer) -> None:
     assert (scores.num_tokens, scores.infer_ms >= 0, scores.queue_ms >= 0) == (60, True, True)
 
 
-def test_no_pairs_need_no_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
+def test_an_empty_list_of_pairs_does_not_reach_the_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
     assert scorer.score([]).logits == []
     assert engine.batches == []
 
@@ -107,7 +111,7 @@ def test_a_huge_request_delays_a_small_one_by_one_batch(
     assert max(place for place, queries in enumerate(engine.queries) if "small" in queries) == 1
 
 
-def test_a_request_whose_time_is_nearly_up_goes_before_those_that_came_first(
+def test_a_request_near_its_deadline_overtakes_earlier_ones(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shortlist.server.scheduling.fair_queue._URGENT_SECONDS", 100.0)
@@ -120,7 +124,7 @@ def test_a_request_whose_time_is_nearly_up_goes_before_those_that_came_first(
     assert engine.queries.index({"hurried"}) <= 2
 
 
-def test_many_in_a_hurry_do_not_starve_one_with_time(
+def test_many_urgent_requests_do_not_starve_one_without_a_deadline(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shortlist.server.scheduling.fair_queue._URGENT_SECONDS", 100.0)
@@ -133,7 +137,7 @@ def test_many_in_a_hurry_do_not_starve_one_with_time(
     assert engine.queries.index({"patient"}) <= 2
 
 
-def test_the_rest_of_a_batch_goes_to_whoever_has_pairs(
+def test_the_rest_of_a_batch_goes_to_requests_with_more_pairs(
     submit: Submit, engine: FakeEngine, busy: Future[object]
 ) -> None:
     huge = submit(pairs_of("huge", [20] * 8))
@@ -152,7 +156,7 @@ def test_cancelled_pairs_leave_the_queue_uncomputed(
     cancel.cancel()
     with pytest.raises(RequestCancelled):
         waiting.result(60)
-    assert scorer.num_waiting_pairs == 0
+    assert scorer.num_waiting_tokens == 0
     engine.gate.set()
     busy.result(60)
     assert engine.queries == [{"busy"}]
@@ -199,7 +203,7 @@ def test_too_few_logits_fail_the_batch(scorer: BatchingScorer, engine: FakeEngin
         scorer.score(pairs_of("a", [10, 10]))
 
 
-def test_closing_fails_those_who_wait_and_finishes_the_running_batch(
+def test_closing_fails_waiting_requests_and_finishes_the_running_batch(
     submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
 ) -> None:
     waiting = submit(pairs_of("waiting", [20]))
@@ -212,7 +216,7 @@ def test_closing_fails_those_who_wait_and_finishes_the_running_batch(
     assert busy.result(60).logits == [0.0]
 
 
-def test_a_closed_scorer_takes_nothing(scorer: BatchingScorer) -> None:
+def test_a_closed_scorer_rejects_requests(scorer: BatchingScorer) -> None:
     scorer.close()
     with pytest.raises(ServerUnavailable):
         scorer.score(pairs_of("a", [10]))
@@ -224,7 +228,7 @@ def test_vectors_come_in_the_order_of_the_texts(scorer: BatchingScorer) -> None:
     assert (embedded.num_tokens, embedded.infer_ms >= 0, embedded.queue_ms >= 0) == (157, True, True)
 
 
-def test_no_texts_need_no_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
+def test_an_empty_list_of_texts_does_not_reach_the_engine(scorer: BatchingScorer, engine: FakeEngine) -> None:
     assert scorer.embed([]).texts == []
     assert engine.batches == []
 
@@ -293,10 +297,10 @@ def test_cancelled_texts_leave_the_queue_uncomputed(
         waiting.result(60)
     engine.gate.set()
     busy.result(60)
-    assert (scorer.num_waiting_pairs, engine.queries) == (0, [{"busy"}])
+    assert (scorer.num_waiting_tokens, engine.queries) == (0, [{"busy"}])
 
 
-def test_closing_fails_texts_that_wait_and_takes_no_more(
+def test_closing_fails_waiting_texts_and_rejects_new_ones(
     submit: Submit, scorer: BatchingScorer, engine: FakeEngine, busy: Future[object]
 ) -> None:
     waiting = submit(pairs_of("waiting", [20]), embeds=True)
@@ -332,7 +336,7 @@ def batches_of(jobs: deque[Job], budget: int) -> Iterator[list[tuple[Job, int]]]
         yield fill_batch(jobs, budget)
 
 
-def test_every_other_batch_begins_with_what_is_soon_done(
+def test_every_other_batch_starts_with_the_smallest_requests(
     submit: Submit, engine: FakeEngine, busy: Future[object]
 ) -> None:
     large = submit(pairs_of("large", [20] * 12))
@@ -340,20 +344,20 @@ def test_every_other_batch_begins_with_what_is_soon_done(
     engine.gate.set()
     small.result(60)
     large.result(60)
-    # Of two batches in turn, one is dealt out in equal shares and one in order: the small call needs no third.
+    # Of two successive batches, one is divided evenly and one is filled in order, so the small call needs no third.
     counts = [sum(pair.query == "small" for pair in batch) for batch in engine.batches[1:]]
     assert (sum(counts[:2]), counts[0] in (2, 4)) == (4, True)
 
 
-def test_a_large_call_alone_is_dealt_out_in_smaller_batches(submit: Submit, engine: FakeEngine) -> None:
+def test_a_large_call_alone_runs_in_smaller_batches(submit: Submit, engine: FakeEngine) -> None:
     submit(pairs_of("large", [25] * 40)).result(60)
     sizes = [sum(map(len, batch)) for batch in engine.batches]
     assert (sizes[0], sizes[-1], sum(sizes)) == (50, 100, 1000)
 
 
-def test_what_a_call_leaves_of_a_batch_filled_in_order_is_no_claim_on_the_next_share() -> None:
+def test_a_batch_filled_in_order_adds_no_credit_for_the_next_even_one() -> None:
     small, large = (Job(pairs_of(query, [20] * count), CancelToken()) for query, count in (("s", 3), ("l", 20)))
-    fill_batch(deque([small, large]), 100, in_shares=False)
+    fill_batch(deque([small, large]), 100, evenly=False)
     other = Job(pairs_of("o", [20] * 20), CancelToken())
     batch = fill_batch(deque([large, other]), 80)
     assert [sum(job is one for job, _ in batch) for one in (large, other)] == [2, 2]

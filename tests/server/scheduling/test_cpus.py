@@ -1,4 +1,4 @@
-"""The number of threads follows what the process may use, not what the machine has."""
+"""The number of threads follows the CPUs that the process may use, not those of the machine."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ def usable(root: Path, lines: str) -> int:
     ("limit", "number"),
     [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("9000000 100000", 64)],
 )
-def test_a_container_is_held_to_its_quota(root: Path, limit: str, number: int) -> None:
+def test_a_container_is_limited_to_its_quota(root: Path, limit: str, number: int) -> None:
     group(root, ".", cpu__max=limit)
     assert usable(root, "0::/\n") == number
 
 
-def test_a_group_is_held_to_the_quota_of_those_above_it(root: Path) -> None:
+def test_a_group_is_limited_by_the_quotas_of_its_parents(root: Path) -> None:
     group(root, "pods/one", cpu__max="max 100000")
     group(root, "pods", cpu__max="300000 100000")
     assert usable(root, "0::/pods/one\n") == 3
 
 
-def test_the_older_kind_of_group_counts_too(root: Path) -> None:
+def test_a_quota_of_control_groups_version_1_counts_too(root: Path) -> None:
     group(root, "cpu,cpuacct/docker", cpu__cfs_quota_us="400000", cpu__cfs_period_us="100000")
     assert usable(root, "7:memory:/docker\n4:cpu,cpuacct:/docker\n") == 4
 
 
-def test_the_older_kind_without_a_limit_allows_all(root: Path) -> None:
+def test_version_1_without_a_limit_allows_all(root: Path) -> None:
     group(root, "cpu,cpuacct", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
     assert usable(root, "4:cpu,cpuacct:/\n") == 64
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "0 0", "max", "5 x"])
-def test_what_cannot_be_read_limits_nothing(root: Path, text: str) -> None:
+def test_an_unreadable_quota_limits_nothing(root: Path, text: str) -> None:
     group(root, ".", cpu__max=text)
     assert usable(root, "0::/\n") == 64
 
 
-def test_a_line_of_another_form_limits_nothing(root: Path) -> None:
+def test_an_unexpected_line_limits_nothing(root: Path) -> None:
     assert usable(root, "no colons\n\n1:cpu\n") == 64
 
 
-def test_without_groups_all_cores_count(root: Path) -> None:
+def test_without_control_groups_all_cores_count(root: Path) -> None:
     assert cpus.usable_cpus(root / "absent", root) == 64
 
 
-def test_this_process_may_use_at_least_one() -> None:
+def test_this_process_may_use_at_least_one_cpu() -> None:
     assert cpus.usable_cpus() >= 1

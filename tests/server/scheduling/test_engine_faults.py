@@ -1,4 +1,4 @@
-"""What an engine that fails costs: the batch it failed on, and not the server."""
+"""A failing engine costs the batch that it failed on, not the server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from server_fixtures import wait_until
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavailable
 from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
-from shortlist.server.scheduling.engine_faults import Rate, Restarts, fails_for_memory
+from shortlist.server.scheduling.engine_faults import Rate, Restarts, is_out_of_memory
 from shortlist.server.scheduling.fair_queue import BatchError
 
 
 @dataclass
 class SmallEngine(FakeEngine):
-    """Has memory for batches of `max_pairs`, and says "nan" of a chunk that holds it."""
+    """Has memory for batches of `max_pairs`, and returns NaN for a chunk that contains "nan"."""
 
     max_pairs: int = 1000
     sizes: list[int] = field(default_factory=list)
@@ -50,32 +50,30 @@ def pairs(*chunks: str) -> list[FakePair]:
     return [FakePair("a b", chunk) for chunk in chunks]
 
 
-def test_a_batch_too_large_for_the_memory_is_split_until_it_passes(scorer: BatchingScorer, engine: SmallEngine) -> None:
+def test_a_batch_too_large_for_the_memory_is_split_until_it_fits(scorer: BatchingScorer, engine: SmallEngine) -> None:
     engine.max_pairs = 2
     assert scorer.score(pairs("a", "a b", "", "a", "b")).logits == [0.5, 1.0, 0.0, 0.5, 0.5]
     assert engine.sizes == [5, 2, 3, 1, 2]
 
 
-def test_a_pair_too_large_by_itself_is_refused_and_the_rest_goes_on(
+def test_a_single_pair_that_is_too_large_fails_and_the_rest_goes_on(
     scorer: BatchingScorer, engine: SmallEngine
 ) -> None:
     engine.max_pairs = 0
-    with pytest.raises(ServerBusy, match="memory does not suffice"):
+    with pytest.raises(ServerBusy, match="too little memory"):
         scorer.score(pairs("a"))
     engine.max_pairs = 1000
     assert scorer.score(pairs("a")).logits == [0.5]
 
 
-def test_logits_that_are_no_numbers_are_a_failure_and_no_scores(scorer: BatchingScorer) -> None:
+def test_logits_that_are_not_finite_fail_the_batch(scorer: BatchingScorer) -> None:
     with pytest.raises(BatchError) as caught:
         scorer.score(pairs("a", "nan"))
     assert "not all finite" in str(caught.value.__cause__)
     assert scorer.score(pairs("a")).logits == [0.5]
 
 
-def test_the_thread_begins_anew_after_a_defect_of_its_own(
-    engine: SmallEngine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_thread_restarts_after_an_error_of_its_own(engine: SmallEngine, caplog: pytest.LogCaptureFixture) -> None:
     states: list[bool] = []
     scorer = BatchingScorer(engine, on_state=states.append, on_batch=explode_once())
     with pytest.raises(BatchError):
@@ -85,7 +83,7 @@ def test_the_thread_begins_anew_after_a_defect_of_its_own(
     scorer.close()
 
 
-def test_a_thread_that_fails_again_and_again_is_given_up(engine: SmallEngine) -> None:
+def test_a_thread_that_keeps_failing_is_given_up(engine: SmallEngine) -> None:
     states: list[bool] = []
 
     def explode(_: BatchRun) -> None:
@@ -96,7 +94,7 @@ def test_a_thread_that_fails_again_and_again_is_given_up(engine: SmallEngine) ->
         with pytest.raises(BatchError):
             scorer.score(pairs("a"))
     wait_until(lambda: len(states) == 11)
-    with pytest.raises(ServerUnavailable, match="does not work any more"):
+    with pytest.raises(ServerUnavailable, match="engine has failed"):
         scorer.score(pairs("a"))
     assert states[-1] is False
     scorer.close()
@@ -112,7 +110,7 @@ def explode_once() -> object:
     return explode
 
 
-def test_what_is_refused_at_submission_is_never_computed(engine: SmallEngine) -> None:
+def test_pairs_rejected_at_submission_are_never_computed(engine: SmallEngine) -> None:
     def refuse(_: CancelToken, num_tokens: int) -> None:
         raise DeadlineTooShort(f"{num_tokens} are too many")
 
@@ -123,7 +121,7 @@ def test_what_is_refused_at_submission_is_never_computed(engine: SmallEngine) ->
     scorer.close()
 
 
-def test_batches_are_told_of(engine: SmallEngine) -> None:
+def test_each_batch_is_reported(engine: SmallEngine) -> None:
     told: list[BatchRun] = []
     scorer = BatchingScorer(engine, on_batch=told.append)
     scorer.score(pairs("a", "b c"))
@@ -134,7 +132,7 @@ def test_batches_are_told_of(engine: SmallEngine) -> None:
     assert scorer.tokens_per_second > 0
 
 
-def test_a_new_call_waits_for_the_like_share_of_others_and_for_the_running_batch(engine: SmallEngine) -> None:
+def test_a_new_call_waits_for_an_equal_share_of_others_and_for_the_running_batch(engine: SmallEngine) -> None:
     engine.max_batch_tokens = 20
     engine.gate.clear()
     scorer = BatchingScorer(engine)
@@ -153,7 +151,7 @@ def test_a_new_call_waits_for_the_like_share_of_others_and_for_the_running_batch
     scorer.close()
 
 
-def test_the_rate_follows_the_latest_work() -> None:
+def test_the_rate_follows_recent_work() -> None:
     rate = Rate()
     assert rate.per_second == 0
     rate.note(1000, 1.0)
@@ -182,11 +180,11 @@ def test_restarts_long_ago_do_not_count() -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_only_a_want_of_memory_is_tried_again_in_parts(error: Exception, expected: bool) -> None:
-    assert fails_for_memory(error) is expected
+def test_only_a_lack_of_memory_is_retried_in_halves(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
 
 
-def test_what_a_batch_had_computed_is_let_go_of_before_its_halves_run(engine: SmallEngine) -> None:
+def test_the_memory_of_a_failed_batch_is_freed_before_its_halves_run(engine: SmallEngine) -> None:
     alive: list[weakref.ref[Activations]] = []
     seen: list[int] = []
 
@@ -204,4 +202,4 @@ def test_what_a_batch_had_computed_is_let_go_of_before_its_halves_run(engine: Sm
 
 
 class Activations:
-    """What a forward pass holds while it runs."""
+    """The tensors that a forward pass holds while it runs."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.ranking.chunking import chunk_spans
+from shortlist.router.ranking.windows import chunk_spans
 
 LENGTHS = st.integers(0, 3_000)
 WIDTHS = st.integers(1, 400)

@@ -1,4 +1,4 @@
-"""Draws the steps of a run ahead of the training, in processes of their own, where a card is faster than one drawer."""
+"""Makes the data of training steps ahead of time in other processes, for GPUs that are faster than one process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-__all__ = ["Drawer"]
+__all__ = ["Prefetcher"]
 
-# Steps that wait for each worker to draw them.
+# Steps that are queued for each worker.
 _AHEAD = 3
 
 T = TypeVar("T")
@@ -22,24 +22,24 @@ T = TypeVar("T")
 _draw: Callable[[int], Any] | None = None
 
 
-class Drawer(Generic[T]):
-    """Calls `draw` with the numbers of steps; what a step holds is its number's alone, whoever draws it.
+class Prefetcher(Generic[T]):
+    """Calls `draw` with the number of each step; a step's data depends only on its number, whichever worker draws it.
 
-    Workers are forked, so that they share the documents; this has to come before anything touches a card.
+    Workers are forked, so that they share the documents' memory. Create this object before anything uses a GPU.
     """
 
     def __init__(self, draw: Callable[[int], T], workers: int) -> None:
         self._draw, self._workers = draw, workers
         self._pool: ProcessPoolExecutor | None = None
         if workers:
-            os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not live on in a fork
-            gc.freeze()  # a collection in a worker would copy the pages of all documents
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not exist in a forked process
+            gc.freeze()  # a garbage collection in a worker would copy the memory pages of all documents
             context = multiprocessing.get_context("fork")
             self._pool = ProcessPoolExecutor(workers, context, initializer=_keep, initargs=(draw,))
-            self._pool.submit(os.getpid).result()  # forks all of them
+            self._pool.submit(os.getpid).result()  # forks all workers
 
     def steps(self, first: int) -> Iterator[T]:
-        """Yields what the steps from `first` on hold, without an end."""
+        """Yields the data of the steps from `first` on, endlessly."""
         if self._pool is None:
             while True:
                 yield self._draw(first)
@@ -52,13 +52,13 @@ class Drawer(Generic[T]):
             yield waiting.popleft().result()
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Stops the workers."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
 
 def _keep(draw: Callable[[int], Any]) -> None:
-    global _draw  # a worker is forked with it: what is submitted would be pickled
+    global _draw  # workers inherit it by the fork; an argument of `submit` would be pickled
     _draw = draw
     torch.set_num_threads(1)
 

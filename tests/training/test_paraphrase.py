@@ -1,4 +1,4 @@
-"""A sentence of documentation becomes what a user would ask, and everything else stays as it is."""
+"""A sentence of documentation becomes a user's query; any other text is not changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shortlist.schemas.document import Parameter
 
 sys.path.append(str(ROOT / "training"))
 
-import asking
+import paraphrase
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ import asking
     ],
     ids=["third_person", "y", "es", "imperative", "sses"],
 )
-def test_a_sentence_that_begins_with_a_verb_becomes_an_order(sentence: str, expected: tuple[str, str]) -> None:
-    assert asking.imperative(sentence) == expected
+def test_a_sentence_that_begins_with_a_verb_is_split_after_it(sentence: str, expected: tuple[str, str]) -> None:
+    assert paraphrase.imperative(sentence) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,34 +37,38 @@ def test_a_sentence_that_begins_with_a_verb_becomes_an_order(sentence: str, expe
     ["This lists orders", "Adds, updates or removes a note", "删除订单", "Delete", "The plural rule.", ""],
     ids=["no_verb", "several_verbs", "chinese", "one_word", "a_thing", "empty"],
 )
-def test_any_other_sentence_stays_as_it_is(sentence: str) -> None:
-    assert asking.imperative(sentence) is None
-    assert asking.ask(sentence, (), random.Random(1)) == sentence
+def test_any_other_sentence_is_not_changed(sentence: str) -> None:
+    assert paraphrase.imperative(sentence) is None
+    assert paraphrase.paraphrase(sentence, (), random.Random(1)) == sentence
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_asked_keeps_what_it_is_about(seed: int) -> None:
+def test_a_paraphrase_keeps_the_object_of_the_sentence(seed: int) -> None:
     parameters = (Parameter("order_id", "order_id", "string"), Parameter("page", "page", "integer"))
 
-    asked = asking.ask("Returns the {specified} invoices of an order.", parameters, random.Random(seed))
+    asked = paraphrase.paraphrase("Returns the {specified} invoices of an order.", parameters, random.Random(seed))
 
     assert "{specified} invoices of an order" in asked
     assert "page" not in asked
-    assert asked == asking.ask("Returns the {specified} invoices of an order.", parameters, random.Random(seed))
+    assert asked == paraphrase.paraphrase(
+        "Returns the {specified} invoices of an order.", parameters, random.Random(seed)
+    )
 
 
-def test_values_are_given_for_some_parameters() -> None:
+def test_some_parameters_get_values() -> None:
     parameter = Parameter("status", "status", "string", enum=("open", "closed"))
 
-    wish = asking.with_values("list orders", [parameter], random.Random(1))
+    wish = paraphrase.with_values("list orders", [parameter], random.Random(1))
 
     assert wish.startswith("list orders")
     assert "status" in wish
     assert "open" in wish or "closed" in wish
 
 
-def test_a_specified_thing_is_one_that_the_user_has() -> None:
-    asked = {asking.ask("Deletes the specified order", (), random.Random(seed)).lower() for seed in range(60)}
+def test_specified_is_replaced_by_a_word_that_users_say() -> None:
+    asked = {
+        paraphrase.paraphrase("Deletes the specified order", (), random.Random(seed)).lower() for seed in range(60)
+    }
 
     assert not any("specified" in one for one in asked)
     assert {mine for mine in ("my order", "this order", "the order") if any(mine in one for one in asked)} == {

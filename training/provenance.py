@@ -1,4 +1,4 @@
-"""Notes what a step's result is made of, so that none goes on from, or passes for, a result of other options."""
+"""Records the options and input files of a step's result, so that the step never continues with different ones."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["hold_to"]
+__all__ = ["check_provenance"]
 
 _AT_ONCE = 1 << 20
 
 
-def hold_to(note: Path, options: argparse.Namespace, *, free: Set[str], result: Sequence[Path]) -> None:
-    """Ends the program if the note says that the result was begun with other options or other files; writes it if new.
+def check_provenance(note: Path, options: argparse.Namespace, *, free: Set[str], result: Sequence[Path]) -> None:
+    """Compares the options with the note beside a result; writes the note if there is none.
 
-    `free` are options that leave the result what it is. Of files and folders the content counts, not the path. Where
-    any of `result` stands there without a note it is taken for one of these options, which is said.
+    Options in `free` do not affect the result and are not compared. Files and folders are compared by content, not by
+    path. If a file of `result` exists without a note, a warning says that it is assumed to be made with these options.
+
+    Raises:
+        SystemExit: the result was begun with other options or other files.
     """
-    now = {name: _told(value) for name, value in vars(options).items() if name not in free}
+    now = {name: _described(value) for name, value in vars(options).items() if name not in free}
     if not note.exists():
         if found := next((path for path in result if path.exists()), None):
-            print(f"{found} has no note of what it is made of: taken as made with these options", file=sys.stderr)
+            print(f"{found} has no note of its options; assuming that they are the present ones", file=sys.stderr)
         part = note.with_name(f"{note.name}.part")
         part.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
         part.rename(note)
@@ -34,21 +37,21 @@ def hold_to(note: Path, options: argparse.Namespace, *, free: Set[str], result: 
     others = [f"--{name.replace('_', '-')} {before.get(name)}" for name in now if before.get(name) != now[name]]
     if others:
         raise SystemExit(
-            f"{note.with_suffix('')} was begun with {', '.join(others)}: go on so, or remove it and {note.name}"
+            f"{note.with_suffix('')} was begun with {', '.join(others)}; use these, or remove it and {note.name}"
         )
 
 
-def _told(value: object) -> str:
+def _described(value: object) -> str:
     if isinstance(value, list | tuple):
-        return " ".join(map(_told, value))
+        return " ".join(map(_described, value))
     return digest(value) if isinstance(value, Path) and value.exists() else str(value)
 
 
 def digest(path: Path) -> str:
-    """Returns 16 hexadecimal digits of what a file, a model folder, a run's averaged weights or a data folder holds."""
+    """Returns 16 hexadecimal digits of the content of a file, model folder, a run's averaged weights or a data set."""
     found = hashlib.sha256()
     if (path / "checkpoint.pt").is_file():
-        # What else a checkpoint holds changes whenever a run that is over is looked at again.
+        # The rest of a checkpoint changes even when a finished run is only loaded again.
         for name, tensor in sorted(
             torch.load(path / "checkpoint.pt", weights_only=True, map_location="cpu")["averaged"].items()
         ):

@@ -1,7 +1,7 @@
-"""Turns a sentence of documentation into what a user would ask: "Deletes the given order", "Can you delete my order?".
+"""Rewrites a sentence of documentation as a user's query: "Deletes the given order" as "Can you delete my order?".
 
-Everything is drawn from a `random.Random`, from training queries and documents alone. A sentence that does not begin
-with one of the verbs below stays as it is.
+All choices are drawn from a `random.Random`. The phrases come only from training queries and documents. A sentence that
+does not begin with one of the verbs below is not changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from shortlist.schemas.document import Parameter
 from shortlist.schemas.serialise import split_name
 
-__all__ = ["ask", "imperative", "with_values"]
+__all__ = ["imperative", "paraphrase", "with_values"]
 
 _VERBS = frozenset(
     """accept access activate add adjust analyze append apply approve archive assign associate attach
@@ -29,7 +29,7 @@ _VERBS = frozenset(
     test track transfer transform translate trigger unlink unlock unsubscribe update upgrade upload validate
     verify view watch write""".split()  # noqa: SIM905 (a list of sixty quoted words is harder to read)
 )
-# Documentation says "return"; users say these.
+# Documentation uses these verbs where users say one of `_FETCH`.
 _FETCHING = frozenset(
     """return retrieve obtain provide list describe query fetch get display""".split()  # noqa: SIM905 (a list of sixty quoted words is harder to read)
 )
@@ -42,7 +42,7 @@ _FRAMES = (
 )  # fmt: skip
 _SPECIFIED = re.compile(r"\b(?:the|an?) (?:specified|given|provided|requested|particular|supplied|certain) ", re.I)
 _WORDS = ("alpha", "Phoenix", "Q3 report", "Anna", "test", "summer", "main", "blue", "north", "demo", "Kilo", "Delta 7")
-# Parameters that no user speaks of.
+# Words in names of parameters that users do not mention.
 _TECHNICAL = frozenset(
     """token limit offset page max cursor flag mode format version size fields filter type x self""".split()  # noqa: SIM905 (a list of sixty quoted words is harder to read)
 )
@@ -50,8 +50,8 @@ _PLACES = ("Berlin", "Osaka", "Lagos", "Boston", "Lima", "Oslo", "Pune", "Porto"
 _LINKS = (" with {} {}", " for {} {}", " where {} is {}", ", {} {}", " ({}: {})", " using {} {}")
 
 
-def ask(sentence: str, parameters: Sequence[Parameter], rng: random.Random) -> str:
-    """Asks for what a sentence of documentation says is done, now and then with values for the parameters."""
+def paraphrase(sentence: str, parameters: Sequence[Parameter], rng: random.Random) -> str:
+    """Rewrites a sentence of documentation as a user's query, sometimes with values for the parameters."""
     order = imperative(sentence)
     if order is None:
         return sentence
@@ -68,7 +68,7 @@ def ask(sentence: str, parameters: Sequence[Parameter], rng: random.Random) -> s
 
 
 def imperative(sentence: str) -> tuple[str, str] | None:
-    """Parts a sentence into its verb, as one would order it, and the rest; None where it does not begin with one."""
+    """Splits a sentence into its verb in the imperative and the rest; None if it does not begin with a known verb."""
     first, _, rest = sentence.strip().partition(" ")
     word = first.lower()
     if not word.isascii() or not rest:
@@ -80,7 +80,7 @@ def imperative(sentence: str) -> tuple[str, str] | None:
 
 
 def with_values(wish: str, parameters: Sequence[Parameter], rng: random.Random) -> str:
-    """Adds values for one or two of the parameters, as users have them at hand."""
+    """Adds plausible values for one or two of the parameters."""
     named = [p for p in parameters if p.depth == 0 and p.type in ("string", "integer", "number")]
     named = [p for p in named if not _TECHNICAL & set(split_name(p.path).split())]
     for parameter in rng.sample(named, min(len(named), rng.choice((1, 1, 2)))):
