@@ -92,6 +92,13 @@ def test_settings_on_the_pages_exist(page: str) -> None:
     assert variables - {"config", "api_key"} <= set(Settings.model_fields)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_named_on_the_pages_exist(page: str) -> None:
+    folders = "benchmarks|client|deploy|docs|evaluation|examples|proto|router|schemas|server|shortlist|tests|training"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", PAGES[page])
+    assert [name for name in named if not (ROOT / name).exists() and name != "shortlist/schemas/json"] == []
+
+
 def test_the_runbook_has_a_section_for_each_alert() -> None:
     rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text(encoding="utf-8"))
     alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
