@@ -19,7 +19,7 @@ TOOLS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test golden serve check format proto proto-release json-schemas ns bench bench-gpu bench-quick peers
-.PHONY: eval train fuzz sbom audit licences clean
+.PHONY: docs eval train fuzz sbom audit licences clean
 # How long `make fuzz` runs each target.
 MINUTES ?= 10
 
@@ -52,6 +52,7 @@ check: setup ns ## format, lint, types, and the tests with their coverage: what 
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python docs/check_links.py
 	@$(PYTEST) --cov $(ARGS)
 
 format: setup ## format the code and apply the linter's automatic fixes
@@ -121,6 +122,18 @@ peers: $(VENV)/.peers
 $(VENV)/.peers: $(VENV)/.ready
 	@echo "installing the libraries to compare with (extra [bench])"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub,dev,bench]'
+	@touch $@
+
+# NO_MKDOCS_2_WARNING: the theme would otherwise print a notice about a coming release with each build.
+docs: $(VENV)/.docs ns ## build the site of docs/ under build/site
+	@$(BIN)/python docs/generate.py build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@$(BIN)/python docs/check_links.py --site build/site
+	@echo "built build/site; to read it with its search: python3 -m http.server --directory build/site"
+
+$(VENV)/.docs: $(VENV)/.ready
+	@echo "installing what builds the site (extra [docs])"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve,hub,dev,docs]'
 	@touch $@
 
 eval: setup ## print the quality table of the test sets under DATA= (LIMIT=, FULL=1, SETS=, METHODS=, MODEL=, PLOTS=, CARD=)

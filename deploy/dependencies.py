@@ -53,6 +53,8 @@ _NOT_INSTALLED = {
     "flash-attn": "BSD-3-Clause",
     "flashrank": "Apache-2.0",
     "matplotlib": "PSF-2.0",
+    "mkdocs-material": "MIT",
+    "mkdocstrings": "ISC",
     "nncf": "Apache-2.0",
     "onnx": "Apache-2.0",
     "onnxruntime": "MIT",

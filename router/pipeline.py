@@ -86,9 +86,10 @@ class Router:
 
     Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win.
 
-    >>> router = Router.load()  # doctest: +SKIP
-    >>> router.select_tools("email the report to Ada", tools, top_n=3).items[0].name  # doctest: +SKIP
-    'send_email'
+    Examples:
+        >>> router = Router.load()  # doctest: +SKIP
+        >>> router.select_tools("email the report to Ada", tools, top_n=3).items[0].name  # doctest: +SKIP
+        'send_email'
     """
 
     def __init__(

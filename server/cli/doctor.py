@@ -36,7 +36,7 @@ _EVERYWHERE = ("0.0.0.0", "::", "")
 _PRIVATE = ("tls_key", "keys_file")
 _FILES = (*_PRIVATE, "tls_certificate", "tls_client_ca", "jwks_file")
 _MIB = 1024 * 1024
-# Memory that traffic of all sizes takes besides the caches: buffers, and oneDNN's kernels (docs/operations.md).
+# Memory that traffic of all sizes takes besides the caches: buffers, and oneDNN's kernels (docs/guides/operate.md).
 _TRAFFIC_BYTES = 350 * _MIB
 _CLOCK_IS_NOT_SYNCHRONISED = 5  # adjtimex(2): TIME_ERROR
 
