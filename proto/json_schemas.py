@@ -20,12 +20,14 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
 from shortlist.router.checkpoints.description import Description
+from shortlist.schemas.options import OPTIONS, Option
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
+from shortlist.server.http.rerank import RerankV1, RerankV2, TeiRerank
 from shortlist.server.settings import Settings
 
 PROTO = Path(__file__).parent
@@ -41,28 +43,35 @@ _ANSWERS = ("SelectToolsResponse", "SelectTablesResponse", "RerankResponse", "Ge
 _SHARE: Schema = {"minimum": 0, "maximum": 1}
 _NOT_NEGATIVE: Schema = {"minimum": 0}
 _NAME: Schema = {"maxLength": limits.MAX_NAME_CHARS}
-_NAMES: Schema = {"maxItems": limits.MAX_NAMES}
-# Limits that the service checks and the proto states only in its comments.
+_NOT_BLANK: Schema = {"pattern": limits.NOT_BLANK, "minLength": 1, "maxLength": limits.MAX_QUERY_CHARS}
+# Limits that the service checks and the proto states only in its comments, besides those of the options.
 _RULES: Mapping[str, Schema] = {
-    "min_score": _SHARE,
-    "keep_columns": _SHARE,
     "score": _SHARE,
-    "top_n": _NOT_NEGATIVE,
-    "max_candidates": _NOT_NEGATIVE,
-    "overlap_tokens": _NOT_NEGATIVE,
-    "max_query_tokens": {"minimum": 1},
-    "max_pair_tokens": {"minimum": 1},
-    "expected_model": _NAME,
-    "expected_version": _NAME,
-    "dialect": _NAME,
+    "dialect": {**_NAME, "examples": [*DIALECTS]},
+    "role": {"minLength": 1, **_NAME},
     "namespace": _NAME,
-    "always_include": _NAMES,
     "tools": {"maxItems": limits.MAX_TOOL_TEXTS},
     "documents": {"maxItems": limits.MAX_DOCUMENTS},
-    "messages": {"minItems": 1, "maxItems": limits.MAX_MESSAGES},
-    "text": {"maxLength": limits.MAX_QUERY_CHARS},
+    "messages": {
+        "minItems": 1,
+        "maxItems": limits.MAX_MESSAGES,
+        "contains": {
+            "type": "object",
+            "required": ["content"],
+            "properties": {"content": {"type": "string", "pattern": limits.NOT_BLANK}},
+        },
+    },
+    "text": _NOT_BLANK,
 }
-_REQUIRED = {"query", "role"}
+_REQUIRED = {"query", "role", "messages"}
+# What a request may hold over REST besides the proto's own JSON mapping.
+_PLAIN_QUERY: Schema = {"type": "string", **_NOT_BLANK, "description": "The text alone."}
+_TOOL_OBJECT: Schema = {
+    "type": "object",
+    "description": "A tool as OpenAI, Anthropic, MCP or Gemini writes it, a JSON Schema, or a container of many.",
+    "minProperties": 1,
+    "not": {"propertyNames": {"enum": ["json", "namespace"]}},
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -81,6 +90,8 @@ def all_schemas() -> dict[str, Schema]:
     made |= {_snake(name): contract.answer(name) for name in _ANSWERS}
     made |= {"config": config(), "evaluation": evaluation(), "model": model()}
     made |= {"corpus_line": corpus_line(), "query_line": query_line()}
+    made |= {_snake(kind.__name__): _of_model(kind) for kind in (RerankV1, RerankV2, TeiRerank)}
+    made |= {"rerank_results": rerank_results(), "tei_results": tei_results(), "error": error()}
     return {name: {"$schema": DRAFT, "$id": URN + name, **schema} for name, schema in sorted(made.items())}
 
 
@@ -98,8 +109,22 @@ class Contract:
         self._places = {message.name: place for place, message in enumerate(file.message_type)}
 
     def request(self, name: str) -> Schema:
-        """Describes a request: either spelling of a name, numbers also as strings, null for an absent field."""
-        return self._root(name, is_request=True)
+        """Describes a request: either spelling of a name, numbers also as strings, null for an absent field.
+
+        A query may be a plain string, and a tool may be the object that it is.
+        """
+        made = self._root(name, is_request=True)
+        properties = made["properties"]
+        query = properties["query"]
+        properties["query"] = {**query, "anyOf": [_PLAIN_QUERY, {"$ref": query["$ref"]}]}
+        del properties["query"]["$ref"]
+        if "tools" in properties:
+            made["$defs"]["ToolObject"] = _TOOL_OBJECT
+            properties["tools"]["items"] = {
+                "anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in ("ToolText", "ToolObject")]
+            }
+            properties["tools"]["description"] += " A tool may also be the object itself; its JSON is then ranked."
+        return made
 
     def answer(self, name: str) -> Schema:
         """Describes an answer: names as in the proto; fields without presence are always printed."""
@@ -133,7 +158,11 @@ class Contract:
         if required:
             made["required"] = required
         if len(message.oneof_decl) == 1 and all(_is_choice(field) for field in message.field):
-            made |= {"minProperties": 1, "maxProperties": 1}
+            names = [field.name for field in message.field]
+            made["oneOf"] = [{"required": [one], "properties": {one: {"not": {"type": "null"}}}} for one in names]
+        if twice := [[field.name, field.json_name] for field in message.field if field.name != field.json_name]:
+            if is_request:
+                made["not"] = {"anyOf": [{"required": names} for names in twice]}
         return {**made, "additionalProperties": False}
 
 
@@ -213,17 +242,141 @@ def query_line() -> Schema:
     return {"title": "QueryLine", "description": "A line of the `queries.jsonl` that `shortlist eval` reads.", **made}
 
 
+# A result of a rerank API: which document, by its place.
+_RESULT: Schema = {
+    "index": {"type": "integer", "minimum": 0, "description": "The document's place in the request, from 0."}
+}
+
+
+def rerank_results() -> Schema:
+    """Describes what `/v1/rerank` and `/v2/rerank` answer."""
+    made: Schema = {
+        "type": "object",
+        "required": ["id", "object", "model", "usage", "results", "meta"],
+        "properties": {
+            "id": {"type": "string", "description": "The request's id."},
+            "object": {"const": "list"},
+            "model": {"type": "string", "description": "The name of the model that scored."},
+            "usage": {
+                "type": "object",
+                "required": ["total_tokens"],
+                "properties": {
+                    "total_tokens": {"type": "integer", "description": "Tokens read, the query's once per pair."}
+                },
+            },
+            "results": {
+                "type": "array",
+                "description": "The best documents, best first.",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "relevance_score"],
+                    "properties": {
+                        **_RESULT,
+                        "relevance_score": {"type": "number", "minimum": 0, "maximum": 1},
+                        "document": {
+                            "type": "object",
+                            "required": ["text"],
+                            "properties": {"text": {"type": "string"}},
+                            "description": "The document: what was given where that was an object, and its text.",
+                        },
+                    },
+                },
+            },
+            "meta": {
+                "type": "object",
+                "required": ["api_version", "billed_units"],
+                "properties": {
+                    "api_version": {
+                        "type": "object",
+                        "required": ["version"],
+                        "properties": {"version": {"enum": ["1", "2"]}},
+                    },
+                    "billed_units": {
+                        "type": "object",
+                        "required": ["search_units"],
+                        "properties": {"search_units": {"type": "integer", "description": "One per 100 documents."}},
+                    },
+                    "warnings": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "What was odd but usable.",
+                    },
+                },
+            },
+        },
+    }
+    return {"title": "RerankResults", **made}
+
+
+def tei_results() -> Schema:
+    """Describes what `/rerank` answers."""
+    made: Schema = {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["index", "score"],
+            "properties": {**_RESULT, "score": {"type": "number"}, "text": {"type": "string"}},
+        },
+    }
+    return {"title": "TeiResults", **made}
+
+
+def error() -> Schema:
+    """Describes what every route answers when it fails."""
+    made: Schema = {
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "status", "message", "details"],
+                "properties": {
+                    "code": {"type": "integer", "description": "The HTTP status."},
+                    "status": {"type": "string", "description": "The gRPC code's name."},
+                    "message": {"type": "string", "description": "What is wrong, where, and how to mend it."},
+                    "details": {
+                        "type": "array",
+                        "description": "`google.rpc` details: ErrorInfo with a stable `reason`, BadRequest …",
+                        "items": {"type": "object", "required": ["@type"], "properties": {"@type": {"type": "string"}}},
+                    },
+                },
+            },
+            "message": {"type": "string", "description": "The same text, where client libraries look for it."},
+        },
+    }
+    return {"title": "Error", **made}
+
+
 def _field(field: FieldDescriptorProto, is_request: bool) -> Schema:
     one = _value(field, is_request)
-    rules = dict(_RULES.get(field.name, {}))
-    if field.label == FieldDescriptorProto.LABEL_REPEATED:
-        one = {"type": "array", "items": one | (_NAME if field.name == "always_include" else {})}
-    elif "$ref" in one:
+    if "$ref" in one and field.label != FieldDescriptorProto.LABEL_REPEATED:
         return one
+    rules = dict(_RULES.get(field.name, {})) if is_request or field.name == "score" else {}
+    if is_request and (option := OPTIONS.get(field.name)):
+        rules |= _of_option(option)
+    if field.label == FieldDescriptorProto.LABEL_REPEATED:
+        one = {"type": "array", "items": one | (_NAME if field.name in OPTIONS else {})}
     elif not is_request and field.type == _Type.TYPE_INT32 and field.name != "index":
         rules = {"minimum": 0, **rules}
     made = one | rules
-    return {**made, "type": [*_listed(made["type"]), "null"]} if is_request else made
+    is_optional = is_request and field.name not in _REQUIRED
+    return {**made, "type": [*_listed(made["type"]), "null"]} if is_optional else made
+
+
+def _of_option(option: Option) -> Schema:
+    """Describes the range of an option; a number may also be written as a string."""
+    match option.default:
+        case bool():
+            return {}
+        case str():
+            return _NAME
+        case tuple():
+            return {"maxItems": limits.MAX_NAMES}
+        case float():
+            share = {"pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"}
+            return {"minimum": option.least, "maximum": option.most, **share}
+        case _:
+            return {"minimum": option.least, "pattern": "^[0-9]{1,9}$"}
 
 
 def _value(field: FieldDescriptorProto, is_request: bool) -> Schema:
@@ -254,6 +407,21 @@ def _is_required(field: FieldDescriptorProto, is_request: bool) -> bool:
 
 def _is_choice(field: FieldDescriptorProto) -> bool:
     return field.HasField("oneof_index") and not field.proto3_optional
+
+
+def _of_model(kind: type[BaseModel]) -> Schema:
+    """Describes the request of a rerank API by the model that reads it."""
+    return {**_without_titles(kind.model_json_schema()), "title": kind.__name__}
+
+
+def _without_titles(schema: Any) -> Any:
+    """Drops the titles that pydantic makes of names, and defaults of null, which say nothing."""
+    if isinstance(schema, list):
+        return [_without_titles(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    dropped = {name for name, value in schema.items() if name in ("title", "default") and not isinstance(value, dict)}
+    return {name: _without_titles(value) for name, value in schema.items() if name not in dropped}
 
 
 def _setting(schema: Schema) -> Schema:

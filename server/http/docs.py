@@ -65,6 +65,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     rows = "".join(
         _row(f"{field}", inner.get("description", ""), _kind(inner))
         for field, inner in shape.get("properties", {}).items()
+        if field.islower()  # camel case is accepted too, and says nothing new
     )
     about = _prose(shape.get("description", ""))
     return f'<h2 id="{_escape(name)}">{_escape(name)}</h2><p>{about}</p><table>{rows}</table>'

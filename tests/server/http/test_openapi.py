@@ -20,6 +20,7 @@ from shortlist.server.auth.authenticator import AnonymousAuthenticator
 from shortlist.server.http import openapi
 from shortlist.server.http.openapi_examples import EXAMPLES
 from shortlist.server.http.routes import RestApi
+from shortlist.server.services import make_services, methods_by_path
 
 DOCUMENT = openapi.describe(needs_key=False)
 OPERATIONS = [(path, verb, operation) for path, verbs in DOCUMENT["paths"].items() for verb, operation in verbs.items()]
@@ -52,7 +53,8 @@ def test_the_document_is_served_unchanged(web: httpx.Client) -> None:
 
 def test_every_route_is_described_and_no_other(rest_server: ServerThread) -> None:
     app = rest_server.app
-    api = RestApi(app.dispatcher, AnonymousAuthenticator(app.settings), app.settings, is_serving=lambda: True)
+    methods = {method.name: method for method in methods_by_path(make_services(app.settings)).values()}
+    api = RestApi(app.dispatcher, AnonymousAuthenticator(app.settings), app.settings, methods, is_serving=lambda: True)
     served = {(route.path, verb.lower()) for route in api.app.routes for verb in route.methods - {"HEAD"}}
     assert served == {(path, verb) for path, verb, _ in OPERATIONS}
 
@@ -97,6 +99,17 @@ def test_examples_match_real_requests_and_responses(web: httpx.Client, path: str
     got = web.post(path, json=asked)
     assert got.status_code == 200
     check(got.json(), answer)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"dialect": "postgresql"}, {"dialect": "PG"}, {"topN": 1}, {"keepColumns": "0.5"}, {"max_candidates": None}],
+    ids=["another name of a dialect", "in capitals", "camel case", "a number as a string", "null"],
+)
+def test_the_document_allows_what_the_server_accepts(web: httpx.Client, fields: dict[str, Any]) -> None:
+    body = {"query": "orders", "ddl": "CREATE TABLE orders (id int)", **fields}
+    check(body, "SelectTablesRequest")
+    assert web.post("/v1/tables:select", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/v1/tools:select", "/v1/nothing"])
