@@ -31,7 +31,7 @@ from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
-    from shortlist.router import Router
+    from shortlist import Router
 
 TOOLS = Path(__file__).resolve().parent.parent / "examples" / "tools"
 PACKAGE, STUBS, STEPS = "shortlist.", "shortlist.v1.", ("shortlist.router.", "shortlist.schemas.")
@@ -58,7 +58,7 @@ def main() -> None:
 
 def load_router(model: str) -> Router:
     """Loads the model in float32, the one dtype that every machine runs."""
-    from shortlist.router import Router
+    from shortlist import Router
 
     return Router.load(model, dtype="float32")
 

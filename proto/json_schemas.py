@@ -160,9 +160,9 @@ class Contract:
         if len(message.oneof_decl) == 1 and all(_is_choice(field) for field in message.field):
             names = [field.name for field in message.field]
             made["oneOf"] = [{"required": [one], "properties": {one: {"not": {"type": "null"}}}} for one in names]
-        if twice := [[field.name, field.json_name] for field in message.field if field.name != field.json_name]:
-            if is_request:
-                made["not"] = {"anyOf": [{"required": names} for names in twice]}
+        twice = [[field.name, field.json_name] for field in message.field if field.name != field.json_name]
+        if is_request and twice:
+            made["not"] = {"anyOf": [{"required": names} for names in twice]}
         return {**made, "additionalProperties": False}
 
 

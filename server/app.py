@@ -14,13 +14,11 @@ from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
 from shortlist.server.auth.authenticator import make_authenticator
-from shortlist.server.call import Call, Observer
-from shortlist.server.dispatcher import Dispatcher
-from shortlist.server.grpc.interceptor import AuthInterceptor
-from shortlist.server.grpc.service import make_handler
+from shortlist.server.call import Observer
+from shortlist.server.dispatcher import Dispatcher, Workers
+from shortlist.server.grpc.service import AuthInterceptor, make_handler
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
-from shortlist.server.scheduling.workers import Workers
 from shortlist.server.services import Service, make_services, methods_by_path
 from shortlist.server.settings import RELOADED, Settings
 from shortlist.server.telemetry.access_log import AccessLog
@@ -70,10 +68,12 @@ class Application:
             self.admission,
             self._workers,
             max_message_bytes=settings.max_message_bytes,
-            observers=(self._trace, self._measure, self.access_log, *observers),
         )
         self.metrics = Metrics(self.admission, self.dispatcher)
         self._tracing = _make_tracing(settings)
+        traced = [self._tracing.observe] if self._tracing is not None else []
+        # Tracing comes first, so that the others find the call's trace id.
+        self.dispatcher.observers = (*traced, self.metrics.observe, self.access_log, *observers)
         self._metrics_endpoint: MetricsEndpoint | None = None
         self._health = health.aio.HealthServicer()
         self._scorer: BatchingScorer | None = None
@@ -195,13 +195,6 @@ class Application:
     @property
     def _service_names(self) -> list[str]:
         return [service.name for service in self._services]
-
-    def _trace(self, call: Call) -> None:
-        if self._tracing is not None:
-            self._tracing.observe(call)
-
-    def _measure(self, call: Call) -> None:
-        self.metrics.observe(call)
 
     async def _serve_metrics(self, port: int) -> MetricsEndpoint:
         host = self.settings.host

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -21,16 +23,14 @@ if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
     from shortlist.server.call import Call, Observer
     from shortlist.server.scheduling.admission import Admission
-    from shortlist.server.scheduling.workers import Workers
     from shortlist.server.services import Method
-
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "Workers"]
 
 _log = logging.getLogger(__name__)
-
 # A degraded response is due this share of the time before the deadline, or this many seconds if that is more.
 _MARGIN_SHARE = 0.1
 _MARGIN_SECONDS = 0.05
+T = TypeVar("T")
 
 
 class Dispatcher:
@@ -46,7 +46,7 @@ class Dispatcher:
     ) -> None:
         self._admission, self._workers = admission, workers
         self._max_message_bytes = max_message_bytes
-        self._observers = observers
+        self.observers = observers  # called with every call that ended
         self._router: Router | None = None
         self._refusal = "the server is still loading its model; try again in a moment"
         self._in_flight: set[CancelToken] = set()
@@ -135,7 +135,7 @@ class Dispatcher:
 
     def _end(self, call: Call, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
         call.end(code, reason, response)
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer(call)
             except Exception:  # an observer must not break the call
@@ -219,3 +219,28 @@ def _time_for(method: Method, call: Call, request: Any) -> float | None:
     if not method.allows_degraded(request):
         return left
     return max(0.0, left - max(_MARGIN_SECONDS, _MARGIN_SHARE * left))
+
+
+class Workers:
+    """A pool of `max_concurrent` threads; further work waits. `Admission` limits how much may wait."""
+
+    def __init__(self, *, max_concurrent: int) -> None:
+        self._pool = ThreadPoolExecutor(max_concurrent, thread_name_prefix="shortlist-request")
+
+    async def run(self, work: Callable[[], T], *, on_end: Callable[[], None]) -> T:
+        """Runs `work` on a thread, with the caller's context variables.
+
+        Cancelling removes work that has not begun; work that has begun runs to its end. `on_end` is called once it has
+        ended or was removed.
+        """
+        try:
+            future = self._pool.submit(contextvars.copy_context().run, work)
+        except BaseException:
+            on_end()
+            raise
+        future.add_done_callback(lambda _: on_end())
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Rejects new work and drops work that waits; running work runs to its end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

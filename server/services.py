@@ -6,8 +6,9 @@ a function that returns its `Service` and call it in `make_services`.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -16,14 +17,17 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.message_factory import GetMessageClass
 
 from shortlist.router.engine.protocols import CancelToken
-from shortlist.server import answer, limits
+from shortlist.schemas.results import Selection, ServerInfo
+from shortlist.schemas.sql.parse import DIALECTS
+from shortlist.server import limits
+from shortlist.server.convert import read_options, read_query, write_info, write_selection
 from shortlist.v1 import router_pb2 as pb
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
     from shortlist.server.settings import Settings
 
-__all__ = ["Handler", "Method", "Service", "make_services", "methods_by_path", "router_service"]
+__all__ = ["Handler", "Method", "Service", "describe", "make_services", "methods_by_path", "router_service"]
 
 # Takes the Router, the request, the token that cancels it and the milliseconds it has waited; returns the response.
 Handler = Callable[["Router", Any, CancelToken, float], ProtoMessage]
@@ -134,9 +138,9 @@ def router_service(settings: Settings) -> Service:
     return Service(
         descriptor,
         (
-            _selection(rpcs["SelectTools"], answer.select_tools, limits.check_tools, limits.tokens_of_tools),
-            _selection(rpcs["SelectTables"], answer.select_tables, limits.check_tables, limits.tokens_of_tables),
-            _selection(rpcs["Rerank"], answer.rerank, limits.check_documents, limits.tokens_of_documents),
+            _selection(rpcs["SelectTools"], _select_tools, limits.check_tools, limits.tokens_of_tools),
+            _selection(rpcs["SelectTables"], _select_tables, limits.check_tables, limits.tokens_of_tables),
+            _selection(rpcs["Rerank"], _rerank, limits.check_documents, limits.tokens_of_documents),
             _info(rpcs["GetInfo"], settings),
         ),
     )
@@ -165,6 +169,64 @@ def _info(descriptor: MethodDescriptor, settings: Settings) -> Method:
     refusal = "GetInfo is disabled on this server"
     return Method(
         descriptor=descriptor,
-        handle=lambda router, request, cancel, waited_ms: answer.get_info(router, max_message_bytes=max_bytes),
+        handle=lambda router, request, cancel, waited_ms: _get_info(router, max_message_bytes=max_bytes),
         disabled=refusal if "info" in settings.disabled else "",
     )
+
+
+def _select_tools(
+    router: Router, request: pb.SelectToolsRequest, cancel: CancelToken, waited_ms: float
+) -> pb.SelectToolsResponse:
+    """Answers a request for tools; `waited_ms` passed before and counts as time in the queue.
+
+    Raises:
+        InvalidInput: the request is wrong.
+        ModelMismatch: the request expects another model.
+        RequestCancelled: `cancel` was set first.
+    """
+    selection = router.select_tools(
+        read_query(request.query),
+        [tool.json for tool in request.tools],
+        read_options(request, "tools"),
+        namespaces=[tool.namespace for tool in request.tools],
+        cancel=cancel,
+    )
+    return write_selection(_with_wait(selection, waited_ms), pb.SelectToolsResponse)
+
+
+def _select_tables(
+    router: Router, request: pb.SelectTablesRequest, cancel: CancelToken, waited_ms: float
+) -> pb.SelectTablesResponse:
+    """Answers a request for tables; otherwise as `_select_tools`."""
+    selection = router.select_tables(
+        read_query(request.query),
+        request.ddl,
+        read_options(request, "tables"),
+        dialect=request.dialect or None,
+        cancel=cancel,
+    )
+    return write_selection(_with_wait(selection, waited_ms), pb.SelectTablesResponse)
+
+
+def _rerank(router: Router, request: pb.RerankRequest, cancel: CancelToken, waited_ms: float) -> pb.RerankResponse:
+    """Answers a request for documents; otherwise as `_select_tools`."""
+    selection = router.rerank(
+        read_query(request.query), request.documents, read_options(request, "documents"), cancel=cancel
+    )
+    return write_selection(_with_wait(selection, waited_ms), pb.RerankResponse)
+
+
+def _get_info(router: Router, *, max_message_bytes: int = 0) -> pb.GetInfoResponse:
+    """Describes the loaded model and the limits; 0 bytes stand for no limit."""
+    return write_info(describe(router, max_message_bytes=max_message_bytes))
+
+
+def describe(router: Router, *, max_message_bytes: int = 0) -> ServerInfo:
+    """Describes what answers: the model, this program's version and its limits."""
+    return ServerInfo(router.info, importlib.metadata.version("shortlist"), max_message_bytes, tuple(DIALECTS))
+
+
+def _with_wait(selection: Selection, waited_ms: float) -> Selection:
+    timings = selection.timings
+    timings = replace(timings, queue_ms=timings.queue_ms + waited_ms, total_ms=timings.total_ms + waited_ms)
+    return replace(selection, timings=timings)

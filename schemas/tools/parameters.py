@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+from referencing.exceptions import Unresolvable
 
 from shortlist.schemas.document import Parameter
 from shortlist.schemas.tools.forms import as_json, as_text, clean_text, shorten
-from shortlist.schemas.tools.references import References
 
-__all__ = ["MAX_DEPTH", "MAX_ENUM_VALUES", "MAX_PARAMETERS", "MAX_VISITS", "TYPE_ALIASES", "flatten_parameters"]
+if TYPE_CHECKING:
+    from referencing import Specification
+    from referencing._core import Resolver
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_ENUM_VALUES",
+    "MAX_PARAMETERS",
+    "MAX_VISITS",
+    "TYPE_ALIASES",
+    "References",
+    "flatten_parameters",
+    "is_remote",
+]
 
 MAX_DEPTH = 6
 """Levels of nested parameters that are read."""
-
 MAX_PARAMETERS = 500
 """Parameters that are read of one tool, level by level."""
-
 MAX_ENUM_VALUES = 200
 """Values that are read of one enum."""
-
 MAX_VISITS = 10_000
 """Subschemas that are read of one tool. Schemas that refer to one another often can unfold without end."""
-
 _MAX_MERGED = 100_000  # parameters over all visits: a schema of many parameters may be referred to often
 _MAX_COMBINED = 16  # levels of combinators and references in one another
 _MAX_ARRAYS = 4  # levels of arrays of arrays
@@ -31,7 +43,6 @@ _MAX_VALUE_CHARS = 200
 _UNFOLDED_IN_PART = (
     "its schemas refer to one another too often to be unfolded completely; some parameters may be missing"
 )
-
 TYPE_ALIASES: Mapping[str, str] = {
     "any": "",
     "bool": "boolean",
@@ -48,7 +59,6 @@ TYPE_ALIASES: Mapping[str, str] = {
     "type_unspecified": "",
 }
 """Types that tools use although JSON Schema does not have them, and what they mean; empty means any type."""
-
 _JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _REFERENCE_KEYS = ("$ref", "$dynamicRef", "$recursiveRef")
 _COMBINATOR_KEYS = ("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas")
@@ -56,8 +66,10 @@ _ROOT_KEYS = frozenset(
     {"type", "properties", "items", "prefixItems", "patternProperties", "additionalProperties", "enum", "const"}
 ).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
 _INFORMATIVE_KEYS = frozenset({"properties", "items", "description", "enum"}).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
-
 _References = frozenset[str]  # those that lead to a schema; one of them again is a cycle
+# `referencing` does not validate `$id` and pointers, so that invalid schemas raise these.
+_MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+_MAX_EMBEDDED = 20
 
 
 @dataclass(slots=True)
@@ -332,3 +344,70 @@ def _type_of(value: object) -> str:
 
 def _value_text(value: object) -> str:
     return shorten(clean_text(value) if isinstance(value, str) else as_json(value), _MAX_VALUE_CHARS)
+
+
+class References:
+    """The references of one schema.
+
+    A reference is looked up from the root of the schema, then from each embedded `$id`. The registry holds only the
+    schema itself and the published metaschemas; it retrieves nothing.
+    """
+
+    def __init__(self, schema: object, specification: Specification[Any]) -> None:
+        self._schema = schema
+        self._specification = specification
+        self._resolved: dict[str, object] = {}
+        self._root: Resolver[Any] | None = None
+        self._crawled: list[Resolver[Any]] | None = None
+
+    def resolve(self, reference: str) -> object:
+        """Returns the schema that a reference points to; None if it is not in this schema."""
+        if reference not in self._resolved:
+            self._resolved[reference] = self._look_up(reference)
+        return self._resolved[reference]
+
+    def _look_up(self, reference: str) -> object:
+        with suppress(*_MALFORMED):
+            if self._root is None:
+                self._root = REGISTRY.resolver_with_root(self._specification.create_resource(self._schema))
+            if reference.startswith("#/") and (target := _try(self._root, reference)) is not None:
+                return target
+        # Anchors and embedded ids need a crawl of the whole schema. It is done once, not once for each lookup.
+        if self._crawled is None:
+            self._crawled = list(self._crawl())
+        for resolver in self._crawled[: None if reference.startswith("#") else 1]:
+            if (target := _try(resolver, reference)) is not None:
+                return target
+        return None
+
+    def _crawl(self) -> Iterator[Resolver[Any]]:
+        with suppress(*_MALFORMED):
+            resource = self._specification.create_resource(self._schema)
+            base = resource.id() or ""
+            root = REGISTRY.with_resource(base, resource).crawl().resolver(base)
+            yield root
+            for id_ in self._embedded_ids():
+                with suppress(Unresolvable, *_MALFORMED):
+                    yield root.lookup(id_).resolver
+
+    def _embedded_ids(self) -> list[str]:
+        found: list[str] = []
+        for key in ("$defs", "definitions"):
+            definitions = self._schema.get(key) if isinstance(self._schema, Mapping) else None
+            if isinstance(definitions, Mapping):
+                ids = [part.get("$id") for part in definitions.values() if isinstance(part, Mapping)]
+                found += [id_ for id_ in ids if isinstance(id_, str) and id_]
+        return found[:_MAX_EMBEDDED]
+
+
+def _try(resolver: Resolver[Any], reference: str) -> object:
+    try:
+        target: object = resolver.lookup(reference).contents
+    except (Unresolvable, *_MALFORMED):
+        return None
+    return target
+
+
+def is_remote(reference: str) -> bool:
+    """Returns whether a reference points to another document."""
+    return not reference.startswith("#")

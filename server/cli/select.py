@@ -185,7 +185,7 @@ def _info_of(args: argparse.Namespace) -> ServerInfo:
             return client.get_info(timeout_seconds=args.timeout)
     with slow_notice(f"loading model {args.model} …"):
         router = load_router(args)
-        from shortlist.server.answer import describe  # the parsers: a call of a server needs none of them
+        from shortlist.server.services import describe  # the parsers: a call of a server needs none of them
 
         return describe(router)
 

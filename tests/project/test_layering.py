@@ -109,6 +109,32 @@ def test_imports_are_absolute(path: Path) -> None:
     assert all(node.level == 0 for node in nodes if isinstance(node, ast.ImportFrom))
 
 
+def module_of(path: Path) -> str:
+    """Gives the name under which a file is installed."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == "shortlist" else ("shortlist", *parts))
+
+
+def needs() -> dict[str, set[str]]:
+    """Gives the modules of ours that each module imports, those for type checkers and those inside functions too."""
+    modules = {module_of(path): path for path in FILES}
+    return {
+        name: {found for each in imported(path) for found in (each, each.rpartition(".")[0]) if found in modules}
+        - {name}
+        for name, path in modules.items()
+    }
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    left = needs()
+    # Modules that need nothing that is left cannot be in a circle; what remains in the end is in one, or needs one.
+    while free := {name for name, needed in left.items() if not needed & set(left)}:
+        left = {name: needed for name, needed in left.items() if name not in free}
+
+    assert left == {}
+
+
 @pytest.mark.parametrize("module", OWNERS)
 def test_a_costly_module_is_imported_by_its_owners_alone(module: str) -> None:
     importers = [name_of(path) for path in FILES if any(n.split(".")[0] == module for n in imported(path))]

@@ -24,10 +24,9 @@ from shortlist.schemas.errors import ServerBusy, ServerUnavailable
 from shortlist.server.auth.authenticator import AnonymousAuthenticator
 from shortlist.server.auth.keys import KeysFile, new_key, write_keys
 from shortlist.server.call import Call
-from shortlist.server.dispatcher import Dispatcher
-from shortlist.server.grpc.interceptor import AuthInterceptor
+from shortlist.server.dispatcher import Dispatcher, Workers
+from shortlist.server.grpc.service import AuthInterceptor
 from shortlist.server.scheduling.admission import Admission
-from shortlist.server.scheduling.workers import Workers
 from shortlist.server.services import Service, make_services, methods_by_path
 from shortlist.server.settings import Settings
 

@@ -197,21 +197,12 @@ def test_health_and_documentation_need_no_key(guarded: httpx.Client) -> None:
     assert [guarded.get(path).status_code for path in paths] == [200] * 5
 
 
-class Meter:
-    """Renders metrics."""
-
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Shows the Accept header."""
-        return f"accept {accept}\n".encode(), "text/plain; version=0.0.4"
-
-
 @pytest.mark.parametrize(
     ("options", "status"), [({}, 200), ({"disabled": "metrics"}, 404)], ids=["enabled", "disabled"]
 )
 def test_metrics_are_served_unless_they_are_disabled(
-    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], status: int
+    start_server: StartServer, options: dict[str, Any], status: int
 ) -> None:
-    monkeypatch.setattr("shortlist.server.app.Application.metrics", Meter(), raising=False)
     with ask(start_server(http_port=0, **options)) as web:
         assert web.get("/metrics").status_code == status
 

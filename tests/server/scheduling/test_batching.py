@@ -13,8 +13,7 @@ from server_fixtures import wait_until
 
 from shortlist.router.engine.protocols import CancelToken, TextVectors
 from shortlist.schemas.errors import RequestCancelled, ServerUnavailable
-from shortlist.server.scheduling.batching import BatchingScorer
-from shortlist.server.scheduling.fair_queue import BatchError, Job, fill_batch
+from shortlist.server.scheduling.batching import BatchError, BatchingScorer, Job, fill_batch
 
 Submit = Callable[..., "Future[object]"]
 
@@ -114,7 +113,7 @@ def test_a_huge_request_delays_a_small_one_by_one_batch(
 def test_a_request_near_its_deadline_overtakes_earlier_ones(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.server.scheduling.fair_queue._URGENT_SECONDS", 100.0)
+    monkeypatch.setattr("shortlist.server.scheduling.batching._URGENT_SECONDS", 100.0)
     futures = [submit(pairs_of(f"patient{place}", [90])) for place in range(3)]
     futures.append(submit(pairs_of("hurried", [90]), CancelToken(timeout_seconds=60)))
     engine.gate.set()
@@ -127,7 +126,7 @@ def test_a_request_near_its_deadline_overtakes_earlier_ones(
 def test_many_urgent_requests_do_not_starve_one_without_a_deadline(
     submit: Submit, engine: FakeEngine, busy: Future[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.server.scheduling.fair_queue._URGENT_SECONDS", 100.0)
+    monkeypatch.setattr("shortlist.server.scheduling.batching._URGENT_SECONDS", 100.0)
     patient = submit(pairs_of("patient", [90]))
     hurried = [submit(pairs_of(f"hurried{place}", [90]), CancelToken(timeout_seconds=60)) for place in range(4)]
     engine.gate.set()

@@ -13,9 +13,7 @@ from server_fixtures import wait_until
 
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavailable
-from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
-from shortlist.server.scheduling.engine_faults import Rate, Restarts, is_out_of_memory
-from shortlist.server.scheduling.fair_queue import BatchError
+from shortlist.server.scheduling.batching import BatchError, BatchingScorer, BatchRun, Rate, Restarts, is_out_of_memory
 
 
 @dataclass

@@ -8,8 +8,7 @@ import pytest
 
 from shortlist.schemas.errors import ServerBusy
 from shortlist.server.call import Call
-from shortlist.server.scheduling.admission import Admission
-from shortlist.server.scheduling.retry_slots import RetrySlots
+from shortlist.server.scheduling.admission import Admission, RetrySlots
 
 
 @dataclass
