@@ -81,9 +81,9 @@ class FileKeys:
             self._stamp = stamp
             try:
                 self._keys = self._read()
-                _log.info("read the keys of tokens anew from %s", self._path)
+                _log.info("reloaded the signing keys from %s", self._path)
             except InvalidConfiguration as error:
-                _log.warning("%s; the keys before stay in force", error)
+                _log.warning("%s; the previous signing keys remain in use", error)
         return _pick(self._keys, kid, algorithm)
 
     def _read(self) -> tuple[VerifyingKey, ...]:
@@ -169,10 +169,10 @@ def _verifying_key(entry: dict[str, Any], where: str) -> VerifyingKey | None:
     try:
         key = jwt.PyJWK(entry, algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError) as error:
-        _log.warning("%s: key %r is left out: %s", where, kid, type(error).__name__)
+        _log.warning("%s: ignored key %r: %s", where, kid, type(error).__name__)
         return None
     if isinstance(key, RSAPublicKey) and key.key_size < _LEAST_RSA_BITS:
-        _log.warning("%s: key %r is left out: RSA of less than %d bits", where, kid, _LEAST_RSA_BITS)
+        _log.warning("%s: ignored key %r: an RSA key needs at least %d bits", where, kid, _LEAST_RSA_BITS)
         return None
     return VerifyingKey(kid if isinstance(kid, str) else None, key, algorithms)
 
