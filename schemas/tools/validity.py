@@ -39,10 +39,10 @@ from shortlist.schemas.tools.references import References, is_remote
 __all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker"]
 
 MAX_SUBSCHEMAS = 20_000
-"""Subschemas that are checked of one tool."""
+"""The most subschemas checked per tool."""
 
 MAX_JUDGED = 1_000
-"""Distinct keywords that `jsonschema` checks for one request, at about 0.5 ms each."""
+"""The most distinct keywords that `jsonschema` checks per request, at about 0.5 ms each."""
 
 _MAX_FRAGMENT_CHARS = 4_000
 _MAX_UNRESOLVED = 3

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from shortlist.evaluation.columns import evaluate_columns
-    from shortlist.evaluation.dataset import load_dataset  # imports sqlglot and numpy, which other commands do without
+    from shortlist.evaluation.dataset import load_dataset  # imports sqlglot and numpy, which other commands do not need
     from shortlist.evaluation.ranking import evaluate
 
     with slow_notice("reading the set and the model …"):

@@ -62,7 +62,7 @@ def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) 
 
 
 class ModelOptions(Protocol):
-    """Which model runs and how: parsed arguments or the server's settings."""
+    """Which model runs, and how; satisfied by parsed arguments and by the server's settings."""
 
     @property
     def model(self) -> str: ...
@@ -86,9 +86,9 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
     """Loads the Router that the model options describe; its caches hold about `cache_mb` MiB.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded.
     """
-    from shortlist.router.pipeline import Router  # imports torch, which most commands do without
+    from shortlist.router.pipeline import Router  # imports torch, which most commands do not need
 
     _set_threads(args.threads)
     return Router.load(
@@ -104,7 +104,7 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
 
 
 def _set_threads(number: int | None) -> None:
-    """Limits torch to `number` threads; without it, and without OMP_NUM_THREADS, to the usable CPUs."""
+    """Limits torch to `number` threads, or to the usable CPUs if neither it nor OMP_NUM_THREADS is set."""
     import torch
 
     if number is None and "OMP_NUM_THREADS" in os.environ:

@@ -1,4 +1,4 @@
-"""The `tools`, `tables`, `rerank` and `info` commands: in this process, or against a server."""
+"""The `tools`, `tables`, `rerank` and `info` commands, which run in this process or call a server."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _add_input(parser: argparse.ArgumentParser, query: str, paths: str) -> None:
 
 
 def _add_selection_options(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    """Makes a flag of each option that applies."""
+    """Adds a flag for each option that applies to the kind."""
     for option in options_of(kind):
         _add_option(parser, option)
     _add_common_options(parser)
@@ -106,7 +106,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def _reader(option: Option, read: Callable[[str], float]) -> Callable[[str], float]:
-    """Reads a number and holds it to the option's range."""
+    """Returns a function that reads a number and checks it against the option's range."""
 
     def read_option(text: str) -> float:
         value = read(text)
@@ -185,13 +185,13 @@ def _info_of(args: argparse.Namespace) -> ServerInfo:
             return client.get_info(timeout_seconds=args.timeout)
     with slow_notice(f"loading model {args.model} …"):
         router = load_router(args)
-        from shortlist.server.answer import describe  # the parsers: a call of a server needs none of them
+        from shortlist.server.answer import describe  # imports the parsers, which calling a server does not need
 
         return describe(router)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Refuses what no single option can know to be wrong."""
+    """Rejects wrong combinations of options."""
     if args.address and (options := model_options_in(args, args.parser)):
         args.parser.error(f"the server at --address has its own model; leave out {', '.join(options)}")
     if not args.address and (options := connection_options_in(args)):
