@@ -58,7 +58,7 @@ def test_types_read_as_phrases(schema: object, phrase: str) -> None:
             "/parameters/type: 'dict' is not a JSON Schema type; it is read as",
         ),
         ([{"name": "x", "type": "string"}], "/parameters: not a JSON Schema"),
-        ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is no known draft"),
+        ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is not a known draft"),
         ({"properties": {"x": {"exclusiveMinimum": True}}}, "/parameters/properties/x/exclusiveMinimum"),
     ],
     ids=["float", "any", "required", "escaped", "text", "dict", "list", "dialect", "draft-4-keyword"],
@@ -109,7 +109,7 @@ def test_a_remote_reference_is_refused_with_a_warning(reference: str) -> None:
 
 
 def test_a_local_reference_to_nothing_is_a_warning() -> None:
-    assert "nothing stands there" in parse({"properties": {"x": {"$ref": "#/$defs/Gone"}}}).warnings[0]
+    assert "there is nothing at that place" in parse({"properties": {"x": {"$ref": "#/$defs/Gone"}}}).warnings[0]
 
 
 @pytest.mark.parametrize(
