@@ -65,7 +65,7 @@ def _read(body: Mapping[str, Any], message: MessageT) -> MessageT:
     try:
         return json_format.ParseDict(dict(body), message)
     except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput("the request does not fit its schema; /openapi.json has it") from error
+        raise InvalidInput("the request does not fit its schema in /openapi.json") from error
 
 
 def _tool_text(tool: Any, place: int) -> Any:
@@ -86,11 +86,11 @@ def _check_object(value: Any, kind: Any, path: str) -> None:
     for name, inner in value.items():
         field = names.get(name)
         if field is None:
-            raise InvalidInput(f"is not known here{nearest(name, names)}", field=_under(path, name[:100]))
+            raise InvalidInput(f"is not a known field{nearest(name, names)}", field=_under(path, name[:100]))
         group = field.containing_oneof.name if field.containing_oneof else field.name
         if inner is not None:
             if group in seen:
-                raise InvalidInput(f"excludes {seen[group]}; give one of them", field=_under(path, name))
+                raise InvalidInput(f"cannot be combined with {seen[group]}; give one of them", field=_under(path, name))
             seen[group] = name
             _check_field(inner, field, _under(path, field.name))
 
@@ -117,7 +117,7 @@ def _check_value(value: Any, field: FieldDescriptor, path: str) -> None:
                 raise InvalidInput("should be true or false", field=path)
         case FieldDescriptor.CPPTYPE_INT32:
             if not _is_integer(value):
-                raise InvalidInput("should be an integer, in 32 bits", field=path)
+                raise InvalidInput("should be a 32-bit integer", field=path)
         case _:
             if not _is_number(value):
                 raise InvalidInput("should be a number", field=path)

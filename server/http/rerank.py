@@ -226,7 +226,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     unknown = list(body.model_extra or ())
     for name in unknown[:_MAX_WARNED]:
         hint = nearest(name, type(body).model_fields)
-        warnings.append(f"{name[:100]}: is not known here and was ignored{hint}")
+        warnings.append(f"{name[:100]}: is not a known field and was ignored{hint}")
     limit = body.max_tokens_per_doc
     # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
