@@ -105,7 +105,7 @@ class Caches:
             InvalidInput: the number is negative or not finite.
         """
         if not 0 <= mebibytes < math.inf:
-            raise InvalidInput(f"is {mebibytes}; give 0 to remember nothing, or mebibytes", field="cache_mb")
+            raise InvalidInput(f"is {mebibytes}; give a number of MiB, or 0 to cache nothing", field="cache_mb")
         of_catalogs = int(mebibytes * _MIB * _SHARE_OF_CATALOGS)
         return cls(CatalogCache(of_catalogs), VectorCache(int(mebibytes * _MIB) - of_catalogs))
 

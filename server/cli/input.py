@@ -108,7 +108,7 @@ def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a text given instead of a path is too long for a path
-        problem = f"is no path: {error.strerror}; pipe a text into stdin"
+        problem = f"is not a path: {error.strerror}; pipe text into stdin"
         raise InvalidInput(problem, field=f"{str(path)[:_SHOWN_CHARS]}…") from error
     if not is_folder:
         return [path]

@@ -40,7 +40,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="`built-in` (the default), its six-layer variant `fast`, a folder, or a hub name with --allow-download",
     )
     group.add_argument("--revision", help="the commit, tag or branch of a hub model")
-    group.add_argument("--allow-download", action="store_true", help="permit to fetch the model from the hub")
+    group.add_argument("--allow-download", action="store_true", help="allow downloading the model from the hub")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     group.add_argument("--attention", default="auto", help="the attention backend (default: auto)")
@@ -48,10 +48,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive,
         metavar="N",
-        help="CPU threads of the model (default: OMP_NUM_THREADS, or as many as may run)",
+        help="CPU threads of the model (default: OMP_NUM_THREADS, or the usable CPUs)",
     )
     group.add_argument(
-        "--max-batch-tokens", type=positive, metavar="N", help="tokens of one batch at most (default: by device)"
+        "--max-batch-tokens", type=positive, metavar="N", help="the most tokens per batch (default: by device)"
     )
 
 

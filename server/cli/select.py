@@ -60,7 +60,7 @@ def _add_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subparsers.add_parser(
         "rerank",
         help="pick the documents that fit a query",
-        description="Ranks documents, one a line; blank lines do not count.",
+        description="Ranks documents, one per line; blank lines are skipped.",
     )
     _add_input(parser, "QUERY", "text files, folders of *.txt, or - for stdin (the default)")
     _add_selection_options(parser, "documents")
@@ -74,7 +74,7 @@ def _add_info(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_input(parser: argparse.ArgumentParser, query: str, paths: str) -> None:
-    parser.add_argument("query", metavar=query, help="what is looked for, in any language")
+    parser.add_argument("query", metavar=query, help="the query, in any language")
     parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
 
 
@@ -195,7 +195,7 @@ def _check_usage(args: argparse.Namespace) -> None:
     if args.address and (options := model_options_in(args, args.parser)):
         args.parser.error(f"the server at --address has its own model; leave out {', '.join(options)}")
     if not args.address and (options := connection_options_in(args)):
-        args.parser.error(f"there is no --address of a server; leave out {', '.join(options)}")
+        args.parser.error(f"without --address no server is called; leave out {', '.join(options)}")
     if "paths" in args and not args.paths and sys.stdin.isatty():
         args.parser.error("give a PATH, or pipe the input into stdin")
 
@@ -238,5 +238,5 @@ def _locate_in(script: Script) -> _Locate:
 def _timeout(text: str) -> float:
     seconds = number(text)
     if not seconds > 0.0:
-        raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a valid timeout; give more than 0 seconds")
     return seconds

@@ -250,7 +250,7 @@ def test_text_that_is_not_a_number_is_reported(run: Run) -> None:
 
 def test_a_text_instead_of_a_path_is_reported_briefly(run: Run) -> None:
     code, _, err = run("tools", "q", json.dumps(tool("x", "y" * 5000)))
-    assert (code, "is no path" in err, "pipe a text into stdin" in err, len(err) < 200) == (1, True, True, True)
+    assert (code, "is not a path" in err, "pipe text into stdin" in err, len(err) < 200) == (1, True, True, True)
 
 
 def test_a_terminal_as_stdin_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
