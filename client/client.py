@@ -1,4 +1,4 @@
-"""Calls a Shortlist server, from ordinary code or from asyncio; imports neither torch nor a parser.
+"""Calls a Shortlist server, from threads or from asyncio; imports neither torch nor a parser.
 
 A whole program:
 
@@ -49,13 +49,13 @@ InfoT = TypeVar("InfoT", covariant=True)
 
 
 class Calls(abc.ABC, Generic[SelectionT, InfoT]):
-    """The calls of the service, written once; a subclass decides whether they return answers or coroutines.
+    """The calls of the service, written once; a subclass decides whether they return results or coroutines.
 
-    Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win, and None takes the
-    default. `timeout_seconds` of None takes the client's. Wrong arguments raise `InvalidInput`, whose `field` names
-    the argument. The calls also raise `LimitExceeded`, `ModelMismatch`, `RequestCancelled` (when the time is up),
-    `ServerUnavailable` and its kinds `ServerBusy`, `DeadlineTooShort` and `RateLimited`, `Unauthenticated`,
-    `PermissionDenied`, and `ShortlistError` for a defect of the server.
+    Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win, and None means the
+    default. `timeout_seconds=None` means the client's. Wrong arguments raise `InvalidInput`, whose `field` names
+    the argument. The calls also raise `LimitExceeded`, `ModelMismatch`, `RequestCancelled` (the timeout has passed),
+    `ServerUnavailable` and its subclasses `ServerBusy`, `DeadlineTooShort` and `RateLimited`, `Unauthenticated`,
+    `PermissionDenied`, and `ShortlistError` for a bug in the server.
     """
 
     def select_tools(
@@ -83,7 +83,7 @@ class Calls(abc.ABC, Generic[SelectionT, InfoT]):
         timeout_seconds: float | None = None,
         **more: Unpack[OptionArguments],
     ) -> SelectionT:
-        """Selects the tables a question needs from a DDL script; the server detects the dialect where none is given."""
+        """Selects the tables a question needs from a DDL script; without a dialect, the server detects it."""
         request = make_tables_request(query, ddl, make_options("tables", options, more), dialect)
         result: SelectionT = self._call("SelectTables", request, read_selection, timeout_seconds)
         return result
@@ -116,21 +116,21 @@ class Calls(abc.ABC, Generic[SelectionT, InfoT]):
 class Client(Calls[Selection, ServerInfo]):
     """Calls a server and blocks; safe to share between threads.
 
-    `timeout_seconds` applies to each call, None waits for ever; an answer above `max_message_bytes` is refused.
+    `timeout_seconds` applies to each call, and None waits forever. A response above `max_message_bytes` is rejected.
 
-    `tls` encrypts: True trusts the authorities that gRPC brings along, a path those in that PEM file. The PEM files
-    `client_certificate` and `client_key` say who calls where a server asks for that, and so does `api_key`, an API key
-    or a bearer token. It is never sent in the open to another machine, unless `allow_insecure_key` is set because
-    something in between encrypts.
+    `tls` encrypts: True trusts the certificate authorities that come with gRPC, a path those in that PEM file. If the
+    server requires authentication, give the PEM files `client_certificate` and `client_key`, or `api_key`: an API key
+    or a bearer token. The key is never sent unencrypted to another machine, unless `allow_insecure_key` is set, for
+    example because a proxy encrypts.
 
-    A call that a server which is away, starting, stopping or full did not answer is tried again, as `retry` says; None
-    never tries again. The error that is raised in the end is the last one.
+    `retry` says how long a call is retried while the server is unreachable, starting, stopping, overloaded or
+    rate-limiting the client; None never retries. The error of the last attempt is raised.
 
-    A `channel` of the caller's own is used instead of one to `address`, and closed with the client; an `api_key` goes
-    over it only if it encrypts.
+    `channel` replaces the channel to `address` and is closed with the client; an `api_key` is sent over it only if it
+    is encrypted.
 
     Raises:
-        InvalidInput: the arguments do not go together, a file cannot be read, or the key would travel in the open.
+        InvalidInput: the arguments contradict each other, a file cannot be read, or the key would be sent unencrypted.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class Client(Calls[Selection, ServerInfo]):
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
     def wait_until_ready(self, timeout_seconds: float = 30.0) -> ServerInfo:
-        """Waits until the server is reachable and has its model warm, and describes it.
+        """Waits until the server is reachable and its model is loaded and warm, and describes it.
 
         Raises:
-            ServerUnavailable: it was not within `timeout_seconds`.
-            PermissionDenied: the server has `GetInfo` disabled, so readiness cannot be asked for.
+            ServerUnavailable: the server was not ready within `timeout_seconds`.
+            PermissionDenied: `GetInfo` is disabled on the server, so readiness cannot be checked.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -218,7 +218,7 @@ class Client(Calls[Selection, ServerInfo]):
 
 
 class AsyncClient(Calls[Coroutine[Any, Any, Selection], Coroutine[Any, Any, ServerInfo]]):
-    """Calls a server from asyncio; make it where a loop runs. The arguments are those of `Client`.
+    """Calls a server from asyncio; create it in a running event loop. Takes the arguments of `Client`.
 
     Cancelling the awaiting task cancels the call on the server too.
     """
@@ -255,11 +255,11 @@ class AsyncClient(Calls[Coroutine[Any, Any, Selection], Coroutine[Any, Any, Serv
         self._stub = pb_grpc.RouterServiceStub(self._channel)
 
     async def wait_until_ready(self, timeout_seconds: float = 30.0) -> ServerInfo:
-        """Waits until the server is reachable and has its model warm, and describes it.
+        """Waits until the server is reachable and its model is loaded and warm, and describes it.
 
         Raises:
-            ServerUnavailable: it was not within `timeout_seconds`.
-            PermissionDenied: the server has `GetInfo` disabled, so readiness cannot be asked for.
+            ServerUnavailable: the server was not ready within `timeout_seconds`.
+            PermissionDenied: `GetInfo` is disabled on the server, so readiness cannot be checked.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:

@@ -14,7 +14,7 @@ from shortlist.schemas.errors import DeadlineTooShort, ServerBusy, ServerUnavail
 
 __all__ = ["Attempts", "RetryPolicy", "only_reads"]
 
-# A year. gRPC treats a timeout that does not fit its clock, such as infinity, as no time at all.
+# A year. gRPC treats a timeout that its clock cannot represent, such as infinity, as zero.
 _NO_LIMIT_SECONDS = 365 * 86_400.0
 
 
@@ -38,7 +38,7 @@ class RetryPolicy:
         """Draws a pause in seconds, from the time that the server gave or, without one, from the doubled time."""
         if server_seconds is None:
             return min(doubled_seconds, self.longest_seconds) * random.uniform(1.0, 1.5)
-        # The server gives each caller a time of its own and keeps its place only for a while, so add little.
+        # The server gives each caller its own retry time and holds the slot only briefly, so add little.
         return max(server_seconds, self.first_seconds) + random.uniform(0.0, 0.5) * min(server_seconds, 1.0)
 
 
@@ -46,7 +46,7 @@ class RetryPolicy:
 class Attempts:
     """The attempts at one call.
 
-    `was_answered` says that the server has answered this client before, `only_reads` that the call changes nothing.
+    `was_answered`: the server has answered this client before. `only_reads`: the call changes nothing.
     """
 
     policy: RetryPolicy | None
@@ -62,7 +62,7 @@ class Attempts:
 
     @property
     def left_seconds(self) -> float | None:
-        """What is left of the call's time, at least a millisecond; None without a limit, or with one above a year."""
+        """The seconds left of the timeout, at least 0.001; None without a timeout, or with one above a year."""
         if self.timeout_seconds is None or self.timeout_seconds > _NO_LIMIT_SECONDS:
             return None
         return max(0.001, self.timeout_seconds - (self.now() - self.began))
@@ -74,12 +74,12 @@ class Attempts:
         # gRPC reports an untrusted certificate with the same code as an unreachable server.
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return None
-        # The server may have received the call and run it. With a retry time it says that it has not.
+        # The server may have received the call and run it; a retry time means that it has not.
         if not self.only_reads and error.retry_seconds is None:
             return None
         doubled = self.policy.first_seconds * 2.0 ** min(self.num_failed, 30)
         self.num_failed += 1
-        # An overload without a time to retry: too little memory for the request, or not a Shortlist server.
+        # An overload without a retry time: too little memory for the request, or not a Shortlist server.
         if isinstance(error, ServerBusy) and error.retry_seconds is None:
             return None
         pause = self.policy.pause(doubled, error.retry_seconds)

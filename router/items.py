@@ -17,7 +17,7 @@ __all__ = [
     "write_document",
 ]
 
-# The encoder reads the beginning of a plain document.
+# The encoder reads only the beginning of a plain document.
 _MAX_EMBEDDED_CHARS = 4_000
 
 
@@ -33,8 +33,8 @@ class TableColumn:
 class Item:
     """One thing that may be selected.
 
-    `index` is its place in the request, `words` what BM25 reads of it, `subject` what its document is written from (a
-    plain document is its own), `references` the tables it refers to by foreign keys, as written.
+    `index` is its position in the request, `words` the text for BM25, and `subject` what its document is written from
+    (a plain document is itself). `references` are the tables that its foreign keys name, as written.
     """
 
     name: str
@@ -69,9 +69,9 @@ def item_of_document(text: str, index: int) -> Item:
 
 
 def write_document(item: Item, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
-    """Writes the document that the models read for an item, within a budget where there is one.
+    """Writes the document that the models read for an item, within the token budget if one is given.
 
-    A column's is short and knows no budget; of a plain document the encoder reads the first 4,000 characters.
+    Columns' documents are short and ignore the budget; a plain document is cut to its first 4,000 characters.
     """
     match item.subject:
         case Tool():

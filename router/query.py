@@ -1,4 +1,4 @@
-"""Makes the query text out of what a caller sends: a text, or the messages of a conversation."""
+"""Makes the query text from what a caller sends: a text, or the messages of a conversation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from shortlist.schemas.query import Message
 
 __all__ = ["query_text"]
 
-# A last message of fewer words ("do it", "yes, the second one") says nothing alone: earlier turns are put before it.
+# A last message of fewer words ("do it", "yes, the second one") means little alone, so earlier turns are put before it.
 _ENOUGH_WORDS = 6
 _MAX_EARLIER_CHARS = 600
-_SPOKEN = ("user", "assistant")
+_SPOKEN_ROLES = ("user", "assistant")
 
 
 def query_text(query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True) -> str:
-    """Returns the text to rank by: the query itself, or the last user message with as much before it as it needs.
+    """Returns the text to rank by: the query itself, or the last user message, after earlier turns if it is short.
 
-    Earlier turns are cut where the whole would not fit otherwise, so that the last message is never what is lost.
+    Earlier turns are cut if the whole would not fit, so that the last message is never cut for them.
 
     Raises:
-        InvalidInput: there is nothing but white space.
+        InvalidInput: the query contains only white space.
     """
     text = query if isinstance(query, str) else _from_messages(query, fits)
     text = text.strip()
@@ -37,7 +37,7 @@ def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> 
         return ""
     parts = [spoken[last].content.strip()]
     for message in reversed(spoken[:last]):
-        if message.role not in _SPOKEN:
+        if message.role not in _SPOKEN_ROLES:
             continue
         if _says_enough(parts):
             break
@@ -49,7 +49,7 @@ def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> 
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """Returns as much of the beginning of the text as fits, found by halving."""
+    """Returns as much of the beginning of the text as fits, found by bisection."""
     if fits(text):
         return text
     least, most = 0, len(text)
@@ -61,5 +61,5 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 
 def _says_enough(parts: Sequence[str]) -> bool:
     text = " ".join(parts)
-    # Scripts without spaces say as much in characters as others in words.
+    # Scripts without spaces are counted in characters, since their words are not separated.
     return len(text.split()) >= _ENOUGH_WORDS or (not text.isascii() and len(text) >= 2 * _ENOUGH_WORDS)

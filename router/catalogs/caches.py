@@ -1,4 +1,4 @@
-"""Keeps what was made of the catalogs and documents seen last: agents send the same tools, services the same schema."""
+"""Caches parsed catalogs and document vectors: agents send the same tools, and services the same schema, repeatedly."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from shortlist.schemas.results import CacheCounts
 __all__ = ["Caches", "CatalogCache", "PreparedCatalog"]
 
 _MIB = 1024 * 1024
-# Vectors take more memory than what they are made of, and cost more to make.
+# The share of the memory for catalogs; vectors take more memory than the texts, and more time to compute.
 _SHARE_OF_CATALOGS = 1 / 4
-# What a character of a catalog takes once it is parsed and indexed (docs/log.md).
+# The memory per character of a catalog that is parsed and indexed (docs/log.md).
 _BYTES_PER_CHAR = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedCatalog:
-    """A catalog, and the candidates in which what is derived from it is kept."""
+    """A catalog, and its candidates, which keep what is derived from it."""
 
     catalog: Catalog
     candidates: Candidates
 
     @classmethod
     def of(cls, catalog: Catalog) -> PreparedCatalog:
-        """Prepares a catalog: nothing is derived from it yet."""
+        """Prepares a catalog; nothing is derived from it yet."""
         return cls(catalog, Candidates(catalog.items))
 
 
 class CatalogCache:
-    """Keeps the catalogs used last, by their digest; safe to share between threads.
+    """Keeps the most recently used catalogs, by digest; safe to share between threads.
 
-    All that are kept take about `max_bytes` at most, without their vectors; one that alone takes more is not kept. Two
-    requests that bring the same new catalog at once may both read it.
+    Together they take about `max_bytes` at most, vectors not counted; a larger catalog is not kept. Two concurrent
+    requests with the same new catalog may both parse it.
     """
 
     def __init__(self, max_bytes: int = 128 * _MIB) -> None:
@@ -51,16 +51,16 @@ class CatalogCache:
 
     @property
     def counts(self) -> CacheCounts:
-        """How often a catalog was found, how often not, and how many are kept."""
+        """The numbers of hits, misses and kept catalogs."""
         with self._lock:
             return CacheCounts(self._num_hits, self._num_misses, len(self._kept))
 
     def read(self, text: CatalogText) -> PreparedCatalog:
-        """Returns the catalog of a text, reading it where it is not kept; raises as `CatalogText.read`."""
+        """Returns the catalog of a text, parsed if it is not kept; raises as `CatalogText.read`."""
         return self._get(text.digest(), text.num_chars, text.read)
 
     def prepare(self, catalog: Catalog) -> PreparedCatalog:
-        """Returns what is kept for a catalog that was read already."""
+        """Returns what is kept for a parsed catalog, or prepares it."""
         if not catalog.digest:
             return PreparedCatalog.of(catalog)
         return self._get(catalog.digest, sum(len(item.source) for item in catalog.items), lambda: catalog)
@@ -89,23 +89,23 @@ class CatalogCache:
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """The caches of one Router, 512 MiB by default; Routers made from it with another scorer share them."""
+    """The caches of one Router, 512 MiB by default; `Router.with_scorer` shares them."""
 
     catalogs: CatalogCache = field(default_factory=CatalogCache)
     vectors: VectorCache = field(default_factory=VectorCache)
 
     @classmethod
     def within(cls, mebibytes: float) -> Caches:
-        """Makes caches that together take about so much; 0 keeps nothing.
+        """Makes caches that together take about `mebibytes`; 0 keeps nothing.
 
-        A catalog that is kept also holds its own vectors, which the vector cache may have dropped meanwhile: with many
-        different catalogs, up to half as much again is used.
+        A kept catalog also holds its vectors, even after the vector cache has dropped them, so many different catalogs
+        may use up to 50 % more.
 
         Raises:
             InvalidInput: the number is negative or not finite.
         """
         if not 0 <= mebibytes < math.inf:
-            raise InvalidInput(f"is {mebibytes}; give 0 to remember nothing, or mebibytes", field="cache_mb")
+            raise InvalidInput(f"is {mebibytes}; give a number of MiB, or 0 to cache nothing", field="cache_mb")
         of_catalogs = int(mebibytes * _MIB * _SHARE_OF_CATALOGS)
         return cls(CatalogCache(of_catalogs), VectorCache(int(mebibytes * _MIB) - of_catalogs))
 

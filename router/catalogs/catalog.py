@@ -1,4 +1,4 @@
-"""Defines a catalog: tools, tables or documents as they were read, ready to be ranked for any number of queries."""
+"""Defines a catalog: parsed tools, tables or documents, ready to be ranked for any number of queries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Catalog", "CatalogText"]
 
 @dataclass(frozen=True, slots=True)
 class CatalogText:
-    """The texts that a catalog is read from, as a caller sent them; `num_chars` counts all of them."""
+    """The texts of a catalog, as a caller sent them."""
 
     kind: Kind
     texts: tuple[str, ...]
@@ -49,7 +49,7 @@ class CatalogText:
         return sum(map(len, chain(self.texts, self.namespaces)))
 
     def digest(self) -> bytes:
-        """Returns 16 bytes that only the same texts, in the same order and for the same use, have."""
+        """Returns a 16-byte hash of the texts, their order, the kind and the dialect."""
         return _digest(chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces))
 
     def read(self) -> Catalog:
@@ -66,10 +66,10 @@ class CatalogText:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What a query is ranked against, and what could not be read of it; it holds data only and may be pickled.
+    """The items that queries are ranked against, and what could not be parsed; holds data only and can be pickled.
 
-    `dialect` is the one that a script was read in: as given or detected, empty for SQL that every dialect reads alike.
-    A Router keeps what it derives from a catalog (words, vectors, encoded documents) by `digest`.
+    `dialect` is the one that a script was parsed in, given or detected; it is empty for SQL that is the same in every
+    dialect. A Router caches what it derives from a catalog (words, vectors, encoded documents) by `digest`.
     """
 
     kind: Kind
@@ -84,33 +84,33 @@ class Catalog:
         """Reads tools from JSON texts or mappings; `namespaces` is empty or has one entry per text.
 
         Raises:
-            InvalidInput: these are no tools, a mapping cannot be written as JSON, or the namespaces do not match.
+            InvalidInput: a value is not a tool, a mapping does not fit JSON, or the namespaces do not match.
         """
         return CatalogText.of_tools(tools, namespaces).read()
 
     @classmethod
     def of_tables(cls, ddl: str, dialect: str | None = None) -> Catalog:
-        """Reads the tables and views of a DDL script; the dialect is detected where none is given.
+        """Reads the tables and views of a DDL script; without a dialect, it is detected.
 
         Raises:
-            UnknownDialect: there is no such dialect.
+            UnknownDialect: the dialect is unknown.
             LimitExceeded: the script is too long or defines too many tables.
         """
         return CatalogText.of_tables(ddl, dialect).read()
 
     @classmethod
     def of_documents(cls, documents: Sequence[str]) -> Catalog:
-        """Takes plain documents; nothing of them is kept between requests.
+        """Takes plain documents; nothing is cached for them between requests.
 
         Raises:
-            InvalidInput: these are no texts.
+            InvalidInput: a document is not a text.
         """
         texts = texts_of("documents", documents)
         return cls("documents", tuple(item_of_document(text, index) for index, text in enumerate(texts)))
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables in order; empty for a catalog of anything else."""
+        """The tables in order; empty for other kinds of catalog."""
         return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
 
 

@@ -25,7 +25,7 @@ _UNSPACED = re.compile(
 def lexical_terms(text: str) -> list[str]:
     """Splits a text into lower-case terms.
 
-    Camel-case identifiers are split, a final s is dropped, and scripts without spaces give 1- and 2-grams.
+    Camel-case identifiers are split, a final s is dropped, and text in scripts without spaces gives 1- and 2-grams.
     """
     terms: list[str] = []
     for word in _words(_CAMEL.sub(" ", unicodedata.normalize("NFKC", text)).lower()):

@@ -1,4 +1,4 @@
-"""Readies the items of a request for scoring: the first stage's view, the narrowing, the documents within budget."""
+"""Prepares the items of a request for scoring: the first stage, the narrowing, and documents within the budget."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["MAX_NEW_VECTORS", "Candidates", "Encoded", "FirstStage", "Values", "
 
 Values = npt.NDArray[np.float32]
 
-# A cold request embeds no more documents than this, those with the best words first, so that it stays a matter of
-# seconds; their vectors are kept, so the next one goes further.
+# A request embeds at most this many new documents, best BM25 scores first, so that even the first one takes seconds
+# only. Their vectors are kept, so the next request embeds the following ones.
 MAX_NEW_VECTORS = 1_024
-# Comparing the tokens of a document takes hundreds of times the products of comparing its vector.
+# Comparing a document's tokens takes hundreds of times as many multiplications as comparing its vector.
 _MAX_TOKEN_COMPARED = 512
-# A set keeps its encoded documents for so many budgets.
+# A set keeps its encoded documents for this many budgets.
 _MAX_BUDGETS = 4
 
 
@@ -45,12 +45,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """What the first stage knows of every item of a set, each array `(items,)`.
+    """The first stage's scores of every item of a set, each array `(items,)`.
 
-    `shares` are BM25's, as shares of the best item's; `matches` as shares of what a full match would score. `cosines`
-    are None without an encoder; `num_unseen` items had no vector yet and were given the lowest cosine. Of the best by
-    these, `query_maxsim` says how much of the query's tokens the item meets and `document_maxsim` the reverse;
-    the rest have the lowest of these. `scores` is what the items are narrowed by.
+    `shares` are BM25 scores divided by the best item's; `matches` are divided by the score of a full match. `cosines`
+    are None without an encoder; `num_unseen` items have no vector yet and get the lowest cosine. `query_maxsim` says
+    how well an item covers the query's tokens, `document_maxsim` the reverse; both are computed for the best items so
+    far, and the rest get the lowest value. Narrowing keeps the items with the highest `scores`.
     """
 
     shares: Values
@@ -62,7 +62,7 @@ class FirstStage:
     num_unseen: int = 0
 
     def features(self, place: int) -> Features:
-        """Gathers what is known of one item; what is not known is 0, the logit among it."""
+        """Gathers the features of one item; those that are unknown, such as the logit, are 0."""
 
         def at(values: Values | None) -> float:
             return 0.0 if values is None else float(values[place])
@@ -78,10 +78,10 @@ class FirstStage:
 
 
 class Candidates:
-    """Items that are ranked together, with what is made of them once: BM25's index, vectors and encoded documents.
+    """Items that are ranked together, and what is computed from them once: BM25 index, vectors, encoded documents.
 
-    Threads may share it: at worst two make the same thing. `encoded` may be shared between sets over the same items; it
-    is keyed by `Item.index` and the budget.
+    Threads may share it; at worst, two compute the same thing. `encoded` may be shared between sets over the same
+    items; its keys are `Item.index` and the budget.
     """
 
     def __init__(self, items: Sequence[Item], encoded: dict[tuple[int, int], Encoded] | None = None) -> None:
@@ -90,7 +90,7 @@ class Candidates:
         self._embedded: list[Embedded | None] | None = None
         self._vectors: Values | None = None
         self._links: list[frozenset[int]] | None = None
-        self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the same as pairs of places
+        self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the links as pairs of places
         self._encoded: dict[tuple[int, int], Encoded] = {} if encoded is None else encoded
         self._budgets: set[int] = set()
 
@@ -107,7 +107,7 @@ class Candidates:
         max_new_vectors: int | None = None,
         cancel: CancelToken | None = None,
     ) -> FirstStage:
-        """Matches the query's words, and its vectors where there is an embedder, with every item."""
+        """Compares every item with the query, by words and, if there is an embedder, by vectors."""
         if self._bm25 is None:
             self._bm25 = Bm25([item.words for item in self.items])
         scores = self._bm25.scores(query)
@@ -115,44 +115,44 @@ class Candidates:
         by_words = FirstStage(shares, scores / np.float32(max(self._bm25.best_possible(query), 1e-9)), shares)
         if embedder is None or not self.items:
             return by_words
-        (asked,) = embedder.embed_queries([query], cancel)
+        (embedded_query,) = embedder.embed_queries([query], cancel)
         embedded = self._embed(embedder, ranked(shares), max_new_vectors, cancel)
-        return self._compare(by_words, asked, embedded, embedder.settings)
+        return self._compare(by_words, embedded_query, embedded, embedder.settings)
 
     def _compare(
-        self, by_words: FirstStage, asked: Embedded, embedded: Sequence[Embedded | None], settings: RetrievalSettings
+        self, by_words: FirstStage, query: Embedded, embedded: Sequence[Embedded | None], settings: RetrievalSettings
     ) -> FirstStage:
         seen = [place for place, one in enumerate(embedded) if one is not None]
         if not seen:
             return replace(by_words, num_unseen=len(embedded))
-        # Another thread may have made the vectors of all meanwhile; they are of no use to who has seen but a part.
+        # Another thread may have computed all vectors meanwhile; they do not fit the part that this one has seen.
         vectors = self._vectors if len(seen) == len(embedded) else None
         if vectors is None:
             vectors = np.stack([one.vector for one in embedded if one is not None])
         if len(seen) == len(embedded):
             self._vectors = vectors
-        cosines = _spread(vectors @ asked.vector, seen, len(embedded))
+        cosines = _spread(vectors @ query.vector, seen, len(embedded))
         scores = cosines + np.float32(settings.lexical_weight) * by_words.shares
         found = replace(by_words, cosines=cosines, scores=scores, num_unseen=len(embedded) - len(seen))
-        if asked.tokens is not None:
-            found = self._compare_tokens(found, asked.tokens, embedded, settings.maxsim_weight)
+        if query.tokens is not None:
+            found = self._compare_tokens(found, query.tokens, embedded, settings.maxsim_weight)
         joined = self.best_joined(found.scores) if settings.join_weight else None
         return found if joined is None else replace(found, scores=found.scores + settings.join_weight * joined)
 
     def _compare_tokens(
-        self, found: FirstStage, asked: TokenVectors, embedded: Sequence[Embedded | None], weight: float
+        self, found: FirstStage, query: TokenVectors, embedded: Sequence[Embedded | None], weight: float
     ) -> FirstStage:
-        """Compares tokens with the best so far."""
+        """Compares the query's tokens with those of the best items so far."""
         near = [place for place in ranked(found.scores) if embedded[place] is not None][:_MAX_TOKEN_COMPARED]
         documents = [one.tokens for place in near if (one := embedded[place]) is not None and one.tokens is not None]
-        of_query, of_document = (_spread(part, near, len(embedded)) for part in maxsim(asked, documents))
+        of_query, of_document = (_spread(part, near, len(embedded)) for part in maxsim(query, documents))
         scores = found.scores + np.float32(weight) * (of_query + of_document)
         return replace(found, scores=scores, query_maxsim=of_query, document_maxsim=of_document)
 
     def best_joined(self, scores: Values) -> Values | None:
-        """Returns the best score of the tables that each one joins with, `(items,)`; None where none refers to any.
+        """Returns for each table the best score of those it joins with, `(items,)`; None if no table has references.
 
-        A table that joins with none is given the mean, as if it joined with just any.
+        A table without joins gets the mean, as if it joined with an average table.
         """
         if not any(item.references for item in self.items):
             return None
@@ -171,7 +171,7 @@ class Candidates:
         return self._links[place]
 
     def links_among(self, places: Sequence[int]) -> list[list[int]]:
-        """Returns for each of `places` those it joins with, as indices into `places`."""
+        """Returns for each of `places` the ones it joins with, as indices into `places`."""
         if not any(item.references for item in self.items):
             return [[] for _ in places]
         at = {place: index for index, place in enumerate(places)}
@@ -180,7 +180,7 @@ class Candidates:
     def _embed(
         self, embedder: Embedder, order: Sequence[int], max_new: int | None, cancel: CancelToken | None
     ) -> Sequence[Embedded | None]:
-        """Gives each item's vectors; where not all may be computed, those with the best words come first."""
+        """Returns each item's vectors; if only some may be computed, those in front in `order` come first."""
         if self._embedded is not None:
             return self._embedded
         found = embedder.embed_documents([self.items[place] for place in order], max_new=max_new, cancel=cancel)
@@ -192,14 +192,14 @@ class Candidates:
         return by_place
 
     def encode(self, places: Sequence[int], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
-        """Gives the encoded documents at `places`, each within the budget."""
+        """Returns the encoded documents at `places`, each within the budget."""
         keys = [(self.items[place].index, budget_tokens) for place in places]
         found = {key: one for key in keys if (one := self._encoded.get(key))}
         missing = [(key, self.items[place]) for key, place in zip(keys, places, strict=True) if key not in found]
         encoded = _encode_items([item for _, item in missing], tokenizer, budget_tokens)
         made = {key: one for (key, _), one in zip(missing, encoded, strict=True)}
         self._budgets.add(budget_tokens)
-        if len(self._budgets) > _MAX_BUDGETS:  # each longer query leaves a model of short pairs another one
+        if len(self._budgets) > _MAX_BUDGETS:  # with short pairs, the budget depends on the query's length
             self._encoded.clear()
             self._budgets = {budget_tokens}
         self._encoded.update(made)
@@ -207,11 +207,11 @@ class Candidates:
         return [found[key] for key in keys]
 
     def encode_whole(self, places: Sequence[int], tokenizer: Tokenizer) -> list[TokenIds]:
-        """Encodes the sources at `places` in full, which is how plain documents are read."""
+        """Encodes the sources at `places` in full; plain documents are read this way."""
         return tokenizer.encode([self.items[place].source for place in places])
 
     def cuts(self, places: Sequence[int], encoded: Sequence[Encoded]) -> list[Truncation]:
-        """Names the documents that were cut to their budget."""
+        """Lists the documents that were cut to their budget."""
         return [
             Truncation(self.items[place].index, self.items[place].name, len(document.ids), document.total_tokens)
             for place, document in zip(places, encoded, strict=True)
@@ -220,14 +220,14 @@ class Candidates:
 
 
 def features_of(found: FirstStage | None, places: Sequence[int], logits: Sequence[float]) -> list[Features]:
-    """Joins what both stages know of the items at `places`; without a first stage only the logits are known."""
+    """Combines the features from both stages for the items at `places`; without a first stage, only logits."""
     if found is None:
         return [Features(logit) for logit in logits]
     return [replace(found.features(place), logit=logit) for place, logit in zip(places, logits, strict=True)]
 
 
 def narrow(scores: Values, max_candidates: int, kept_always: Iterable[int] = ()) -> list[int]:
-    """Returns the places of the `max_candidates` best items and of those kept always, in request order; 0 keeps all."""
+    """Returns the places of the `max_candidates` best items and of `kept_always`, in request order; 0 keeps all."""
     if not max_candidates or len(scores) <= max_candidates:
         return list(range(len(scores)))
     return sorted({*ranked(scores)[:max_candidates], *kept_always})
@@ -240,14 +240,14 @@ def ranked(scores: Values) -> list[int]:
 
 
 def _spread(values: Values, places: Sequence[int], total: int) -> Values:
-    """Gives values to all places: those that have none get the lowest."""
+    """Expands `values` at `places` to all places; the others get the lowest value."""
     spread = np.full(total, values.min(), np.float32)
     spread[places] = values
     return spread
 
 
 def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
-    """Writes and encodes each item's document; one over the budget is written again within it."""
+    """Writes and encodes each item's document; one above the budget is written again to fit it."""
     whole = tokenizer.encode([write_document(item) for item in items])
     return [
         Encoded(ids, len(ids))

@@ -1,4 +1,4 @@
-"""Scores the columns of tables for a question, and names those that are worth their place in a prompt."""
+"""Scores the columns of tables for a question, and names those to put into a prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ScoredColumn:
-    """A column, by its place among the tables and within its table, with its score (0..1)."""
+    """A column with its score (0..1); `table` and `column` are indices, of the table and within it."""
 
     table: int
     column: int
@@ -34,13 +34,13 @@ class ScoredColumn:
 
 
 def items_of_columns(tables: Sequence[Table]) -> list[Item]:
-    """Makes the items of every column of the tables, in order."""
+    """Makes an item of every column of the tables, in order."""
     columns = [(table, column) for table in tables for column in table.columns]
     return [item_of_column(table, column, index) for index, (table, column) in enumerate(columns)]
 
 
 def column_features(tables: Sequence[Table], features: Sequence[Features]) -> list[ColumnFeatures]:
-    """Adds to the features of every column how much the joins that it takes part in are needed."""
+    """Adds to the features of every column how much joins need it."""
     needs = join_needs(tables, [one.logit for one in features])
     return [ColumnFeatures(one.logit, one.lexical_match, need) for one, need in zip(features, needs, strict=True)]
 
@@ -71,7 +71,7 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
 def name_columns(
     scored: Sequence[ScoredColumn], tables: Sequence[Table], keep_rate: float
 ) -> list[tuple[SelectedColumn, ...]]:
-    """Returns for each table the columns to keep, in the table's order: the best `keep_rate` of all, and its best."""
+    """Returns each table's kept columns, in its order: those in the best `keep_rate` of all, and always its best."""
     kept = {(one.table, one.column) for one in keep_columns(scored, keep_rate)}
     best: dict[int, ScoredColumn] = {}
     for one in scored:

@@ -1,7 +1,6 @@
-"""Tells how much a key column is needed to join the tables that a question asks for.
+"""Measures how much each key column is needed to join the tables that a question is about.
 
-A question names what it wants to read or to compare, seldom the keys that bring it together: these are known by the
-columns that it does name, of the tables on both sides.
+Questions rarely name join keys, so the need for a key is inferred from the other columns of the tables on both sides.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["join_needs"]
 
 @dataclass(frozen=True, slots=True)
 class _Join:
-    """Two tables, by place, and the columns that join them, by their places among the columns of all tables."""
+    """Two tables, by index, and the columns that join them, by their indices among the columns of all tables."""
 
     table: int
     target: int
@@ -26,61 +25,61 @@ class _Join:
 
 
 def join_needs(tables: Sequence[Table], logits: Sequence[float]) -> list[float]:
-    """Returns for each column of the tables, in order, how much the join that it takes part in is asked for.
+    """Returns the need for each column of the tables, in order, as a join key; `logits` has one logit per column.
 
-    A table is asked for as much as the best logit of its columns that are in no join; a join as much as the lesser of
-    its two tables, or of two tables that join through one of these and not with each other. What is returned is how
-    far that lies above the mean of `logits` (one per column), and 0 for a column in no such join.
+    A table is as relevant as the best logit of its columns that are not join keys. A join is as relevant as the less
+    relevant of its two tables, or of two tables that join only through one of these two, whichever is more. A key's
+    need is the relevance of its best join minus the mean of `logits`; it is 0 for columns in no such join.
     """
     needs = [0.0] * len(logits)
     joins = _find_joins(tables)
     if not joins:
         return needs
-    paths = _Paths(joins, _asked(tables, logits, {place for join in joins for place in join.columns}))
+    graph = _JoinGraph(joins, _table_relevance(tables, logits, {place for join in joins for place in join.columns}))
     mean = sum(logits) / len(logits)
     best = [-math.inf] * len(logits)
     for join in joins:
-        asked = paths.best_through(join.table, join.target)
+        relevance = graph.join_relevance(join.table, join.target)
         for place in join.columns:
-            best[place] = max(best[place], asked)
-    return [asked - mean if asked > -math.inf else 0.0 for asked in best]
+            best[place] = max(best[place], relevance)
+    return [relevance - mean if relevance > -math.inf else 0.0 for relevance in best]
 
 
-class _Paths:
-    """The tables that join with each one, those asked for most first."""
+class _JoinGraph:
+    """The tables that join with each table, the most relevant first."""
 
-    def __init__(self, joins: Sequence[_Join], asked: Sequence[float]) -> None:
-        self._asked = asked
+    def __init__(self, joins: Sequence[_Join], relevance: Sequence[float]) -> None:
+        self._relevance = relevance
         self._links: dict[int, set[int]] = {}
         for join in joins:
             self._links.setdefault(join.table, set()).add(join.target)
             self._links.setdefault(join.target, set()).add(join.table)
-        self._order = {place: sorted(linked, key=lambda one: -asked[one]) for place, linked in self._links.items()}
+        self._order = {place: sorted(linked, key=lambda one: -relevance[one]) for place, linked in self._links.items()}
 
-    def best_through(self, one: int, other: int) -> float:
-        """Returns the most that two tables are both asked for whose shortest path takes the join of these two."""
-        direct = min(self._asked[one], self._asked[other])
-        return max(direct, self._beyond(one, other), self._beyond(other, one))
+    def join_relevance(self, one: int, other: int) -> float:
+        """Returns the relevance of the join of two tables, for them and for paths of two joins that include it."""
+        direct = min(self._relevance[one], self._relevance[other])
+        return max(direct, self._relevance_through(one, other), self._relevance_through(other, one))
 
-    def _beyond(self, start: int, middle: int) -> float:
-        """Returns the same for `start` and the best of the tables behind `middle`."""
+    def _relevance_through(self, start: int, middle: int) -> float:
+        """Returns the relevance of joining `start` through `middle` with a table that it does not join directly."""
         near = self._links[start]
-        behind = (self._asked[place] for place in self._order[middle] if place != start and place not in near)
-        return min(self._asked[start], next(behind, -math.inf))
+        behind = (self._relevance[place] for place in self._order[middle] if place != start and place not in near)
+        return min(self._relevance[start], next(behind, -math.inf))
 
 
-def _asked(tables: Sequence[Table], logits: Sequence[float], in_joins: set[int]) -> list[float]:
-    asked, place = [-math.inf] * len(tables), 0
+def _table_relevance(tables: Sequence[Table], logits: Sequence[float], in_joins: set[int]) -> list[float]:
+    relevance, place = [-math.inf] * len(tables), 0
     for number, table in enumerate(tables):
         for _ in table.columns:
             if place not in in_joins:
-                asked[number] = max(asked[number], logits[place])
+                relevance[number] = max(relevance[number], logits[place])
             place += 1
-    return asked
+    return relevance
 
 
 def _find_joins(tables: Sequence[Table]) -> list[_Join]:
-    """Finds the foreign keys whose table is there; one that names no target's columns means its primary key."""
+    """Finds the foreign keys whose target is among the tables; without target columns they mean its primary key."""
     found = find_targets(
         [table.full_name for table in tables], [[key.target_table for key in table.foreign_keys] for table in tables]
     )

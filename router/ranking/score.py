@@ -22,12 +22,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What is known of one candidate: the cross-encoder's logit, the encoder's cosine, and two measures of its words.
+    """What one candidate is scored by; `logit` is the cross-encoder's and `cosine` the encoder's.
 
-    `lexical_share` is BM25's score as a share (0..1) of the best candidate's, `lexical_match` as one of a full match;
-    `query_maxsim` is how much of the query's tokens the candidate meets, `document_maxsim` the reverse (-1..1);
-    `neighbour` is how far the best logit of the candidates that it joins with lies above the mean of all candidates' (0
-    where it joins with none).
+    `lexical_share` is the BM25 score divided by the best candidate's, `lexical_match` the same score divided by that of
+    a full match (0..1). `query_maxsim` says how well the candidate covers the query's tokens, `document_maxsim` the
+    reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
+    candidates' logits; it is 0 for a candidate that joins with none.
     """
 
     logit: float
@@ -55,9 +55,9 @@ class ScoreWeights:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFeatures:
-    """What is known of one column: its logit, its words' match (0..1), and how much a join that it is in is asked for.
+    """What one column is scored by: its logit, the lexical match (0..1), and how much joins need it.
 
-    The latter is `join_needs`' for the logits of all columns: 0 where it is in none.
+    `join_need` comes from `join_needs`; it is 0 for a column that is in no join.
     """
 
     logit: float
@@ -109,7 +109,7 @@ def combine(
 
 
 def final_score(features: Features, weights: ScoreWeights | None) -> float:
-    """Returns the score (0..1): the sigmoid of the logit, or of the weighted sum where there are weights."""
+    """Returns the score (0..1): the sigmoid of the weighted sum, or of the logit alone without weights."""
     if weights is None:
         return sigmoid(features.logit)
     return sigmoid(
@@ -125,7 +125,7 @@ def final_score(features: Features, weights: ScoreWeights | None) -> float:
 
 
 def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]) -> list[Features]:
-    """Adds to each candidate what those are worth that it joins with; `links` are indices into `features`."""
+    """Adds to each candidate the `neighbour` feature; `links` are indices into `features`."""
     mean = sum(one.logit for one in features) / max(len(features), 1)
     return [
         replace(one, neighbour=max((features[other].logit - mean for other in linked), default=0.0))
@@ -134,9 +134,9 @@ def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]
 
 
 def choose(scored: Sequence[Scored], top_n: int, min_score: float) -> list[Scored]:
-    """Returns the pinned and the `top_n` best of the others at or above `min_score`, best first, ties by place.
+    """Returns all pinned candidates and the `top_n` best others of at least `min_score`, best first, ties by place.
 
-    A `top_n` of 0 is all.
+    A `top_n` of 0 returns all others.
     """
     ranked = sorted(scored, key=lambda item: (-item.score, item.place))
     others = [item for item in ranked if not item.is_pinned and item.score >= min_score]

@@ -1,4 +1,4 @@
-"""Scores documents of any length: each is cut into overlapping chunks, and its logit is the highest of theirs."""
+"""Scores documents of any length: cuts each into overlapping chunks and takes the highest of their logits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SLICE_TOKENS = 131_072
 
 @dataclass(frozen=True, slots=True)
 class DocumentScores:
-    """One logit per document, in order; the pairs and tokens that were read; and the time it took."""
+    """One logit per document, in order; the numbers of tokens and chunks read; and the time it took."""
 
     logits: list[float]
     num_tokens: int
@@ -41,13 +41,13 @@ class DocumentScores:
     infer_ms: float
 
 
-# Where the cross-encoder has read nothing.
+# For a request that the cross-encoder did not read.
 NO_SCORES = DocumentScores([], 0, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How many tokens of a query and of a pair are read, and how many two neighbouring chunks share."""
+    """The most tokens of a query and of a pair that are read, and the tokens that neighbouring chunks share."""
 
     max_query_tokens: int
     max_pair_tokens: int
@@ -55,10 +55,10 @@ class Window:
 
 
 def make_window(options: SelectionOptions, info: ModelInfo) -> Window:
-    """Fills in what the options leave to the model.
+    """Fills in the model's defaults for what the options leave open.
 
     Raises:
-        InvalidInput: the model does not read that many tokens, or the query would take more than half of a pair.
+        InvalidInput: the model cannot read that many tokens, or the query would take more than half of a pair.
     """
     pair = info.default_pair_tokens if options.max_pair_tokens is None else options.max_pair_tokens
     query = options.max_query_tokens
@@ -85,11 +85,11 @@ def score_documents(
     places: Sequence[int] | None = None,
     cancel: CancelToken | None = None,
 ) -> DocumentScores:
-    """Scores each document against the query, whose ids carry no special tokens and are already cut.
+    """Scores each document against the query, whose ids are already cut and have no special tokens.
 
-    `documents_ids` is read lazily and in step with the scoring, so a generator that tokenizes as it goes bounds memory.
-    At most `max_slice_pairs` pairs are handed to the scorer at once; None leaves that to a token budget. `places` say
-    by which number an error is to name each document, where they are some of a longer list.
+    `documents_ids` is read lazily, as scoring proceeds, so a generator that tokenizes on the way bounds memory. At most
+    `max_slice_pairs` pairs go to the scorer at once; None applies only a token budget. If the documents are part of a
+    longer list, `places` gives their indices in it, for errors to name.
 
     Raises:
         LimitExceeded: a document has more than 524,288 tokens.
@@ -115,15 +115,15 @@ def score_documents(
 
 
 def cut_query(query_ids: TokenIds, max_query_tokens: int) -> TokenIds:
-    """Keeps the first tokens of a query; as in the reference, its two special tokens count towards the maximum."""
+    """Keeps the first tokens of a query; as in the reference, two special tokens count towards the maximum."""
     return query_ids[: max(max_query_tokens - 2, 0)]
 
 
 def chunk_budget(num_query_tokens: int, tokenizer: Tokenizer, max_pair_tokens: int) -> int:
-    """Gives the tokens a chunk may have beside a query of `num_query_tokens`, special tokens excluded.
+    """Returns the most tokens a chunk may have beside a query of `num_query_tokens`, special tokens excluded.
 
     Raises:
-        InvalidInput: there is no room for even one.
+        InvalidInput: there is no room for even one token.
     """
     budget = max_pair_tokens - num_query_tokens - tokenizer.num_special_tokens
     if budget < 1:
@@ -175,9 +175,9 @@ def _slices(pairs: Iterable[tuple[int, Pair]], max_pairs: int | None) -> Iterato
 def chunk_spans(num_tokens: int, max_chunk_tokens: int, overlap_tokens: int) -> Iterator[tuple[int, int]]:
     """Yields `(start, stop)` of each chunk, in document order.
 
-    A document of at most `max_chunk_tokens` (>= 1) is one chunk, an empty one included. A longer one is cut into
+    A document of at most `max_chunk_tokens` (>= 1), even an empty one, is one chunk. A longer one is cut into
     windows of exactly `max_chunk_tokens`; neighbours share `overlap_tokens`, at most a quarter of a window. The last
-    window is right-aligned, so it may share more. So does `rerank` of jina-reranker-v2-base-multilingual.
+    window is right-aligned, so it may share more. `rerank` of jina-reranker-v2-base-multilingual does the same.
     """
     if num_tokens <= max_chunk_tokens:
         yield 0, num_tokens

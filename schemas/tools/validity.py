@@ -38,10 +38,10 @@ from shortlist.schemas.tools.parameters import TYPE_ALIASES, References, is_remo
 __all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker"]
 
 MAX_SUBSCHEMAS = 20_000
-"""Subschemas that are checked of one tool."""
+"""The most subschemas checked per tool."""
 
 MAX_JUDGED = 1_000
-"""Distinct keywords that `jsonschema` checks for one request, at about 0.5 ms each."""
+"""The most distinct keywords that `jsonschema` checks per request, at about 0.5 ms each."""
 
 _MAX_FRAGMENT_CHARS = 4_000
 _MAX_UNRESOLVED = 3
@@ -170,7 +170,7 @@ class SchemaChecker:
             return references, problems
         if not isinstance(schema, (dict, bool)):
             return references, [
-                f"{pointer}: not a JSON Schema, which is an object; read as far as its meaning is plain"
+                f"{pointer}: not a JSON Schema, which must be an object; only the parts that can be read are used"
             ]
         walk = _Walk(draft, is_gemini=is_gemini or _has_gemini_type(schema))
         first = ""
@@ -183,9 +183,9 @@ class SchemaChecker:
         try:
             text = json.dumps(fragment, sort_keys=True)
         except RecursionError:
-            return f"{pointer}: nested too deeply to be checked"
+            return f"{pointer}: nested too deeply to check"
         if len(text) > _MAX_FRAGMENT_CHARS:
-            return f"{pointer}: too large to be checked"
+            return f"{pointer}: too large to check"
         key = (draft.number, text)
         if key not in self._verdicts:
             if len(self._verdicts) >= MAX_JUDGED:
@@ -290,7 +290,7 @@ def _check_references(found: dict[str, str], references: References) -> list[str
             hint = (
                 "a remote reference is not fetched; put it under $defs"
                 if is_remote(reference)
-                else "nothing stands there"
+                else "there is nothing at that place"
             )
             problems.append(f"{at}: {shown} does not resolve: {hint}")
     return problems
@@ -310,7 +310,7 @@ def _reach_verdict(draft: _Draft, fragment: Any) -> tuple[str, str]:
     try:
         error = best_match(validator.iter_errors(fragment))
     except RecursionError:
-        return "", "nested too deeply to be checked"
+        return "", "nested too deeply to check"
     if error is None:
         return "", ""
     path = "".join(f"/{_escape(str(part))}" for part in error.absolute_path)
@@ -320,7 +320,7 @@ def _reach_verdict(draft: _Draft, fragment: Any) -> tuple[str, str]:
 def _explain(path: list[str | int], instance: object, message: str) -> str:
     if path[:1] == ["type"] and isinstance(instance, str):
         alias = TYPE_ALIASES.get(instance.lower())
-        hints = {None: f"use one of {', '.join(sorted(_TYPES))}", "": "leave it out for a value of any type"}
+        hints = {None: f"use one of {', '.join(sorted(_TYPES))}", "": "leave it out to allow any type"}
         return f"{shorten(instance, 40)!r} is not a JSON Schema type; {hints.get(alias, f'it is read as {alias!r}')}"
     return shorten(message, 200)
 
@@ -342,7 +342,7 @@ def _find_draft(schema: object, pointer: str) -> tuple[_Draft, list[str]]:
     if draft:
         return draft, []
     shown = repr(clean_text(shorten(declared)))
-    return _LATEST, [f"{pointer}/$schema: {shown} is no known draft; checked as 2020-12"]
+    return _LATEST, [f"{pointer}/$schema: {shown} is not a known draft; checked as 2020-12"]
 
 
 def _read_draft(number: float, validator: type[Validator]) -> _Draft:

@@ -81,9 +81,9 @@ class FileKeys:
             self._stamp = stamp
             try:
                 self._keys = self._read()
-                _log.info("read the keys of tokens anew from %s", self._path)
+                _log.info("reloaded the signing keys from %s", self._path)
             except InvalidConfiguration as error:
-                _log.warning("%s; the keys before stay in force", error)
+                _log.warning("%s; the previous signing keys remain in use", error)
         return _pick(self._keys, kid, algorithm)
 
     def _read(self) -> tuple[VerifyingKey, ...]:
@@ -106,7 +106,7 @@ class UrlKeys:
             await self._fetch()
             if time.monotonic() - self._fetched > _TRUST_SECONDS:
                 raise ServerUnavailable(
-                    "the server cannot have the keys that check tokens at present; try again in a moment",
+                    "the server cannot fetch the keys that verify tokens at the moment; try again later",
                     retry_seconds=_PAUSE_SECONDS,
                 )
         elif age > _FRESH_SECONDS:
@@ -152,10 +152,10 @@ def parse_jwks(text: bytes, *, where: str) -> tuple[VerifyingKey, ...]:
         entries = json.loads(text)["keys"]
         found = [_verifying_key(entry, where) for entry in entries if isinstance(entry, dict)]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InvalidConfiguration(f"{where}: is no JWK set in JSON") from None
+        raise InvalidConfiguration(f"{where}: is not a JWK set in JSON") from None
     keys = tuple(key for key in found if key is not None)
     if not keys:
-        raise InvalidConfiguration(f"{where}: has no RSA, EC or EdDSA key that checks signatures")
+        raise InvalidConfiguration(f"{where}: has no RSA, EC or EdDSA key that can verify signatures")
     return keys
 
 
@@ -165,14 +165,16 @@ def _verifying_key(entry: dict[str, Any], where: str) -> VerifyingKey | None:
         return None
     kid = entry.get("kid")
     if "d" in entry:
-        raise InvalidConfiguration(f"{where}: key {kid!r} is a private one; give its public part alone, and replace it")
+        raise InvalidConfiguration(
+            f"{where}: key {kid!r} is private; replace the key pair, and give only the public key"
+        )
     try:
         key = jwt.PyJWK(entry, algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError) as error:
-        _log.warning("%s: key %r is left out: %s", where, kid, type(error).__name__)
+        _log.warning("%s: ignored key %r: %s", where, kid, type(error).__name__)
         return None
     if isinstance(key, RSAPublicKey) and key.key_size < _LEAST_RSA_BITS:
-        _log.warning("%s: key %r is left out: RSA of less than %d bits", where, kid, _LEAST_RSA_BITS)
+        _log.warning("%s: ignored key %r: an RSA key needs at least %d bits", where, kid, _LEAST_RSA_BITS)
         return None
     return VerifyingKey(kid if isinstance(kid, str) else None, key, algorithms)
 
@@ -194,7 +196,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Refuses redirects: one could lead away from https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> NoReturn:
-        raise urllib.error.URLError("it redirects; give the address where the keys are")
+        raise urllib.error.URLError("it redirects; give the final address of the keys")
 
 
 def _download(url: str) -> bytes:

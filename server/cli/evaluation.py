@@ -37,21 +37,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--scope",
         default="corpus",
         choices=("group", "all", "corpus"),
-        help="what a query without candidates of its own is ranked against: its group's documents, those of all groups "
-        "the split's queries use, or the whole corpus (default: corpus)",
+        help="what a query without its own candidates is ranked against: its group's documents, those of all groups "
+        "that the split's queries use, or the whole corpus (default: corpus)",
     )
     parser.add_argument(
         "--method",
         default="rerank",
         choices=("rerank", "bm25", "encoder", "fused"),
-        help="all stages of a request, or only words, only the encoder, or the first stage's two fused "
-        "(default: rerank)",
+        help="all stages of a request, only words, only the encoder, or words and encoder fused (default: rerank)",
     )
     parser.add_argument(
         "--candidates", type=count, default=50, metavar="N", help="kept by the first stage, 0 for all (default: 50)"
     )
-    parser.add_argument("--where", metavar="FIELD=VALUE", help="only queries whose line has this value")
-    parser.add_argument("--limit", type=positive, metavar="N", help="a random sample of N queries, always the same")
+    parser.add_argument("--where", metavar="FIELD=VALUE", help="only queries with this value in their line")
+    parser.add_argument("--limit", type=positive, metavar="N", help="a random but fixed sample of N queries")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_model_options(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from shortlist.evaluation.columns import evaluate_columns
-    from shortlist.evaluation.dataset import load_dataset  # imports sqlglot and numpy, which other commands do without
+    from shortlist.evaluation.dataset import load_dataset  # imports sqlglot and numpy, which other commands do not need
     from shortlist.evaluation.ranking import evaluate
 
     with slow_notice("reading the set and the model …"):

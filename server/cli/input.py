@@ -25,20 +25,20 @@ class Script:
     first_lines: tuple[int, ...]
 
     def locate(self, line: int) -> tuple[str, int]:
-        """Says which file a line of `text` comes from, and its number there."""
+        """Returns the file that a line of `text` comes from, and the line number in it."""
         place = bisect_right(self.first_lines, line) - 1
         return self.names[place], line - self.first_lines[place] + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ToolTexts:
-    """Texts that hold tools; `places[i]` is the file, and where it holds several the line, that `texts[i]` is from."""
+    """Tool texts; `places[i]` is the file of `texts[i]`, and its line if the file holds several texts."""
 
     texts: list[str]
     places: list[tuple[str, int | None]]
 
     def locate(self, text_index: int, line: int) -> str:
-        """Says where a line of a text stands, as FILE:LINE; 0 is the text itself."""
+        """Returns where a line of a text is, as FILE:LINE; line 0 means the text as a whole."""
         name, own_line = self.places[text_index]
         at = own_line or line
         return f"{name}:{at}" if at else name
@@ -60,7 +60,7 @@ def read_tool_texts(paths: Sequence[str]) -> ToolTexts:
 
 
 def read_script(paths: Sequence[str]) -> Script:
-    """Reads DDL and joins it in order; a folder stands for all `*.sql` files below it.
+    """Reads DDL and joins it in order; for a folder, all `*.sql` files below it.
 
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
@@ -68,7 +68,7 @@ def read_script(paths: Sequence[str]) -> Script:
     names, first_lines, parts = [], [], []
     line = 1
     for name, text in _read(paths, suffixes=(".sql",)):
-        # The last statement of a file need not end in a semicolon; the next file's first must not run into it.
+        # A file may lack the last semicolon; its last statement must not run into the next file's first.
         part = text if text.rstrip().endswith(";") else text + "\n;"
         names.append(name)
         first_lines.append(line)
@@ -79,7 +79,7 @@ def read_script(paths: Sequence[str]) -> Script:
 
 
 def read_documents(paths: Sequence[str]) -> list[str]:
-    """Reads documents, one a line, blank lines left out; a folder stands for all `*.txt` files below it.
+    """Reads documents, one per line without blank lines; for a folder, all `*.txt` files below it.
 
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
@@ -88,8 +88,8 @@ def read_documents(paths: Sequence[str]) -> list[str]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yields the lines that are not blank with their numbers."""
-    # Not splitlines(): it also breaks at form feeds and U+2028, which JSON and prose may hold.
+    """Yields the lines that are not blank, with their numbers."""
+    # Not splitlines(): it also splits at form feeds and U+2028, which JSON and prose may contain.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.removesuffix("\r")
@@ -107,8 +107,8 @@ def _read(paths: Sequence[str], *, suffixes: tuple[str, ...]) -> Iterator[tuple[
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         is_folder = path.is_dir()
-    except OSError as error:  # a text where a path should be is too long for one
-        problem = f"is no path: {error.strerror}; pipe a text into stdin"
+    except OSError as error:  # a text given instead of a path is too long for a path
+        problem = f"is not a path: {error.strerror}; pipe text into stdin"
         raise InvalidInput(problem, field=f"{str(path)[:_SHOWN_CHARS]}…") from error
     if not is_folder:
         return [path]

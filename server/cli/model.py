@@ -40,7 +40,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="`built-in` (the default), its six-layer variant `fast`, a folder, or a hub name with --allow-download",
     )
     group.add_argument("--revision", help="the commit, tag or branch of a hub model")
-    group.add_argument("--allow-download", action="store_true", help="permit to fetch the model from the hub")
+    group.add_argument("--allow-download", action="store_true", help="allow downloading the model from the hub")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     group.add_argument("--attention", default="auto", help="the attention backend (default: auto)")
@@ -48,10 +48,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive,
         metavar="N",
-        help="CPU threads of the model (default: OMP_NUM_THREADS, or as many as may run)",
+        help="CPU threads of the model (default: OMP_NUM_THREADS, or the usable CPUs)",
     )
     group.add_argument(
-        "--max-batch-tokens", type=positive, metavar="N", help="tokens of one batch at most (default: by device)"
+        "--max-batch-tokens", type=positive, metavar="N", help="the most tokens per batch (default: by device)"
     )
 
 
@@ -62,7 +62,7 @@ def model_options_in(args: argparse.Namespace, parser: argparse.ArgumentParser) 
 
 
 class ModelOptions(Protocol):
-    """Which model runs and how: parsed arguments or the server's settings."""
+    """Which model runs, and how; satisfied by parsed arguments and by the server's settings."""
 
     @property
     def model(self) -> str: ...
@@ -86,9 +86,9 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
     """Loads the Router that the model options describe; its caches hold about `cache_mb` MiB.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded.
     """
-    from shortlist.router.pipeline import Router  # imports torch, which most commands do without
+    from shortlist.router.pipeline import Router  # imports torch, which most commands do not need
 
     _set_threads(args.threads)
     return Router.load(
@@ -104,7 +104,7 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
 
 
 def _set_threads(number: int | None) -> None:
-    """Limits torch to `number` threads; without it, and without OMP_NUM_THREADS, to the usable CPUs."""
+    """Limits torch to `number` threads, or to the usable CPUs if neither it nor OMP_NUM_THREADS is set."""
     import torch
 
     if number is None and "OMP_NUM_THREADS" in os.environ:

@@ -1,4 +1,4 @@
-"""Prints selections and model facts, as readable tables or as the response's proto3 JSON."""
+"""Prints selections and facts about the model, as readable tables or as proto3 JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STAGES = ("queue", "parse", "retrieve", "tokenize", "infer")
 
 
 def drop_output() -> None:
-    """Sends stdout nowhere once nobody reads it: what is still buffered must not fail again at exit."""
+    """Redirects stdout to the null device once its reader is gone: flushing the buffer at exit must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -42,7 +42,7 @@ def print_json(response: ProtoMessage) -> None:
 
 
 def print_values(values: Sequence[tuple[str, object, str]], *, as_json: bool) -> None:
-    """Prints names with their values and where each comes from."""
+    """Prints names with their values and the source of each value."""
     if as_json:
         print(json.dumps({name: {"value": value, "source": source} for name, value, source in values}, indent=2))
         return
@@ -50,14 +50,14 @@ def print_values(values: Sequence[tuple[str, object, str]], *, as_json: bool) ->
 
 
 def print_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of equally many texts, in columns."""
+    """Prints rows of equal length, with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         _print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_selection(selection: Selection, *, noun: str) -> None:
-    """Prints the ranked items as a table and, below it, how they came about; `noun` is what they are, in the plural."""
+    """Prints the ranked items as a table, and counts and times below it; `noun` names the items, in the plural."""
     for line in _table(selection.items):
         _print(line)
     if selection.items:
@@ -66,7 +66,7 @@ def print_selection(selection: Selection, *, noun: str) -> None:
 
 
 def print_notes(selection: Selection, *, locate: Callable[[Unparsed], str]) -> None:
-    """Prints to stderr what was left out, cut or odd; `locate` says where an unparsed item stands."""
+    """Prints to stderr what was left out or cut, and warnings; `locate` says where an unparsed item is."""
     for unparsed in selection.unparsed:
         name = f" {unparsed.name}" if unparsed.name else ""
         _print(f"left out{name} ({locate(unparsed)}): {unparsed.reason}", to_stderr=True)
@@ -78,7 +78,7 @@ def print_notes(selection: Selection, *, locate: Callable[[Unparsed], str]) -> N
 
 
 def print_info(info: ServerInfo) -> None:
-    """Prints the facts of a model, one a line."""
+    """Prints facts about the model and the server, one per line."""
     limit = f"{info.max_message_bytes // (1024 * 1024)} MiB per message" if info.max_message_bytes else "none"
     model = info.model
     facts = [
@@ -113,7 +113,9 @@ def _table(items: Sequence[Selected]) -> Iterator[str]:
 def _label(item: Selected) -> str:
     if not item.name:
         return item.source or f"document {item.index}"
-    is_qualified = not item.namespace or item.name.startswith(f"{item.namespace}.")  # a table brings its schema along
+    is_qualified = not item.namespace or item.name.startswith(
+        f"{item.namespace}."
+    )  # a table's name includes its schema
     return item.name if is_qualified else f"{item.namespace}.{item.name}"
 
 
@@ -140,7 +142,7 @@ def _line_width() -> int:
 
 
 def _cut(text: str, width: int) -> str:
-    """Shortens a text to terminal cells; East Asian wide characters take two."""
+    """Shortens a text to `width` terminal cells; wide East Asian characters take two."""
     text = _visible(text[: 4 * max(width, 1)])
     if sum(map(_cells, text)) <= width:
         return text
@@ -160,7 +162,7 @@ def _cells(character: str) -> int:
 
 
 def _visible(text: str) -> str:
-    """Replaces control characters: names come from strangers, and a terminal obeys what it is sent."""
+    """Replaces control characters: names are untrusted, and control sequences would change the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

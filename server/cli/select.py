@@ -1,4 +1,4 @@
-"""The `tools`, `tables`, `rerank` and `info` commands: in this process, or against a server."""
+"""The `tools`, `tables`, `rerank` and `info` commands, which run in this process or call a server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _add_rerank(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = subparsers.add_parser(
         "rerank",
         help="pick the documents that fit a query",
-        description="Ranks documents, one a line; blank lines do not count.",
+        description="Ranks documents, one per line; blank lines are skipped.",
     )
     _add_input(parser, "QUERY", "text files, folders of *.txt, or - for stdin (the default)")
     _add_selection_options(parser, "documents")
@@ -74,12 +74,12 @@ def _add_info(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_input(parser: argparse.ArgumentParser, query: str, paths: str) -> None:
-    parser.add_argument("query", metavar=query, help="what is looked for, in any language")
+    parser.add_argument("query", metavar=query, help="the query, in any language")
     parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
 
 
 def _add_selection_options(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    """Makes a flag of each option that applies."""
+    """Adds a flag for each option that applies to the kind."""
     for option in options_of(kind):
         _add_option(parser, option)
     _add_common_options(parser)
@@ -106,7 +106,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def _reader(option: Option, read: Callable[[str], float]) -> Callable[[str], float]:
-    """Reads a number and holds it to the option's range."""
+    """Returns a function that reads a number and checks it against the option's range."""
 
     def read_option(text: str) -> float:
         value = read(text)
@@ -185,17 +185,17 @@ def _info_of(args: argparse.Namespace) -> ServerInfo:
             return client.get_info(timeout_seconds=args.timeout)
     with slow_notice(f"loading model {args.model} …"):
         router = load_router(args)
-        from shortlist.server.services import describe  # the parsers: a call of a server needs none of them
+        from shortlist.server.services import describe  # imports the parsers, which calling a server does not need
 
         return describe(router)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Refuses what no single option can know to be wrong."""
+    """Rejects wrong combinations of options."""
     if args.address and (options := model_options_in(args, args.parser)):
         args.parser.error(f"the server at --address has its own model; leave out {', '.join(options)}")
     if not args.address and (options := connection_options_in(args)):
-        args.parser.error(f"there is no --address of a server; leave out {', '.join(options)}")
+        args.parser.error(f"without --address no server is called; leave out {', '.join(options)}")
     if "paths" in args and not args.paths and sys.stdin.isatty():
         args.parser.error("give a PATH, or pipe the input into stdin")
 
@@ -238,5 +238,5 @@ def _locate_in(script: Script) -> _Locate:
 def _timeout(text: str) -> float:
     seconds = number(text)
     if not seconds > 0.0:
-        raise argparse.ArgumentTypeError(f"{text} is no time; give more than 0 seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a valid timeout; give more than 0 seconds")
     return seconds

@@ -1,7 +1,7 @@
-"""Reads and writes the proto's messages as JSON: what `/v1/tools:select`, `/v1/tables:select` and `/v1/info` speak.
+"""Converts between proto messages and JSON, for `/v1/tools:select`, `/v1/tables:select` and `/v1/info`.
 
-Names are taken in snake case or in camel case and written in snake case, as the command line's `--json` does. Beyond
-the proto's own mapping a query may be a plain string, and a tool may stand as the object it is.
+Field names are read in snake case or camel case and written in snake case, like the command line's `--json`. In
+addition to the proto's JSON mapping, a query may be a plain string, and a tool may be its own JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_tools(body: Mapping[str, Any]) -> pb.SelectToolsRequest:
     """Reads a request for tools.
 
     Raises:
-        InvalidInput: a field is unknown, or has a value of another type; its `field` says which.
+        InvalidInput: a field is unknown or has a value of the wrong type; the error's `field` names it.
     """
     tools = body.get("tools")
     if isinstance(tools, list):
@@ -45,14 +45,14 @@ def read_tables(body: Mapping[str, Any]) -> pb.SelectTablesRequest:
 
 
 def write(message: ProtoMessage) -> dict[str, Any]:
-    """Writes a message with its defaults, names in snake case."""
+    """Writes a message, defaults included, with names in snake case."""
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 
 def is_repeated(field: FieldDescriptor) -> bool:
-    """Whether a field holds a list; releases of protobuf differ in how they say so."""
+    """Whether a field is repeated; versions of protobuf differ in how they expose this."""
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)
@@ -65,11 +65,11 @@ def _read(body: Mapping[str, Any], message: MessageT) -> MessageT:
     try:
         return json_format.ParseDict(dict(body), message)
     except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput("the request does not fit its schema; /openapi.json has it") from error
+        raise InvalidInput("the request does not fit its schema in /openapi.json") from error
 
 
 def _tool_text(tool: Any, place: int) -> Any:
-    """Makes a ToolText of a tool's own object; what is a ToolText already, or no object, stays as it is."""
+    """Makes a ToolText of a tool's own JSON object; returns a ToolText, or anything but an object, unchanged."""
     if not isinstance(tool, dict) or set(tool) <= _TOOL_TEXT:
         return tool
     try:
@@ -86,11 +86,11 @@ def _check_object(value: Any, kind: Any, path: str) -> None:
     for name, inner in value.items():
         field = names.get(name)
         if field is None:
-            raise InvalidInput(f"is not known here{nearest(name, names)}", field=_under(path, name[:100]))
+            raise InvalidInput(f"is not a known field{nearest(name, names)}", field=_under(path, name[:100]))
         group = field.containing_oneof.name if field.containing_oneof else field.name
         if inner is not None:
             if group in seen:
-                raise InvalidInput(f"excludes {seen[group]}; give one of them", field=_under(path, name))
+                raise InvalidInput(f"cannot be combined with {seen[group]}; give one of them", field=_under(path, name))
             seen[group] = name
             _check_field(inner, field, _under(path, field.name))
 
@@ -117,7 +117,7 @@ def _check_value(value: Any, field: FieldDescriptor, path: str) -> None:
                 raise InvalidInput("should be true or false", field=path)
         case FieldDescriptor.CPPTYPE_INT32:
             if not _is_integer(value):
-                raise InvalidInput("should be an integer, in 32 bits", field=path)
+                raise InvalidInput("should be a 32-bit integer", field=path)
         case _:
             if not _is_number(value):
                 raise InvalidInput("should be a number", field=path)

@@ -32,7 +32,7 @@ from shortlist.server.call import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
 from shortlist.v1 import router_pb2 as pb
 
-__all__ = ["Asked", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]
+__all__ = ["ParsedRequest", "RerankV1", "RerankV2", "TeiRerank", "read_tei", "read_v1", "read_v2", "write_tei_info"]
 
 _MAX_DEPTH = 32
 _MAX_WARNED = 5
@@ -45,8 +45,8 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as a proto message, how to write its response, and the API's names of the proto's fields."""
+class ParsedRequest:
+    """A request as a proto message, a function to write its response, and this API's names of the proto's fields."""
 
     request: Any
     write: Callable[[Any, Call], Any]
@@ -146,25 +146,25 @@ class TeiRerank(BaseModel):
     )
 
 
-def read_v1(body: Mapping[str, Any]) -> Asked:
+def read_v1(body: Mapping[str, Any]) -> ParsedRequest:
     """Reads a request of `/v1/rerank`.
 
     Raises:
-        InvalidInput: a field is missing or wrong; its `field` says which.
+        InvalidInput: a field is missing or wrong; the error's `field` names it.
     """
-    return _ask(_validated(RerankV1, body), api_version="1", returns_documents=True)
+    return _parsed(_validated(RerankV1, body), api_version="1", returns_documents=True)
 
 
-def read_v2(body: Mapping[str, Any]) -> Asked:
+def read_v2(body: Mapping[str, Any]) -> ParsedRequest:
     """Reads a request of `/v2/rerank`; raises as `read_v1`."""
-    return _ask(_validated(RerankV2, body), api_version="2", returns_documents=False)
+    return _parsed(_validated(RerankV2, body), api_version="2", returns_documents=False)
 
 
-def read_tei(body: Mapping[str, Any]) -> Asked:
+def read_tei(body: Mapping[str, Any]) -> ParsedRequest:
     """Reads a request of `/rerank`; raises as `read_v1`."""
-    asked = _validated(TeiRerank, body)
-    request = _request(asked.query, asked.texts, None)
-    return Asked(request, partial(_write_tei, asked), {"query.text": "query", "documents": "texts"})
+    valid = _validated(TeiRerank, body)
+    request = _request(valid.query, valid.texts, None)
+    return ParsedRequest(request, partial(_write_tei, valid), {"query.text": "query", "documents": "texts"})
 
 
 def write_tei_info(info: pb.GetInfoResponse) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def write_tei_info(info: pb.GetInfoResponse) -> dict[str, Any]:
     }
 
 
-def _ask(body: RerankV2, *, api_version: str, returns_documents: bool) -> Asked:
+def _parsed(body: RerankV2, *, api_version: str, returns_documents: bool) -> ParsedRequest:
     rank_fields = getattr(body, "rank_fields", None)
     texts = [_text_of(document, rank_fields, place) for place, document in enumerate(body.documents)]
     if body.return_documents is not None:
@@ -190,7 +190,7 @@ def _ask(body: RerankV2, *, api_version: str, returns_documents: bool) -> Asked:
     write = partial(
         _write, api_version=api_version, num_documents=len(texts), returned=returned, warnings=_warnings(body, texts)
     )
-    return Asked(_request(body.query, texts, body.top_n), write, {"query.text": "query"})
+    return ParsedRequest(_request(body.query, texts, body.top_n), write, {"query.text": "query"})
 
 
 def _request(query: str, documents: Sequence[str], top_n: int | None) -> pb.RerankRequest:
@@ -226,7 +226,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     unknown = list(body.model_extra or ())
     for name in unknown[:_MAX_WARNED]:
         hint = nearest(name, type(body).model_fields)
-        warnings.append(f"{name[:100]}: is not known here and was ignored{hint}")
+        warnings.append(f"{name[:100]}: is not a known field and was ignored{hint}")
     limit = body.max_tokens_per_doc
     # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
@@ -263,11 +263,11 @@ def _write(
     }
 
 
-def _write_tei(asked: TeiRerank, response: pb.RerankResponse, call: Call) -> list[dict[str, Any]]:
+def _write_tei(body: TeiRerank, response: pb.RerankResponse, call: Call) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     for item in response.items:
-        result: dict[str, Any] = {"index": item.index, "score": _logit(item.score) if asked.raw_scores else item.score}
-        results.append({**result, "text": asked.texts[item.index]} if asked.return_text else result)
+        result: dict[str, Any] = {"index": item.index, "score": _logit(item.score) if body.raw_scores else item.score}
+        results.append({**result, "text": body.texts[item.index]} if body.return_text else result)
     return results
 
 
@@ -284,13 +284,13 @@ def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] in ("too_long", "string_too_long"):
-            raise _beyond(first) from None
+            raise _limit_error(first) from None
         problem = first["msg"].removeprefix("Input ").replace(" after validation", "")
         problem = "is missing" if first["type"] == "missing" else problem[:1].lower() + problem[1:]
         raise InvalidInput(problem, field=_path(first["loc"])) from None
 
 
-def _beyond(error: ErrorDetails) -> LimitExceeded:
+def _limit_error(error: ErrorDetails) -> LimitExceeded:
     """Makes the error for a list or a text that is too long."""
     context, field = error["ctx"], _path(error["loc"])
     most = context["max_length"]

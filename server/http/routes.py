@@ -27,7 +27,7 @@ from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnava
 from shortlist.server.auth.authenticator import headers_of
 from shortlist.server.call import Call, new_request_id
 from shortlist.server.http import body, docs, openapi, proto_json, rerank
-from shortlist.server.http.rerank import Asked
+from shortlist.server.http.rerank import ParsedRequest
 from shortlist.server.status import DOMAIN, Kind, Status, status_of
 from shortlist.v1 import router_pb2 as pb
 
@@ -110,9 +110,11 @@ class RestApi:
             *(Route(path, get, methods=["GET"]) for path, get in described.items()),
         ]
 
-    async def _rank(self, method: Method, read: Callable[[Mapping[str, Any]], Asked], request: Request) -> Response:
+    async def _rank(
+        self, method: Method, read: Callable[[Mapping[str, Any]], ParsedRequest], request: Request
+    ) -> Response:
         call = _begin(method, request)
-        asked: Asked | None = None
+        parsed: ParsedRequest | None = None
         try:
             call.timeout_seconds = body.read_timeout(request.headers)
             call.cancel = CancelToken(timeout_seconds=call.timeout_seconds)
@@ -120,15 +122,15 @@ class RestApi:
             if self._dispatcher.refusal:  # before a large body is received
                 raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
-            asked = await _in_turn(len(content), lambda: read(body.read_json(content)))
-            answer = await self._answer(method, call, asked.request, request)
-            written = await _in_turn(answer.ByteSize(), lambda: _json(asked.write(answer, call)))
+            parsed = await _in_turn(len(content), lambda: read(body.read_json(content)))
+            answer = await self._answer(method, call, parsed.request, request)
+            written = await _in_turn(answer.ByteSize(), lambda: _json(parsed.write(answer, call)))
         except ClientDisconnect:
             return self._failed(call, RequestCancelled("the caller left before its request had arrived"))
         except asyncio.CancelledError:  # the server stops and its grace period is over; the task ends here
             return self._failed(call, ServerUnavailable("the server stopped before the request had arrived"))
         except Exception as error:  # the boundary of the request
-            _rename_field(error, asked.names if asked else {})
+            _rename_field(error, parsed.names if parsed else {})
             return self._failed(call, error)
         return Response(written, media_type="application/json")
 
@@ -244,8 +246,8 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Asked]:
-    return lambda body: Asked(read(body), lambda answer, _: proto_json.write(answer))
+def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], ParsedRequest]:
+    return lambda body: ParsedRequest(read(body), lambda answer, _: proto_json.write(answer))
 
 
 async def _left(request: Request) -> None:

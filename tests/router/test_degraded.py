@@ -17,7 +17,7 @@ from shortlist.schemas.errors import DeadlineTooShort, RequestCancelled
 
 
 class LateScorer:
-    """Never has the time."""
+    """Always fails with the given error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -34,7 +34,7 @@ def late(tiny_model_dir: Path, request: pytest.FixtureRequest) -> Router:
     return Router.load(tiny_model_dir, device="cpu", dtype="float32").with_scorer(LateScorer(request.param))
 
 
-def test_tools_come_in_the_first_stages_order(late: Router) -> None:
+def test_tools_are_ordered_by_the_first_stage(late: Router) -> None:
     selection = late.select_tools("list orders", TOOLS, top_n=2, min_score=0.9, allow_degraded=True)
     assert selection.is_degraded
     assert "list_orders" in named(selection)[0]
@@ -42,31 +42,31 @@ def test_tools_come_in_the_first_stages_order(late: Router) -> None:
     assert (selection.num_candidates, selection.num_scored, selection.num_tokens) == (len(TOOLS), 0, 0)
 
 
-def test_tables_and_pinned_ones_come_too(late: Router) -> None:
+def test_tables_are_selected_and_pinned_ones_included(late: Router) -> None:
     everything = late.select_tables(QUERY, DDL, top_n=0, allow_degraded=True)
     last = named(everything)[-1]
     selection = late.select_tables(QUERY, DDL, top_n=1, always_include=[last], allow_degraded=True)
     assert named(selection) == [named(everything)[0], last]
 
 
-def test_documents_come_by_their_words(late: Router) -> None:
+def test_documents_are_ordered_by_their_words(late: Router) -> None:
     selection = late.rerank("capital of France", ["Berlin", "Paris, capital of France"], allow_degraded=True)
     assert [item.index for item in selection.items] == [1, 0]
 
 
-def test_no_more_come_than_would_have_been_scored(late: Router) -> None:
+def test_max_candidates_limits_a_degraded_answer(late: Router) -> None:
     selection = late.select_tools(QUERY, TOOLS, top_n=0, max_candidates=2, allow_degraded=True)
     assert (len(selection.items), selection.num_dropped) == (2, len(TOOLS) - 2)
     documents = late.rerank("Paris", ["Berlin", "Paris", "Paris too"], top_n=0, max_candidates=2, allow_degraded=True)
     assert [item.index for item in documents.items] == [1, 2]
 
 
-def test_who_does_not_ask_for_it_gets_the_error(late: Router) -> None:
+def test_without_allow_degraded_the_error_is_raised(late: Router) -> None:
     with pytest.raises((RequestCancelled, DeadlineTooShort)):
         late.select_tools(QUERY, TOOLS)
 
 
-def test_a_caller_who_left_gets_nothing(late: Router) -> None:
+def test_a_cancelled_request_gets_no_degraded_answer(late: Router) -> None:
     cancel = CancelToken()
     cancel.cancel()
     with pytest.raises((RequestCancelled, DeadlineTooShort)):
@@ -85,14 +85,14 @@ def test_a_degraded_answer_comes_before_the_deadline(
     router = Router.load(tiny_model_dir, device="cpu", dtype="float32")
     server = start_server(is_loaded=False)
     server.call(server.app.load(lambda: router)).result(60)
-    gate, run = threading.Event(), router.engine.run
+    may_run, run = threading.Event(), router.engine.run
 
     def run_late(pairs: Sequence[Pair]) -> Sequence[float]:
-        assert gate.wait(60)
+        assert may_run.wait(60)
         return run(pairs)
 
     monkeypatch.setattr(router.engine, "run", run_late)
     with Client(server.app.address) as client:
         selection = client.select_tools("list orders", TOOLS, allow_degraded=True, timeout_seconds=1.0)
-        gate.set()
+        may_run.set()
     assert (selection.is_degraded, 700 < selection.timings.total_ms < 1000) == (True, True)

@@ -1,4 +1,4 @@
-"""Which tools and tables a request is answered with."""
+"""Checks which tools and tables a request returns."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_tables_give_an_empty_selection(router: Router) -> None:
     assert router.select_tables("which orders", "-- nothing").items == ()
 
 
-def test_tools_of_one_name_are_told_apart_by_index(router: Router) -> None:
+def test_tools_with_the_same_name_are_distinguished_by_index(router: Router) -> None:
     tools = [tool("ping", "first"), tool("list_orders"), tool("ping", "second")]
 
     selection = router.select_tools(QUERY, tools)
@@ -69,7 +69,7 @@ def test_equal_tools_keep_the_order_of_the_request(router: Router) -> None:
     assert [item.index for item in selection.items] == [0, 1, 2, 3]
 
 
-def test_always_included_tools_come_on_top_of_top_n(router: Router) -> None:
+def test_always_included_tools_are_added_to_top_n(router: Router) -> None:
     best, *_, worst = named(router.select_tools(QUERY, TOOLS, top_n=0))
 
     selection = router.select_tools(QUERY, TOOLS, top_n=1, always_include=[worst])
@@ -101,7 +101,7 @@ def test_an_unknown_always_included_name_is_a_warning(router: Router) -> None:
     assert [item.name for item in selection.items if item.always_included] == ["ping"]
 
 
-def test_a_table_may_be_always_included_without_its_schema(router: Router) -> None:
+def test_a_table_may_be_always_included_by_name_without_schema(router: Router) -> None:
     selection = router.select_tables("which city", DDL, top_n=1, always_include=["orders", "shop.customers"])
 
     assert sorted(item.name for item in selection.items if item.always_included) == ["shop.customers", "shop.orders"]
@@ -123,7 +123,7 @@ def test_fifty_candidates_are_scored_by_default(router: Router) -> None:
     assert (selection.num_scored, selection.num_dropped, len(selection.items)) == (50, 10, 50)
 
 
-def test_no_limit_on_candidates_scores_them_all(router: Router) -> None:
+def test_without_a_limit_all_candidates_are_scored(router: Router) -> None:
     tools = [tool(f"tool_{number}") for number in range(60)]
 
     selection = router.select_tools(QUERY, tools, top_n=0, max_candidates=0)
@@ -156,7 +156,7 @@ def test_a_tool_of_a_megabyte_is_cut_to_its_budget(router: Router) -> None:
     assert selection.num_tokens < 256
 
 
-def test_min_score_holds_back_what_scores_less(router: Router) -> None:
+def test_min_score_drops_lower_scores(router: Router) -> None:
     everything = router.select_tools(QUERY, TOOLS, top_n=0)
     third = everything.items[2].score
 
@@ -170,7 +170,7 @@ def test_min_score_may_leave_nothing(router: Router) -> None:
     assert router.select_tools(QUERY, TOOLS, min_score=1.0).items == ()
 
 
-def test_namespaces_are_returned_and_read(router: Router) -> None:
+def test_namespaces_are_returned_and_ranked(router: Router) -> None:
     plain = router.select_tools(QUERY, TOOLS[:2], top_n=0)
 
     selection = router.select_tools(QUERY, TOOLS[:2], top_n=0, namespaces=["customer mail", ""])
@@ -195,7 +195,7 @@ def test_more_namespaces_than_texts_are_an_error(router: Router) -> None:
     ],
     ids=["mappings", "one_mapping", "one_text", "text_and_mapping"],
 )
-def test_tools_come_as_text_or_mappings(router: Router, tools: Any) -> None:
+def test_tools_are_given_as_texts_or_mappings(router: Router, tools: Any) -> None:
     expected = router.select_tools(QUERY, TOOLS, top_n=0)
 
     selection = router.select_tools(QUERY, tools, top_n=0)

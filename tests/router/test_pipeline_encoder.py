@@ -1,4 +1,4 @@
-"""What a Router does with an encoder: it finds what shares no word, says what it has not seen, and weighs by kind."""
+"""With an encoder, a Router finds tools that share no word, reports missing vectors, and weights by kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shortlist.router.engine.protocols import CancelToken
 from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS
 from shortlist.schemas.errors import RequestCancelled
 
-# The question means what the tool does, in words of another language.
+# The query describes the tool in another language.
 QUERY = "wie viele Bestellungen"
 RIGHT = tool("list_orders", "list the open orders of a customer")
 CROWD = [tool(f"tool_{number}", "attach the invoice to an email") for number in range(60)]
@@ -52,7 +52,7 @@ def test_a_tool_that_shares_no_word_survives_narrowing(router: Router) -> None:
     assert (selection.num_scored, selection.num_dropped, selection.warnings) == (5, 56, ())
 
 
-def test_without_an_encoder_it_is_dropped_and_the_caller_told(tmp_path: Path, scorer: Meanings) -> None:
+def test_without_an_encoder_it_is_dropped_with_a_warning(tmp_path: Path, scorer: Meanings) -> None:
     router = load(write(tmp_path / "plain", random_model())).with_scorer(scorer)
 
     selection = router.select_tools(QUERY, [*CROWD, RIGHT], max_candidates=5, top_n=1)
@@ -78,7 +78,7 @@ def test_a_table_that_shares_no_word_survives_narrowing(router: Router) -> None:
     assert named(selection) == ["orders"]
 
 
-def test_the_real_encoder_and_its_batches_serve_a_request(whole: Router) -> None:
+def test_a_real_encoder_answers_a_request(whole: Router) -> None:
     selection = whole.select_tools(QUERY, [*CROWD, RIGHT], max_candidates=7, top_n=0)
 
     assert (selection.num_scored, len(selection.items), selection.warnings) == (7, 7, ())
@@ -102,7 +102,7 @@ def test_another_scorer_of_the_same_model_keeps_its_vectors(router: Router) -> N
     assert not any("orders" in text for text in other.embedded)
 
 
-def test_candidates_that_were_not_seen_are_a_warning_until_they_are(router: Router) -> None:
+def test_candidates_without_vectors_give_a_warning_until_they_have_them(router: Router) -> None:
     letters = "abcdehilmn"
     tools = [tool("".join(letters[int(digit)] for digit in f"{number:04}")) for number in range(MAX_NEW_VECTORS + 6)]
 
@@ -123,7 +123,7 @@ def test_a_cancelled_request_embeds_nothing(router: Router, scorer: Meanings) ->
     assert scorer.embedded == []
 
 
-def test_the_kind_of_candidate_chooses_the_weights(tmp_path: Path, scorer: Meanings) -> None:
+def test_the_weights_depend_on_the_kind_of_candidate(tmp_path: Path, scorer: Meanings) -> None:
     weights = {"tools": NO_LOGIT | {"bias": 2.0}, "tables": NO_LOGIT | {"bias": -1.0}}
     router = load(write_whole(tmp_path / "own", score_weights=weights).folder).with_scorer(scorer)
 
@@ -150,13 +150,13 @@ def test_a_kind_without_weights_is_scored_by_the_logit_alone(tmp_path: Path, sco
     assert selection.items[0].score == pytest.approx(sigmoid(3.0))
 
 
-def test_all_evidence_makes_the_score(tmp_path: Path, scorer: Meanings) -> None:
+def test_the_score_combines_all_features(tmp_path: Path, scorer: Meanings) -> None:
     weights = {"bias": 0.25, "logit": 0.5, "cosine": -1.0, "lexical_share": 0.5, "lexical_match": 0.0}
     router = load(write_whole(tmp_path / "own", score_weights={"tools": weights}).folder).with_scorer(scorer)
 
     found = scores(router.select_tools("orders", [tool("invoice"), tool("orders")]))
 
-    # The query is the second tool: cosine 1 and all its words. A pair's logit counts the words of the query too.
+    # The query equals the second tool: cosine 1, and all words match. A pair's logit counts the query's words too.
     invoice, query = (1.0, 0.1), (0.9, 0.1)
     cosine = invoice[1] * query[0] / (math.hypot(*invoice) * math.hypot(*query))
     assert found[0] == pytest.approx(sigmoid(0.25 + 0.5 * 0.0 - cosine), abs=1e-5)

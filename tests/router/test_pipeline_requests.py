@@ -1,4 +1,4 @@
-"""What every request has in common: its query, options, model and end; and the ranking of plain documents."""
+"""Checks the query, options, model and cancellation of every request, and the ranking of plain documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def router(tiny_model_dir: Path) -> Router:
 
 
 class ConstantScorer:
-    """Gives every pair the same logit and remembers how many there were."""
+    """Gives every pair the same logit, and counts the pairs."""
 
     def __init__(self) -> None:
         self.num_pairs = 0
@@ -37,7 +37,7 @@ class ConstantScorer:
         return TextVectors([Embedded(np.ones(1, np.float32))] * len(texts), 7, 1.5, 2.5)
 
 
-def test_a_selection_says_which_model_made_it(router: Router, tiny_model_dir: Path) -> None:
+def test_a_selection_names_its_model(router: Router, tiny_model_dir: Path) -> None:
     selection = router.select_tools(QUERY, TOOLS)
 
     assert selection.model_name == router.info.name == tiny_model_dir.name
@@ -57,7 +57,7 @@ def test_a_blank_query_is_an_error(router: Router, query: str | list[Message]) -
         router.select_tools(query, TOOLS)
 
 
-def test_messages_rank_as_the_text_made_of_them(router: Router) -> None:
+def test_messages_rank_like_their_query_text(router: Router) -> None:
     messages = [Message("user", QUERY), Message("assistant", "Shall I?"), Message("user", "do it")]
 
     selection = router.select_tools(messages, TOOLS, top_n=0)
@@ -71,12 +71,12 @@ def test_messages_rank_as_the_text_made_of_them(router: Router) -> None:
     [({"expected_model": "other"}, "model 'other'"), ({"expected_version": "0.0"}, "version '0.0'")],
     ids=["model", "version"],
 )
-def test_another_model_than_expected_is_an_error(router: Router, expected: Any, named_in_error: str) -> None:
+def test_a_model_other_than_expected_is_an_error(router: Router, expected: Any, named_in_error: str) -> None:
     with pytest.raises(ModelMismatch, match=named_in_error):
         router.select_tools(QUERY, TOOLS, **expected)
 
 
-def test_the_expected_model_is_no_error(router: Router) -> None:
+def test_the_expected_model_is_accepted(router: Router) -> None:
     info = router.info
 
     selection = router.rerank(QUERY, DOCUMENTS, expected_model=info.name, expected_version=info.version)
@@ -157,14 +157,14 @@ def test_documents_are_ranked_and_returned(router: Router) -> None:
     assert [(item.rank, item.name) for item in selection.items] == [(1, ""), (2, "")]
 
 
-def test_documents_are_left_out_where_they_are_not_wanted(router: Router) -> None:
+def test_documents_are_left_out_if_not_requested(router: Router) -> None:
     selection = router.rerank(QUERY, DOCUMENTS, return_documents=False)
 
     assert [item.source for item in selection.items] == ["", "", ""]
     assert scores(selection) == pytest.approx(scores(router.rerank(QUERY, DOCUMENTS)), abs=TOLERANCE)
 
 
-def test_one_text_is_no_list_of_documents(router: Router) -> None:
+def test_one_text_instead_of_a_list_of_documents_is_an_error(router: Router) -> None:
     with pytest.raises(InvalidInput, match="documents: is one text"):
         router.rerank(QUERY, "a document")
 
@@ -173,7 +173,7 @@ def test_an_empty_document_has_a_score(router: Router) -> None:
     assert len(router.rerank(QUERY, ["", "send an email"]).items) == 2
 
 
-def test_a_long_document_counts_as_its_best_window(router: Router) -> None:
+def test_a_long_document_scores_as_its_best_window(router: Router) -> None:
     long = "the capital of France " * 60
 
     selection = router.rerank(QUERY, [long, "the capital of France"], max_pair_tokens=32)
@@ -190,7 +190,7 @@ def test_documents_are_narrowed_by_their_words(router: Router) -> None:
     assert selection.num_dropped == 2
 
 
-def test_the_last_message_of_a_conversation_is_never_cut_for_earlier_ones(router: Router) -> None:
+def test_the_last_message_is_never_cut_to_keep_earlier_ones(router: Router) -> None:
     chat = [Message("user", "hello"), Message("assistant", "the committee " * 60), Message("user", "refund it")]
 
     selection = router.select_tools(chat, TOOLS)
@@ -198,7 +198,7 @@ def test_the_last_message_of_a_conversation_is_never_cut_for_earlier_ones(router
     assert selection.truncated == ()
 
 
-def test_a_document_too_long_is_named_by_its_place_in_the_request(router: Router) -> None:
+def test_a_document_that_is_too_long_is_named_by_its_index(router: Router) -> None:
     documents = ["other words"] * 3 + ["invoice " * 530_000]
 
     with pytest.raises(LimitExceeded, match=r"documents\[3\]: has"):
@@ -206,19 +206,19 @@ def test_a_document_too_long_is_named_by_its_place_in_the_request(router: Router
 
 
 @pytest.mark.parametrize("value", [{1}, object()], ids=["set", "object"])
-def test_a_tool_that_json_cannot_say_is_an_error(router: Router, value: object) -> None:
+def test_a_tool_that_does_not_fit_json_is_an_error(router: Router, value: object) -> None:
     with pytest.raises(InvalidInput, match=r"tools\[1\]: cannot be written as JSON: a value of type (set|object)"):
         router.select_tools(QUERY, [TOOLS[0], {"name": "odd", "description": value}])
 
 
-def test_a_tool_that_holds_itself_is_an_error(router: Router) -> None:
+def test_a_tool_that_contains_itself_is_an_error(router: Router) -> None:
     odd: dict[str, object] = {"name": "odd"}
     odd["parameters"] = odd
     with pytest.raises(InvalidInput, match=r"tools\[0\]: cannot be written as JSON"):
         router.select_tools(QUERY, odd)
 
 
-def test_a_batch_scores_as_each_document_alone(router: Router) -> None:
+def test_documents_score_the_same_together_as_alone(router: Router) -> None:
     alone = [router.rerank(QUERY, [document]).items[0].score for document in DOCUMENTS]
 
     together = scores(router.rerank(QUERY, DOCUMENTS))
@@ -226,7 +226,7 @@ def test_a_batch_scores_as_each_document_alone(router: Router) -> None:
     assert [together[index] for index in range(3)] == pytest.approx(alone, abs=TOLERANCE)
 
 
-def test_the_size_of_batches_changes_no_score(router: Router, tiny_model_dir: Path) -> None:
+def test_the_batch_size_does_not_change_scores(router: Router, tiny_model_dir: Path) -> None:
     small = Router.load(tiny_model_dir, device="cpu", dtype="float32", max_batch_tokens=128)
 
     selection = small.select_tools(QUERY, TOOLS * 4, top_n=0)
@@ -235,7 +235,7 @@ def test_the_size_of_batches_changes_no_score(router: Router, tiny_model_dir: Pa
     assert scores(selection) == pytest.approx(scores(expected), abs=TOLERANCE)
 
 
-def test_another_scorer_may_score_for_the_same_model(router: Router) -> None:
+def test_a_router_can_use_another_scorer(router: Router) -> None:
     scorer = ConstantScorer()
 
     selection = router.with_scorer(scorer).select_tools(QUERY, TOOLS, top_n=0)
@@ -245,6 +245,6 @@ def test_another_scorer_may_score_for_the_same_model(router: Router) -> None:
     assert [item.index for item in selection.items] == [0, 1, 2, 3, 4]
 
 
-def test_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         Router.load(tmp_path / "nowhere")

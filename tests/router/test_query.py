@@ -52,17 +52,19 @@ def test_a_text_is_its_own_query() -> None:
         "no_user",
     ],
 )
-def test_messages_give_the_last_request_with_what_it_leans_on(messages: Sequence[Message], expected: str) -> None:
+def test_messages_give_the_last_request_after_the_turns_it_depends_on(
+    messages: Sequence[Message], expected: str
+) -> None:
     assert query_text(messages) == expected
 
 
-def test_an_earlier_turn_is_cut() -> None:
+def test_a_long_earlier_turn_is_cut() -> None:
     text = query_text([user("word " * 400), user("do it")])
 
     assert text == ("word " * 120) + "\ndo it"
 
 
-def test_earlier_turns_are_cut_to_what_fits_and_the_last_never() -> None:
+def test_earlier_turns_are_cut_to_fit_and_the_last_is_not() -> None:
     messages = [user("one two three"), assistant("four five six"), user("do it now")]
 
     def within(num_words: int) -> str:
@@ -78,7 +80,7 @@ def test_earlier_turns_are_cut_to_what_fits_and_the_last_never() -> None:
     ["", " \n\t", [], [user("  ")], [user(""), assistant("")]],
     ids=["empty", "white_space", "no_messages", "blank_message", "blank_messages"],
 )
-def test_white_space_is_no_query(query: str | Sequence[Message]) -> None:
+def test_a_blank_query_is_rejected(query: str | Sequence[Message]) -> None:
     with pytest.raises(InvalidInput, match="is empty") as caught:
         query_text(query)
 

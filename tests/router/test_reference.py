@@ -43,7 +43,7 @@ def real(tiny_model_dir: Path) -> Reranker:
     )
 
 
-def test_documents_come_best_first_with_their_index(real: Reranker) -> None:
+def test_documents_are_returned_best_first_with_their_index(real: Reranker) -> None:
     documents = ["send an email", "open orders of a customer " * 60, "", "Paris"]
 
     ranked = real.rerank("list the orders", documents)
@@ -54,7 +54,7 @@ def test_documents_come_best_first_with_their_index(real: Reranker) -> None:
     assert all(type(item.score) is float and type(item.index) is int and 0 < item.score < 1 for item in ranked)
 
 
-def test_a_document_scores_the_same_whatever_its_neighbours(real: Reranker) -> None:
+def test_a_document_scores_the_same_beside_any_others(real: Reranker) -> None:
     documents = ["send an email", "open orders of a customer " * 60, "", "Paris is the capital", "invoice " * 30]
 
     together = {item.index: item.score for item in real.rerank("list the orders", documents)}
@@ -75,7 +75,7 @@ def test_ties_keep_the_order_of_the_input(reranker: Reranker) -> None:
     assert [item.index for item in ranked] == [0, 1, 2]
 
 
-def test_a_long_document_counts_with_its_best_window(reranker: Reranker, recorder: Recorder) -> None:
+def test_a_long_document_scores_as_its_best_window(reranker: Reranker, recorder: Recorder) -> None:
     ranked = reranker.rerank("email", ["open orders of a customer by date " * 20])
 
     best = max(pair.input_ids[-2] for pair in recorder.calls[0])
@@ -103,7 +103,7 @@ def test_the_query_is_cut_with_its_special_tokens_counted(reranker: Reranker, re
     assert recorder.calls[0][0].second_start == 10
 
 
-def test_the_batch_size_limits_what_is_scored_at_once_and_changes_nothing(
+def test_the_batch_size_limits_pairs_per_batch_and_does_not_change_scores(
     reranker: Reranker, recorder: Recorder
 ) -> None:
     documents = ["open orders of a customer by date " * 20, "Paris", "email"]
@@ -196,7 +196,7 @@ def test_a_score_is_the_sigmoid_of_a_logit(logit: float, score: float) -> None:
     assert sigmoid(logit) == pytest.approx(score, abs=1e-5)
 
 
-def test_a_result_can_be_compared_and_not_changed() -> None:
+def test_a_result_can_be_compared_but_not_changed() -> None:
     item = Ranked(0, 0.5, "Paris")
 
     with pytest.raises(AttributeError):

@@ -14,7 +14,7 @@ from shortlist.server.cli.serve import load_and_trim
 from shortlist.server.settings import Settings
 
 
-def test_stages_are_noted_in_the_order_in_which_they_ended_and_say_what_they_are_part_of() -> None:
+def test_stages_are_recorded_in_the_order_they_ended_with_their_parents() -> None:
     stages: list[Stage] = []
     with recording(stages):
         with within_stage("retrieve"):
@@ -24,7 +24,7 @@ def test_stages_are_noted_in_the_order_in_which_they_ended_and_say_what_they_are
     assert stages == [Stage("infer", 1.0, 2.0, "retrieve", 3), Stage("retrieve", 0.5, 2.5)]
 
 
-def test_threads_do_not_note_for_each_other() -> None:
+def test_threads_record_stages_separately() -> None:
     stages: list[Stage] = []
     with recording(stages):
         thread = threading.Thread(target=note_stage, args=("parse", 0.0, 1.0))
@@ -33,7 +33,7 @@ def test_threads_do_not_note_for_each_other() -> None:
     assert stages == []
 
 
-def test_a_stage_that_is_cut_short_is_timed_all_the_same() -> None:
+def test_a_stage_that_fails_is_still_timed() -> None:
     stages: list[Stage] = []
     with recording(stages), pytest.raises(KeyError), Clock().stage("parse"):
         raise KeyError
@@ -48,7 +48,7 @@ def test_a_catalog_seen_before_is_a_hit(tiny_model_dir: Path) -> None:
     assert (counts.num_hits, counts.num_misses, counts.num_kept) == (2, 1, 1)
 
 
-def test_a_server_set_to_remember_nothing_reads_every_catalog_anew(tiny_model_dir: Path) -> None:
+def test_without_caches_a_server_parses_every_catalog_again(tiny_model_dir: Path) -> None:
     router = load_and_trim(Settings(model=str(tiny_model_dir), device="cpu", cache_mb=0))
     for _ in range(2):
         router.select_tools("one", '[{"name": "ping"}]')

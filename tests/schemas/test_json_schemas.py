@@ -1,4 +1,4 @@
-"""Holds the published JSON Schemas to what the program takes and prints."""
+"""Checks the published JSON Schemas against what the program accepts and prints."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_files_are_those_that_the_code_makes(generated: dict[str, dict[str, Any]]) -> None:
+def test_the_committed_files_match_the_code(generated: dict[str, dict[str, Any]]) -> None:
     assert {path.name.removesuffix(".schema.json"): json.loads(path.read_text("utf-8")) for path in FILES} == generated
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
-def test_each_is_a_schema_with_a_name_of_its_own(path: Path) -> None:
+def test_each_file_is_a_schema_with_a_unique_name(path: Path) -> None:
     schema = json.loads(path.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:shortlist:v1:{path.name.removesuffix('.schema.json')}"
@@ -108,30 +108,30 @@ def test_they_are_installed_with_the_package() -> None:
         ("config", ["config", "--port", "0", "--disabled", "info,metrics"], ""),
     ],
 )
-def test_what_a_command_prints_is_as_described(
+def test_the_output_of_a_command_matches_its_schema(
     printed: Callable[..., Any], name: str, arguments: list[str], stdin: str
 ) -> None:
     assert problems(name, printed(*arguments, "--json", stdin=stdin)) == []
 
 
-def test_what_an_evaluation_prints_is_as_described(printed: Callable[..., Any], data: Path) -> None:
+def test_the_output_of_an_evaluation_matches_its_schema(printed: Callable[..., Any], data: Path) -> None:
     assert problems("evaluation", printed("eval", "--data", str(data), "--method", "bm25", "--json")) == []
 
 
-def test_an_evaluation_by_languages_is_as_described(data: Path) -> None:
+def test_an_evaluation_by_languages_matches_its_schema(data: Path) -> None:
     assert problems("evaluation", evaluate(load_dataset(data), None, method="bm25").as_json()) == []
 
 
 @pytest.mark.parametrize("is_snake", [True, False], ids=["as in the proto", "as protobuf's JSON"])
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda each: type(each).__name__)
-def test_what_the_service_takes_is_as_described(request_: Any, is_snake: bool) -> None:
+def test_requests_of_the_service_match_their_schemas(request_: Any, is_snake: bool) -> None:
     written = json_format.MessageToDict(request_, preserving_proto_field_name=is_snake)
     name = {"SelectToolsRequest": "select_tools_request", "SelectTablesRequest": "select_tables_request"}
     assert problems(name.get(type(request_).__name__, "rerank_request"), written) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("rerank_request", {"documents": []}, "$: 'query' is a required property"),
         ("rerank_request", {"query": {"text": "a"}, "top_k": 1}, "top_k"),
@@ -150,16 +150,16 @@ def test_what_the_service_takes_is_as_described(request_: Any, is_snake: bool) -
         ("model", {"variants": {"fast": {"num_layers": 0}}}, "$.variants.fast"),
     ],
 )
-def test_what_is_wrong_is_refused(name: str, value: Any, told: str) -> None:
-    assert any(told in problem for problem in problems(name, value))
+def test_invalid_values_are_rejected(name: str, value: Any, expected: str) -> None:
+    assert any(expected in problem for problem in problems(name, value))
 
 
-def test_the_built_in_model_is_as_described() -> None:
+def test_the_built_in_model_matches_its_schema() -> None:
     described = json.loads((ROOT / "router/models/shortlist-small/shortlist.json").read_text(encoding="utf-8"))
     assert problems("model", described) == []
 
 
-def test_the_lines_of_a_set_are_as_described() -> None:
+def test_the_lines_of_an_evaluation_set_match_their_schemas() -> None:
     assert [problem for line in CORPUS for problem in problems("corpus_line", line)] == []
     assert problems("corpus_line", {"id": 1, "ddl": "create table a (b int)", "dialect": "postgres"}) == []
     assert [problem for line in QUERIES for problem in problems("query_line", line)] == []

@@ -73,7 +73,7 @@ def expected_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", TOOL_CASES, ids=lambda path: path.stem)
-def test_a_tool_gives_the_document_beside_it(path: Path) -> None:
+def test_a_tool_gives_the_expected_document(path: Path) -> None:
     case = json.loads(input_of(path, ".json"))
     (tool,) = parse_tools([json.dumps(case["tool"])], namespaces=[case["namespace"]]).tools
 
@@ -83,7 +83,7 @@ def test_a_tool_gives_the_document_beside_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TABLE_CASES, ids=lambda path: path.stem)
-def test_a_table_gives_the_document_beside_it(path: Path) -> None:
+def test_a_table_gives_the_expected_document(path: Path) -> None:
     (table,) = parse_tables(input_of(path, ".sql")).tables
 
     document = table_document(table, count_tokens=count_words, budget_tokens=budget_of(path))
@@ -137,7 +137,7 @@ def test_a_tables_document_stays_within_its_budget(table: Table, spare: int) -> 
 
 
 @given(tool=tools)
-def test_a_budget_that_suffices_changes_nothing(tool: Tool) -> None:
+def test_a_sufficient_budget_changes_nothing(tool: Tool) -> None:
     full = tool_document(tool)
 
     assert tool_document(tool, count_tokens=count_words, budget_tokens=count_words(full)) == full

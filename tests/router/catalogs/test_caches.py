@@ -14,14 +14,14 @@ MIB = 1024 * 1024
 
 
 def fill(caches: Caches) -> None:
-    """Puts in 100 vectors of 64 KiB and 100 catalogs of some 20,000 characters."""
+    """Adds 100 vectors of 64 KiB and 100 catalogs of about 20,000 characters."""
     for number in range(100):
         caches.vectors.put([b"%d" % number], [Embedded(np.zeros(16 * 1024, np.float32))])
         caches.catalogs.read(CatalogText.of_tools(json.dumps({"name": f"f{number}", "description": "x" * 19_960})))
 
 
 @pytest.mark.parametrize(("mebibytes", "num_vectors", "num_catalogs"), [(0, 0, 0), (1.6, 19, 1), (6, 72, 4)])
-def test_a_quarter_of_the_room_is_the_catalogs_and_the_rest_the_vectors(
+def test_catalogs_get_a_quarter_of_the_memory_and_vectors_the_rest(
     mebibytes: float, num_vectors: int, num_catalogs: int
 ) -> None:
     caches = Caches.within(mebibytes)
@@ -32,6 +32,6 @@ def test_a_quarter_of_the_room_is_the_catalogs_and_the_rest_the_vectors(
 
 
 @pytest.mark.parametrize("mebibytes", [-1, float("nan"), float("inf")])
-def test_room_that_is_no_size_is_refused(mebibytes: float) -> None:
+def test_a_size_that_is_negative_or_not_finite_is_rejected(mebibytes: float) -> None:
     with pytest.raises(InvalidInput, match="cache_mb: is"):
         Caches.within(mebibytes)

@@ -1,4 +1,4 @@
-"""A catalog that was seen before is not read again, and one that differs in anything is."""
+"""A catalog seen before is not parsed again; a catalog with any difference is."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def read_tools(cache: CatalogCache, texts: list[str], namespaces: list[str]) -> 
     return cache.read(CatalogText.of_tools(texts, namespaces))
 
 
-def test_the_same_tools_are_read_once() -> None:
+def test_the_same_tools_are_parsed_once() -> None:
     cache = CatalogCache()
     assert read_tools(cache, [MAIL, WEATHER], ["a", "b"]) is read_tools(cache, [MAIL, WEATHER], ["a", "b"])
 
 
-def test_the_same_script_is_read_once() -> None:
+def test_the_same_script_is_parsed_once() -> None:
     cache = CatalogCache()
     assert cache.read(CatalogText.of_tables(DDL, None)) is cache.read(CatalogText.of_tables(DDL, None))
 
@@ -51,23 +51,23 @@ def test_the_same_script_is_read_once() -> None:
         ([MAIL, WEATHER + " "], ["a", "b"]),
     ],
 )
-def test_tools_that_differ_in_anything_are_read_anew(texts: list[str], namespaces: list[str]) -> None:
+def test_tools_with_any_difference_are_parsed_again(texts: list[str], namespaces: list[str]) -> None:
     cache = CatalogCache()
     assert read_tools(cache, texts, namespaces) is not read_tools(cache, [MAIL, WEATHER], ["a", "b"])
 
 
-def test_a_text_is_not_taken_for_a_namespace() -> None:
+def test_a_text_is_not_mistaken_for_a_namespace() -> None:
     cache = CatalogCache()
     one, other = read_tools(cache, [MAIL, WEATHER], []), read_tools(cache, [MAIL], [WEATHER])
     assert (len(one.catalog.items), len(other.catalog.items)) == (2, 1)
 
 
-def test_a_script_is_read_anew_in_another_dialect() -> None:
+def test_a_script_is_parsed_again_in_another_dialect() -> None:
     cache = CatalogCache()
     assert cache.read(CatalogText.of_tables(DDL, "mysql")) is not cache.read(CatalogText.of_tables(DDL, "postgres"))
 
 
-def test_the_catalog_used_longest_ago_makes_room() -> None:
+def test_the_least_recently_used_catalog_is_dropped_first() -> None:
     cache = CatalogCache(max_bytes=16 * (3 * len(MAIL) + 40))
     mail, weather = read_tools(cache, [MAIL], []), read_tools(cache, [WEATHER], [])
     assert read_tools(cache, [MAIL], []) is mail
@@ -77,7 +77,7 @@ def test_the_catalog_used_longest_ago_makes_room() -> None:
     assert read_tools(cache, [WEATHER], []) is not weather
 
 
-def test_a_catalog_too_large_to_keep_is_still_read_and_drives_no_other_out() -> None:
+def test_a_catalog_too_large_to_keep_is_still_parsed_and_evicts_no_other() -> None:
     cache = CatalogCache(max_bytes=16 * (len(MAIL) + 20))
     mail = read_tools(cache, [MAIL], [])
 
@@ -85,18 +85,18 @@ def test_a_catalog_too_large_to_keep_is_still_read_and_drives_no_other_out() -> 
     assert read_tools(cache, [MAIL], []) is mail
 
 
-def test_what_cannot_be_read_is_told_every_time() -> None:
+def test_what_cannot_be_parsed_is_reported_every_time() -> None:
     cache = CatalogCache()
     for _ in range(2):
         with pytest.raises(InvalidInput, match="namespaces: are 2 for 1 tool texts"):
             read_tools(cache, [MAIL], ["a", "b"])
 
 
-def test_half_a_character_is_no_obstacle() -> None:
+def test_a_lone_surrogate_does_not_prevent_parsing() -> None:
     assert read_tools(CatalogCache(), [MAIL.replace("Sends", "\ud83d")], []).catalog.kind == "tools"
 
 
-def test_many_threads_get_the_same_answer_from_one_catalog(router: Router) -> None:
+def test_many_threads_get_the_same_selection_from_one_catalog(router: Router) -> None:
     tools = [json.dumps({"name": f"tool_{n}", "description": f"Does the {n}th thing"}) for n in range(40)] + [MAIL]
     barrier = threading.Barrier(8)
 
@@ -111,7 +111,7 @@ def test_many_threads_get_the_same_answer_from_one_catalog(router: Router) -> No
     assert len(answers[0]) == 5
 
 
-def test_a_known_catalog_gives_the_answer_it_gave_when_it_was_new(router: Router) -> None:
+def test_a_cached_catalog_gives_the_same_selection_as_a_new_one(router: Router) -> None:
     script = DDL + "CREATE TABLE customers (id INT, city TEXT); nonsense;"
     first, second = (router.select_tables("which cities do customers live in", script) for _ in range(2))
 
@@ -119,12 +119,12 @@ def test_a_known_catalog_gives_the_answer_it_gave_when_it_was_new(router: Router
     assert second.timings.parse_ms < first.timings.parse_ms
 
 
-def test_a_catalog_is_data_that_can_be_stored() -> None:
+def test_a_catalog_can_be_pickled() -> None:
     for catalog in (Catalog.of_tools([MAIL, WEATHER]), Catalog.of_tables(DDL), Catalog.of_documents(["a", "b"])):
         assert pickle.loads(pickle.dumps(catalog)) == catalog
 
 
-def test_a_stored_catalog_is_ranked_as_its_texts_are(router: Router) -> None:
+def test_a_pickled_catalog_is_ranked_like_its_texts(router: Router) -> None:
     stored = pickle.loads(pickle.dumps(Catalog.of_tools([MAIL, WEATHER])))
 
     assert (
@@ -134,13 +134,13 @@ def test_a_stored_catalog_is_ranked_as_its_texts_are(router: Router) -> None:
     assert router.cache_counts["catalogs"].num_hits == 1
 
 
-def test_a_catalog_of_documents_is_ranked_and_not_kept(router: Router) -> None:
+def test_a_catalog_of_documents_is_ranked_but_not_cached(router: Router) -> None:
     catalog = Catalog.of_documents(["the weather", "an email"])
 
     assert router.select("weather", catalog).items == router.rerank("weather", ["the weather", "an email"]).items
     assert router.cache_counts["catalogs"].num_kept == 0
 
 
-def test_an_option_of_another_kind_of_catalog_is_refused(router: Router) -> None:
+def test_an_option_for_another_kind_of_catalog_is_rejected(router: Router) -> None:
     with pytest.raises(InvalidInput, match="keep_columns: does not apply to tools, only to tables"):
         router.select("x", Catalog.of_tools([MAIL]), keep_columns=0.5)

@@ -1,4 +1,4 @@
-"""Which columns of the selected tables a caller gets named."""
+"""Checks which columns of the selected tables are named."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_the_best_share_of_all_columns_is_named_in_the_tables_order(router: Rout
     assert all(len(item.columns) <= 1 for item in kept.items if item.name != "orders")
 
 
-def test_of_each_table_at_least_its_best_column_is_named(router: Router) -> None:
+def test_at_least_the_best_column_of_each_table_is_named(router: Router) -> None:
     columns = named(router.select_tables(QUESTION, DDL, top_n=0, keep_columns=0.01))
     assert columns == {"orders": ["total"], "customers": ["email"], "parcels": ["id"], "totals": columns["totals"]}
     assert len(columns["totals"]) <= 1
 
 
-def test_a_share_of_one_names_them_all(router: Router) -> None:
+def test_a_share_of_1_names_all_columns(router: Router) -> None:
     columns = named(router.select_tables(QUESTION, DDL, top_n=0, keep_columns=1))
     assert columns["orders"] == ["id", "total", "note", "placed"]
     assert columns["customers"] == ["id", "email"]
@@ -60,7 +60,7 @@ def test_only_columns_of_selected_and_pinned_tables_are_scored(router: Router) -
     assert named(selection)["parcels"] == ["id", "weight"]
 
 
-def test_what_the_columns_take_is_counted(router: Router) -> None:
+def test_tokens_and_times_of_columns_are_counted(router: Router) -> None:
     without, with_them = (router.select_tables(QUESTION, DDL, keep_columns=share) for share in (0, 0.5))
     assert not any(item.columns for item in without.items)
     assert with_them.num_tokens > without.num_tokens
@@ -72,19 +72,19 @@ def test_what_the_columns_take_is_counted(router: Router) -> None:
 
 
 @pytest.mark.parametrize("ddl", ["", "create table bare ();"], ids=["no table", "no column"])
-def test_where_there_are_no_columns_none_are_named(router: Router, ddl: str) -> None:
+def test_without_columns_none_are_named(router: Router, ddl: str) -> None:
     assert not any(named(router.select_tables(QUESTION, ddl, keep_columns=0.5)).values())
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_what_is_no_share_is_refused_at_once(router: Router, share: float) -> None:
+def test_a_share_out_of_range_is_rejected(router: Router, share: float) -> None:
     with pytest.raises(InvalidInput, match="give a share of the columns, up to 1") as caught:
         router.select_tables(QUESTION, DDL, keep_columns=share)
     assert caught.value.field == "keep_columns"
 
 
 class TiringScorer:
-    """Has the time for so many calls, and for no more."""
+    """Answers `num_calls` calls; later ones are too late."""
 
     def __init__(self, router: Router, num_calls: int) -> None:
         self._scorer, self._left = DirectScorer(router.engine), num_calls
@@ -100,7 +100,7 @@ class TiringScorer:
 
 
 @pytest.mark.parametrize("num_calls", [0, 1], ids=["before the tables", "before the columns"])
-def test_whom_the_time_does_not_suffice_gets_tables_without_columns_or_an_error(router: Router, num_calls: int) -> None:
+def test_a_call_without_enough_time_gets_tables_without_columns_or_an_error(router: Router, num_calls: int) -> None:
     late = router.with_scorer(TiringScorer(router, num_calls))
     selection = late.select_tables(QUESTION, DDL, keep_columns=0.5, allow_degraded=True)
     assert (len(selection.items), selection.is_degraded) == (4, num_calls == 0)
@@ -112,6 +112,6 @@ def test_whom_the_time_does_not_suffice_gets_tables_without_columns_or_an_error(
         router.with_scorer(TiringScorer(router, num_calls)).select_tables(QUESTION, DDL, keep_columns=0.5)
 
 
-def test_a_conversation_is_read_as_for_its_tables(router: Router) -> None:
+def test_a_conversation_ranks_columns_by_the_same_text_as_tables(router: Router) -> None:
     turns = [Message("user", "note"), Message("user", "do it")]
     assert "note" in named(router.select_tables(turns, DDL, keep_columns=0.2))["orders"]

@@ -49,7 +49,7 @@ def router(tmp_path: Path) -> Router:
     return Router.load(write(tmp_path / "own", random_model(), column_weights=weights), device="cpu", dtype="float32")
 
 
-def test_every_column_is_scored_in_order_by_the_models_own_weights(router: Router) -> None:
+def test_every_column_is_scored_in_order_with_the_models_weights(router: Router) -> None:
     scored = router.score_columns("total", parse_tables(";".join(DDL.values())).tables[:2])
     assert [one.name for one in scored] == [
         "orders.id", "orders.customer_id", "orders.total", "orders.note", "customers.id", "customers.email",
@@ -59,29 +59,29 @@ def test_every_column_is_scored_in_order_by_the_models_own_weights(router: Route
     assert sigmoid(1.0) < scored[2].score < sigmoid(2.5)
 
 
-def test_tables_without_columns_give_nothing(router: Router) -> None:
+def test_no_tables_give_no_scores(router: Router) -> None:
     assert router.score_columns("total", []) == []
 
 
-def test_the_score_weighs_all_evidence() -> None:
+def test_the_score_combines_all_features() -> None:
     weights = ColumnWeights(bias=-1.0, logit=0.5, lexical_match=2.0, join_need=0.25)
     assert weights.score(ColumnFeatures(2.0, 0.5, 4.0)) == pytest.approx(sigmoid(2.0))
 
 
-def test_the_best_share_of_the_columns_is_kept_rounded_up_ties_in_order() -> None:
+def test_the_best_columns_are_kept_rounded_up_with_ties_in_order() -> None:
     scored = [ScoredColumn(0, place, f"t.c{place}", score) for place, score in enumerate([0.1, 0.9, 0.5, 0.5, 0.2])]
     assert [one.name for one in keep_columns(scored, 0.41)] == ["t.c1", "t.c2", "t.c3"]
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 1.5, float("nan")])
-def test_a_keep_rate_out_of_range_is_refused(rate: float) -> None:
+def test_a_keep_rate_out_of_range_is_rejected(rate: float) -> None:
     with pytest.raises(InvalidInput, match="share above 0"):
         keep_columns([], rate)
 
 
-def test_words_alone_keep_the_columns_the_queries_name(folder: Path) -> None:
+def test_words_alone_keep_the_columns_that_the_queries_name(folder: Path) -> None:
     found = evaluate_columns(load_dataset(folder), None, method="bm25")
-    # q1 and q3 name their column; of q2's two the words find both among the first 4 of 6.
+    # q1 and q3 name their column; both of q2's columns are among the 4 of 6 that the words rank first.
     assert (found.queries, found.documents, found.metrics["recall@60%"]) == (3, 6, 1.0)
     assert list(found.metrics) == [f"recall@{rate:.0%}" for rate in KEEP_RATES]
 
@@ -92,12 +92,12 @@ def test_the_model_ranks_columns_too(folder: Path, router: Router) -> None:
 
 
 @pytest.mark.parametrize("method", ["encoder", "fused", "rerank"])
-def test_a_method_that_cannot_rank_columns_is_named(folder: Path, method: str) -> None:
+def test_a_method_that_cannot_rank_columns_is_rejected(folder: Path, method: str) -> None:
     with pytest.raises(InvalidInput, match="columns are ranked by rerank"):
         evaluate_columns(load_dataset(folder), None, method=method)
 
 
-def test_a_set_without_columns_is_refused(folder: Path) -> None:
+def test_a_set_without_columns_is_rejected(folder: Path) -> None:
     text = (folder / "queries.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) | {"columns": None} for line in text.splitlines()]
     (folder / "queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -105,7 +105,7 @@ def test_a_set_without_columns_is_refused(folder: Path) -> None:
         evaluate_columns(load_dataset(folder), None, method="bm25")
 
 
-def test_a_query_of_no_database_is_refused(folder: Path) -> None:
+def test_a_query_without_a_database_is_rejected(folder: Path) -> None:
     text = (folder / "queries.jsonl").read_text(encoding="utf-8")
     (folder / "queries.jsonl").write_text(text.replace('"group": "lab"', '"group": ""'), encoding="utf-8")
     with pytest.raises(InvalidInput, match=r"query 'q3' has the group '', but corpus\.jsonl has no table"):

@@ -47,7 +47,7 @@ def test_the_best_come_first(rules: tuple[int, float], expected: list[int]) -> N
     ],
     ids=["extra_to_top_n", "with_all", "below_the_least_score"],
 )
-def test_pinned_candidates_heed_no_rule(rules: tuple[int, float], expected: list[int]) -> None:
+def test_pinned_candidates_are_chosen_regardless_of_the_rules(rules: tuple[int, float], expected: list[int]) -> None:
     assert places(choose(WITH_PINS, *rules)) == expected
 
 
@@ -56,7 +56,9 @@ def test_nothing_is_chosen_from_nothing() -> None:
 
 
 @given(scored=candidates, top_n=st.integers(0, 6), min_score=st.sampled_from([0.0, 0.25, 1.0]))
-def test_a_choice_is_ordered_and_holds_every_pin(scored: list[Scored], top_n: int, min_score: float) -> None:
+def test_a_choice_is_ordered_and_contains_every_pinned_candidate(
+    scored: list[Scored], top_n: int, min_score: float
+) -> None:
     chosen = choose(scored, top_n, min_score)
 
     others = [one for one in chosen if not one.is_pinned]
@@ -72,7 +74,7 @@ def test_without_weights_the_score_is_the_sigmoid_of_the_logit() -> None:
     assert final_score(features, None) == pytest.approx(1 / (1 + math.exp(-1.5)))
 
 
-def test_with_weights_all_evidence_counts() -> None:
+def test_with_weights_all_features_count() -> None:
     features = Features(logit=2.0, lexical_share=0.4)
 
     # -1 + 0.5 * 2 + 2 * 0.4 = 0.8
@@ -89,7 +91,7 @@ def test_extreme_logits_do_not_overflow(logit: float, expected: float, weights: 
 
 
 @given(logit=st.floats(-50, 50), more=st.floats(0, 50))
-def test_a_higher_logit_never_scores_less(logit: float, more: float) -> None:
+def test_a_higher_logit_never_lowers_the_score(logit: float, more: float) -> None:
     lower, higher = final_score(Features(logit), None), final_score(Features(logit + more), None)
 
     assert 0 <= lower <= higher + 1e-15

@@ -14,7 +14,7 @@ from shortlist.schemas.errors import InvalidInput, LimitExceeded
 TOKENIZER = Tokenizer(unigram_tokenizer(), bos_id=0, eos_id=2, num_separators=2)
 
 
-def test_a_document_of_the_longest_length_is_scored_in_bounded_memory() -> None:
+def test_a_document_of_the_maximum_length_is_scored_in_bounded_memory() -> None:
     scorer = Recorder(keep=False)
     document = np.zeros(MAX_DOCUMENT_TOKENS, np.int32)
     query = np.zeros(510, np.int32)
@@ -61,7 +61,7 @@ def test_a_document_beyond_the_limit_is_named() -> None:
     assert (caught.value.limit, caught.value.actual) == (524_288, 524_289)
 
 
-def test_a_document_of_a_longer_list_is_named_by_its_place_there() -> None:
+def test_a_document_of_a_longer_list_is_named_by_its_index_in_it() -> None:
     documents = [np.zeros(5, np.int32), np.zeros(MAX_DOCUMENT_TOKENS + 1, np.int32)]
 
     with pytest.raises(LimitExceeded, match=r"documents\[70\]: has"):

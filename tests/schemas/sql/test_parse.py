@@ -79,11 +79,11 @@ def test_a_plain_table_reads_the_same_in_every_dialect(dialect: str) -> None:
     ],
     ids=str,
 )
-def test_a_dialect_goes_by_other_names_too(given_name: str, known_name: str) -> None:
+def test_a_dialect_may_have_several_names(given_name: str, known_name: str) -> None:
     assert parse_tables("", dialect=given_name).dialect == known_name
 
 
-def test_an_unknown_dialect_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_dialect_is_rejected_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(UnknownDialect, match="postgres") as caught:
         parse_tables("CREATE TABLE t (a int)", dialect="klingon")
 
@@ -154,7 +154,7 @@ def test_equal_names_in_two_schemas_are_different_tables() -> None:
         "strings",
     ],
 )
-def test_a_comment_belongs_to_the_column_it_stands_by(ddl: str, comments: list[str]) -> None:
+def test_a_comment_belongs_to_the_column_beside_it(ddl: str, comments: list[str]) -> None:
     assert [column.comment for column in only_columns(ddl, "postgres")] == comments
 
 
@@ -213,7 +213,7 @@ def test_an_opaque_command_is_reported_as_unparsed() -> None:
     assert [(left_out.index, left_out.line) for left_out in parsed.unparsed] == [(1, 2)]
 
 
-def test_a_deeply_nested_statement_is_reported_and_the_others_go_on() -> None:
+def test_a_deeply_nested_statement_is_reported_and_the_others_are_parsed() -> None:
     deep = "CREATE TABLE deep (a int DEFAULT " + "(" * 5000 + "1" + ")" * 5000 + ");"
 
     parsed = parse_tables(f"CREATE TABLE t (a int);{deep}CREATE TABLE u (a int);")
@@ -230,7 +230,7 @@ def test_a_parser_out_of_stack_is_reported() -> None:
     assert [(left_out.name, left_out.reason) for left_out in parsed.unparsed] == [("t", "nested too deeply")]
 
 
-def test_a_reason_never_holds_the_whole_statement() -> None:
+def test_a_reason_never_contains_the_whole_statement() -> None:
     odd = "nonsense " * 500
     parsed = parse_tables(f"CREATE TABLE t (a int {odd}); CREATE TABLE u (a int MASK {odd})", dialect="postgres")
 
@@ -238,7 +238,7 @@ def test_a_reason_never_holds_the_whole_statement() -> None:
     assert 0 < len(parsed.warnings[0]) < 300
 
 
-def test_a_script_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_beyond_the_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MAX_DDL_CHARS", 10)
 
     with pytest.raises(LimitExceeded) as caught:
@@ -247,7 +247,7 @@ def test_a_script_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert (caught.value.limit, caught.value.actual) == (10, 22)
 
 
-def test_more_tables_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_tables_than_the_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MAX_TABLES", 2)
 
     with pytest.raises(LimitExceeded, match="more than 2 tables"):

@@ -50,7 +50,7 @@ def key_of(table: Table) -> list[str]:
 
 
 @pytest.mark.parametrize(("dialect", "column"), UNKNOWN_TO_THE_PARSER)
-def test_a_clause_that_the_parser_does_not_know_costs_nothing_else(dialect: str, column: str) -> None:
+def test_an_unknown_clause_loses_nothing_else(dialect: str, column: str) -> None:
     table = only(f"CREATE TABLE s.t (a int PRIMARY KEY, {column}, z text UNIQUE);", dialect)
 
     assert [found.name for found in table.columns] == ["a", "c", "z"]
@@ -169,7 +169,7 @@ def test_an_index_that_is_added_is_not_a_column() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["", "postgres", "tsql"])
-def test_a_column_that_is_named_key_or_index_is_still_one(dialect: str) -> None:
+def test_a_column_named_key_or_index_is_still_a_column(dialect: str) -> None:
     table = only("CREATE TABLE t (key varchar(255), index int, family nvarchar(max), shard xml(x))", dialect)
 
     assert [column.name for column in table.columns] == ["key", "index", "family", "shard"]

@@ -53,13 +53,13 @@ def shown(script: str, dialect: str | None = None) -> list[tuple[str, str, list[
 
 
 @pytest.mark.parametrize("name", DUMPS)
-def test_a_placeholder_makes_way_for_its_view(name: str) -> None:
+def test_a_view_replaces_its_placeholder_table(name: str) -> None:
     script = f"CREATE TABLE `a` (id int, name text) ENGINE=InnoDB;\n{DUMPS[name]}"
     assert shown(script) == [("a", "table", ["id", "name"]), ("v", "view", ["id", "label"])]
     assert parse_tables(script).tables[1].comment == ""
 
 
-def test_a_table_dropped_and_created_again_is_the_new_one() -> None:
+def test_a_table_dropped_and_created_again_has_its_new_definition() -> None:
     script = "CREATE TABLE t (a int); CREATE TABLE u (a int); DROP TABLE IF EXISTS x, T CASCADE; CREATE TABLE t (z int)"
     assert shown(script) == [("u", "table", ["a"]), ("t", "table", ["z"])]
 

@@ -40,7 +40,7 @@ def test_every_form_gives_the_same_tool(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_source_is_a_slice_of_the_text_and_decodes_alone(form: str) -> None:
+def test_the_source_is_a_slice_of_the_text_and_valid_json(form: str) -> None:
     text = read(f"{form}.json")
 
     (tool,) = parse_tools([text]).tools
@@ -84,12 +84,12 @@ def test_a_namespace_applies_to_every_tool_of_its_text() -> None:
     assert [tool.namespace for tool in parsed.tools] == ["mail", "mail", ""]
 
 
-def test_more_namespaces_than_texts_are_refused() -> None:
+def test_more_namespaces_than_texts_are_rejected() -> None:
     with pytest.raises(InvalidInput, match="2 namespaces for 1 texts"):
         parse_tools(['{"name": "a"}'], namespaces=["x", "y"])
 
 
-def test_one_text_in_place_of_a_list_is_refused() -> None:
+def test_one_text_instead_of_a_list_is_rejected() -> None:
     with pytest.raises(InvalidInput, match="put it in a list"):
         parse_tools('{"name": "a"}')
 
@@ -153,7 +153,7 @@ def test_an_entry_that_is_not_a_tool_is_left_out_and_the_reason_says_what_was_fo
     ],
     ids=["in-a-list", "in-a-container", "truncated", "json-lines", "alone"],
 )
-def test_broken_json_is_named_with_line_and_column_and_the_rest_goes_on(
+def test_invalid_json_is_reported_by_line_and_column_and_the_rest_is_parsed(
     text: str, kept: list[str], place: tuple[int, int]
 ) -> None:
     parsed = parse_tools([text])
@@ -227,7 +227,7 @@ def test_a_tool_nested_beyond_the_decoder_is_ranked_without_what_lies_too_deep()
         "digits",
     ],
 )
-def test_hostile_texts_end_soon_in_few_reports(text: str) -> None:
+def test_hostile_texts_are_rejected_quickly_with_few_reports(text: str) -> None:
     parsed = parse_tools([text])
 
     assert parsed.tools == ()

@@ -58,12 +58,12 @@ def test_types_read_as_phrases(schema: object, phrase: str) -> None:
             "/parameters/type: 'dict' is not a JSON Schema type; it is read as",
         ),
         ([{"name": "x", "type": "string"}], "/parameters: not a JSON Schema"),
-        ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is no known draft"),
+        ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is not a known draft"),
         ({"properties": {"x": {"exclusiveMinimum": True}}}, "/parameters/properties/x/exclusiveMinimum"),
     ],
     ids=["float", "any", "required", "escaped", "text", "dict", "list", "dialect", "draft-4-keyword"],
 )
-def test_an_invalid_schema_is_ranked_with_a_warning_that_names_tool_and_place(schema: object, complaint: str) -> None:
+def test_a_tool_with_an_invalid_schema_is_ranked_with_a_warning(schema: object, complaint: str) -> None:
     parsed = parse(schema)
 
     assert "x" in [parameter.name for parameter in parsed.tools[0].parameters]
@@ -100,7 +100,7 @@ def test_a_tool_without_parameters_gives_no_warning(schema: object) -> None:
     ["https://example.com/schema.json", "file:///etc/passwd", "other.json#/x"],
     ids=["http", "file", "relative"],
 )
-def test_a_remote_reference_is_refused_with_a_warning(reference: str) -> None:
+def test_a_remote_reference_is_not_fetched_and_gives_a_warning(reference: str) -> None:
     parsed = parse({"properties": {"x": {"$ref": reference}}})
 
     assert parsed.tools[0].parameters[0].name == "x"
@@ -109,7 +109,7 @@ def test_a_remote_reference_is_refused_with_a_warning(reference: str) -> None:
 
 
 def test_a_local_reference_to_nothing_is_a_warning() -> None:
-    assert "nothing stands there" in parse({"properties": {"x": {"$ref": "#/$defs/Gone"}}}).warnings[0]
+    assert "there is nothing at that place" in parse({"properties": {"x": {"$ref": "#/$defs/Gone"}}}).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_local_references_resolve(reference: str, definition: dict[str, object])
     ],
     ids=["itself", "child", "two", "root"],
 )
-def test_recursive_schemas_end(definitions: dict[str, object]) -> None:
+def test_recursive_schemas_do_not_loop_forever(definitions: dict[str, object]) -> None:
     (tool,) = parse({"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": definitions}).tools
 
     assert tool.parameters[0].path == "x"
@@ -180,7 +180,7 @@ def test_a_large_schema_costs_its_size_once_however_often_it_is_referred_to(name
     assert peak_bytes < 64 * 1024 * 1024
 
 
-def test_alternatives_that_are_the_same_still_say_what_each_of_them_requires() -> None:
+def test_equal_alternatives_keep_their_own_required_parameters() -> None:
     part = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     (tool,) = parse(
         {"$defs": {"p": part}, "anyOf": [{"$ref": "#/$defs/p"}] * 2, "allOf": [{"$ref": "#/$defs/p"}]}
@@ -188,7 +188,7 @@ def test_alternatives_that_are_the_same_still_say_what_each_of_them_requires() -
     assert [(parameter.path, parameter.required) for parameter in tool.parameters] == [("a", True)]
 
 
-def test_depth_is_bounded_and_the_cut_is_said() -> None:
+def test_depth_is_bounded_with_a_warning() -> None:
     schema: dict[str, object] = json.loads('{"properties": {"a": ' * 9 + "{}" + "}}" * 9)
 
     parsed = parse(schema)
@@ -197,7 +197,7 @@ def test_depth_is_bounded_and_the_cut_is_said() -> None:
     assert f"more than {MAX_DEPTH} levels deep" in parsed.warnings[0]
 
 
-def test_the_number_of_parameters_is_bounded_and_shallow_ones_come_first() -> None:
+def test_the_number_of_parameters_is_bounded_and_shallow_ones_are_kept_first() -> None:
     wide = {"properties": {f"p{n}": {"type": "string"} for n in range(MAX_PARAMETERS)}}
 
     parsed = parse({"properties": {"deep": wide, "last": {"type": "string"}}})

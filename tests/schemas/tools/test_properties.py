@@ -140,7 +140,7 @@ def test_any_json_cut_short_is_read_without_an_error(value: Any, data: st.DataOb
 )
 @quiet
 @given(schema=schemas.filter(lambda schema: isinstance(schema, dict)))
-def test_a_schema_is_found_invalid_exactly_when_jsonschema_finds_so(uri: str, validator: Any, schema: Any) -> None:
+def test_a_schema_is_invalid_exactly_if_jsonschema_rejects_it(uri: str, validator: Any, schema: Any) -> None:
     schema = {**schema, "$schema": uri}
 
     warnings = parse_tools([json.dumps({"name": "tool", "parameters": schema})]).warnings

@@ -30,11 +30,11 @@ class Site:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         keys = json.dumps({"keys": [RSA.jwk()]}).encode()
-        is_asked, is_released = self.is_asked, self._is_released = threading.Event(), threading.Event()
+        is_requested, is_released = self.is_requested, self._is_released = threading.Event(), threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                is_asked.set()
+                is_requested.set()
                 if self.path == "/slow":
                     is_released.wait(60)
                 self.send_response(302 if self.path == "/elsewhere" else 200 if self.path != "/missing" else 404)
@@ -114,7 +114,7 @@ def test_an_issuer_with_an_untrusted_certificate_is_rejected(
 def test_a_fetch_does_not_hold_up_other_callers(site: Site) -> None:
     async def has_a_turn_while_fetching() -> bool:
         fetching = asyncio.create_task(UrlKeys(f"{site.url}/slow").find("one", "RS256"))
-        await asyncio.to_thread(site.is_asked.wait, 60)
+        await asyncio.to_thread(site.is_requested.wait, 60)
         await asyncio.sleep(0)
         is_fetching = not fetching.done()
         site.release()

@@ -220,9 +220,9 @@ def test_a_failure_is_reported_in_one_line(
 ) -> None:
     run("add", "billing")
     assert main(["keys", *(part.format(path=path) for part in command)]) == code
-    told = capsys.readouterr()
-    assert (told.out, len(told.err.splitlines())) == ("", 1)
-    assert message in told.err
+    output = capsys.readouterr()
+    assert (output.out, len(output.err.splitlines())) == ("", 1)
+    assert message in output.err
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_key_set_with_a_private_key_is_rejected_without_showing_it() -> None:
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b'{"keys": 5}', b"\xff", b"[" * 100_000], ids=repr)
 def test_text_that_is_not_a_key_set_is_rejected(text: bytes) -> None:
-    with pytest.raises(InvalidConfiguration, match="here: is no JWK set"):
+    with pytest.raises(InvalidConfiguration, match="here: is not a JWK set"):
         parse_jwks(text, where="here")
 
 

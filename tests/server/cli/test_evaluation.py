@@ -1,4 +1,4 @@
-"""How `shortlist eval` shows its progress: a bar for people, nothing for programs."""
+"""Checks that `shortlist eval` shows a progress bar on a terminal only."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def test_an_evaluation_shows_a_bar_on_a_terminal_and_clears_it(
     assert json.loads(capsys.readouterr().out)["queries"] == 5
 
 
-def test_an_evaluation_is_silent_where_nobody_watches(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_shows_no_bar_without_a_terminal(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--data", str(data), "--method", "bm25"]) == 0
     assert capfd.readouterr().err == ""

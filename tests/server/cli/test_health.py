@@ -86,7 +86,7 @@ def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--tls-ca", "/no/such/file"], "/no/such/file cannot be read"),
         (["--tls-ca", "/etc/hostname"], "/etc/hostname is not a PEM file"),
@@ -96,10 +96,10 @@ def test_a_certificate_of_another_name_is_not_trusted(tls_server: tuple[str, Pat
     ids=["no file", "no PEM", "a name alone", "a key alone"],
 )
 def test_wrong_options_are_reported_in_one_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["health", *arguments]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_asking_loads_neither_torch_nor_the_settings(server: ServerThread) -> None:

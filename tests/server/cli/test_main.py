@@ -213,8 +213,8 @@ def test_a_failure_is_one_line_and_exit_code_1(run: Run, folder: Path, arguments
         pytest.param(["tools", "q", "--top-n", "-1"], id="negative top_n"),
         pytest.param(["tools", "q", "--min-score", "nan"], id="NaN"),
         pytest.param(["tools", "q", "--min-score", "2"], id="score above 1"),
-        pytest.param(["tools", "q", "--max-candidates", "many"], id="no number"),
-        pytest.param(["tools", "q", "--timeout", "0"], id="no time"),
+        pytest.param(["tools", "q", "--max-candidates", "many"], id="not a number"),
+        pytest.param(["tools", "q", "--timeout", "0"], id="timeout of 0"),
         pytest.param(["tools", "q", "--address", "a:1", "--model", "m"], id="a model for a server"),
         pytest.param(["serve", "--prot", "1"], id="no such flag"),
         pytest.param(["tools", "q", "--tpo", "3", "x"], id="no such flag before a path"),
@@ -229,7 +229,7 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         pytest.param(["--port", "70000"], "--port is '70000': input should be less", id="no port"),
         pytest.param(["--max-message-mb", "4000"], "--max-message-mb is '4000': input", id="too large a message"),
@@ -238,9 +238,9 @@ def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
         pytest.param(["--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines", id="in the open"),
     ],
 )
-def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], told: str) -> None:
+def test_a_setting_out_of_range_is_named_in_one_line(run: Run, arguments: list[str], message: str) -> None:
     code, out, err = run("serve", *arguments)
-    assert (code, out, len(err.splitlines()), err.startswith(f"shortlist: {told}")) == (2, "", 1, True)
+    assert (code, out, len(err.splitlines()), err.startswith(f"shortlist: {message}")) == (2, "", 1, True)
 
 
 def test_text_that_is_not_a_number_is_reported(run: Run) -> None:
@@ -250,7 +250,7 @@ def test_text_that_is_not_a_number_is_reported(run: Run) -> None:
 
 def test_a_text_instead_of_a_path_is_reported_briefly(run: Run) -> None:
     code, _, err = run("tools", "q", json.dumps(tool("x", "y" * 5000)))
-    assert (code, "is no path" in err, "pipe a text into stdin" in err, len(err) < 200) == (1, True, True, True)
+    assert (code, "is not a path" in err, "pipe text into stdin" in err, len(err) < 200) == (1, True, True, True)
 
 
 def test_a_terminal_as_stdin_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

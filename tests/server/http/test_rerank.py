@@ -111,7 +111,7 @@ def test_a_limit_that_is_not_applied_is_a_warning(web: httpx.Client, field: str)
 
 def test_an_unknown_field_is_ignored_with_a_warning(web: httpx.Client) -> None:
     [warning] = warnings_of(rerank(web, topn=1))
-    assert warning == "topn: is not known here and was ignored; did you mean top_n?"
+    assert warning == "topn: is not a known field and was ignored; did you mean top_n?"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field
 
 def test_a_name_that_is_not_known_says_which_is_meant(web: httpx.Client) -> None:
     answer = web.post("/v1/tables:select", json={"query": "x", "max_candidate": 3})
-    assert answer.json()["message"] == "max_candidate: is not known here; did you mean max_candidates?"
+    assert answer.json()["message"] == "max_candidate: is not a known field; did you mean max_candidates?"
 
 
 def test_an_unknown_dialect_has_its_reason(web: httpx.Client) -> None:

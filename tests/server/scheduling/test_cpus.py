@@ -1,4 +1,4 @@
-"""The number of threads follows the CPUs that the process may use, not those of the machine."""
+"""The number of threads depends on the CPUs that the process may use, not on those of the machine."""
 
 from __future__ import annotations
 
