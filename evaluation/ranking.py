@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from shortlist.evaluation.dataset import Dataset, DatasetQuery
 from shortlist.evaluation.metrics import mean_measures, measure
+from shortlist.router.catalogs.catalog import Item, item_of_table, item_of_tool
 from shortlist.router.first_stage.candidates import Candidates, Encoded, ranked
-from shortlist.router.items import Item, item_of_table, item_of_tool
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind

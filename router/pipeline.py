@@ -11,17 +11,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from shortlist.router.answer import find_pinned, first_stage_order, make_selection, narrowing_warnings
 from shortlist.router.catalogs.caches import Caches, PreparedCatalog
-from shortlist.router.catalogs.catalog import Catalog, CatalogText
+from shortlist.router.catalogs.catalog import Catalog, CatalogText, Item, find_pinned
 from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engine
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.engine import DirectScorer, Engine
 from shortlist.router.engine.protocols import CancelToken, PairScorer
 from shortlist.router.engine.tokenizer import TokenIds
-from shortlist.router.first_stage.candidates import MAX_NEW_VECTORS, Candidates, FirstStage, features_of, narrow
+from shortlist.router.first_stage.candidates import (
+    MAX_NEW_VECTORS,
+    Candidates,
+    FirstStage,
+    features_of,
+    first_stage_order,
+    narrow,
+    narrowing_warnings,
+)
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
-from shortlist.router.query import query_text
 from shortlist.router.ranking.columns import (
     ScoredColumn,
     column_features,
@@ -44,8 +50,8 @@ from shortlist.router.stages import Clock
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import DeadlineTooShort, ModelMismatch, RequestCancelled
 from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options
-from shortlist.schemas.query import Query, read_query
-from shortlist.schemas.results import CacheCounts, ModelInfo, Selection, Truncation
+from shortlist.schemas.query import Query, query_text, read_query
+from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, Selection, Timings, Truncation
 from shortlist.schemas.tools.texts import Tools
 
 __all__ = ["Router"]
@@ -312,7 +318,7 @@ class Router:
             found = found or candidates.first_stage(request.text, None)
             scores, is_degraded = NO_SCORES, True
             scored = first_stage_order(found.scores, options.max_candidates, pinned)
-        selection = make_selection(
+        selection = _write_selection(
             catalog,
             choose(scored, options.top_n, 0.0 if is_degraded else options.min_score),
             num_considered=len(scored),
@@ -419,3 +425,40 @@ class Router:
                     "scores of different models do not compare",
                     wanted=wanted,
                 )
+
+
+def _write_selection(
+    catalog: Catalog,
+    chosen: Sequence[Scored],
+    *,
+    num_considered: int,
+    scores: DocumentScores,
+    warnings: Sequence[str],
+    truncated: Sequence[Truncation],
+    info: ModelInfo,
+    timings: Timings,
+    return_sources: bool,
+    is_degraded: bool,
+) -> Selection:
+    """Writes the selection; `num_considered` items were left after the first stage."""
+    return Selection(
+        items=tuple(
+            _selected(catalog.items[one.place], one, rank, return_sources) for rank, one in enumerate(chosen, 1)
+        ),
+        num_candidates=len(catalog.items),
+        num_scored=len(scores.logits),
+        num_dropped=len(catalog.items) - num_considered,
+        unparsed=catalog.unparsed,
+        warnings=tuple(warnings),
+        truncated=tuple(truncated),
+        model_name=info.name,
+        model_version=info.version,
+        num_tokens=scores.num_tokens,
+        timings=timings,
+        is_degraded=is_degraded,
+    )
+
+
+def _selected(item: Item, scored: Scored, rank: int, return_source: bool) -> Selected:
+    source = item.source if return_source else ""
+    return Selected(item.name, item.index, rank, scored.score, source, item.namespace, scored.is_pinned)

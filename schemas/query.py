@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shortlist.schemas.errors import InvalidInput
 
-__all__ = ["Message", "Query", "read_query"]
+__all__ = [
+    "Message",
+    "Query",
+    "query_text",
+    "read_query",
+]
+
+# A text, or messages: ours, or mappings as chat APIs write them (`role`, and `content` as text, as parts, or None).
+Query = str | Sequence["Message | Mapping[str, Any]"]
+# A last message of fewer words ("do it", "yes, the second one") means little alone, so earlier turns are put before it.
+_ENOUGH_WORDS = 6
+_MAX_EARLIER_CHARS = 600
+_SPOKEN_ROLES = ("user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +29,6 @@ class Message:
 
     role: str
     content: str
-
-
-# A text, or messages: ours, or mappings as chat APIs write them (`role`, and `content` as text, as parts, or None).
-Query = str | Sequence[Message | Mapping[str, Any]]
 
 
 def read_query(query: Query) -> str | tuple[Message, ...]:
@@ -56,3 +64,53 @@ def _read_content(content: Any, field: str) -> str:
         raise InvalidInput(f"is {type(content).__name__}; give a text, a list of parts, or None", field=field)
     texts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | Mapping)]
     return "\n".join(text for text in texts if isinstance(text, str) and text)
+
+
+def query_text(query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True) -> str:
+    """Returns the text to rank by: the query itself, or the last user message, after earlier turns if it is short.
+
+    Earlier turns are cut if the whole would not fit, so that the last message is never cut for them.
+
+    Raises:
+        InvalidInput: the query contains only white space.
+    """
+    text = query if isinstance(query, str) else _from_messages(query, fits)
+    text = text.strip()
+    if not text:
+        raise InvalidInput("is empty; give the user's request as text or as messages with a user turn", field="query")
+    return text
+
+
+def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> str:
+    spoken = [message for message in messages if message.content.strip()]
+    last = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i].role == "user"), len(spoken) - 1)
+    if last < 0:
+        return ""
+    parts = [spoken[last].content.strip()]
+    for message in reversed(spoken[:last]):
+        if message.role not in _SPOKEN_ROLES:
+            continue
+        if _says_enough(parts):
+            break
+        earlier = _cut(message.content.strip()[:_MAX_EARLIER_CHARS], lambda text: fits("\n".join([text, *parts])))
+        if not earlier:
+            break
+        parts.insert(0, earlier)
+    return "\n".join(parts)
+
+
+def _cut(text: str, fits: Callable[[str], bool]) -> str:
+    """Returns as much of the beginning of the text as fits, found by bisection."""
+    if fits(text):
+        return text
+    least, most = 0, len(text)
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if fits(text[:middle]) else (least, middle)
+    return text[:least].strip()
+
+
+def _says_enough(parts: Sequence[str]) -> bool:
+    text = " ".join(parts)
+    # Scripts without spaces are counted in characters, since their words are not separated.
+    return len(text.split()) >= _ENOUGH_WORDS or (not text.isascii() and len(text) >= 2 * _ENOUGH_WORDS)

@@ -25,9 +25,9 @@ from gather import router_of
 
 from shortlist import Router
 from shortlist.evaluation.dataset import load_dataset
+from shortlist.router.catalogs.catalog import Item, item_of_document
 from shortlist.router.checkpoints.native import LoadedModel, read_folder
 from shortlist.router.first_stage.candidates import Candidates
-from shortlist.router.items import Item, item_of_document
 from shortlist.schemas.document import Table, Tool
 
 SETS = (

@@ -7,61 +7,29 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
-from shortlist.router.items import Item, item_of_document, item_of_table, item_of_tool
-from shortlist.schemas.document import Table, Unparsed
+from shortlist.schemas.document import Column, Table, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, texts_of
+from shortlist.schemas.serialise import CountTokens, column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 from shortlist.schemas.tools.texts import Tools, tool_texts
 
-__all__ = ["Catalog", "CatalogText"]
+__all__ = [
+    "Catalog",
+    "CatalogText",
+    "Item",
+    "TableColumn",
+    "find_pinned",
+    "item_of_column",
+    "item_of_document",
+    "item_of_table",
+    "item_of_tool",
+    "write_document",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class CatalogText:
-    """The texts of a catalog, as a caller sent them."""
-
-    kind: Kind
-    texts: tuple[str, ...]
-    namespaces: tuple[str, ...] = ()
-    dialect: str = ""
-
-    @classmethod
-    def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> CatalogText:
-        """Takes JSON texts or mappings, each one tool or a container of many; raises as `Catalog.of_tools`."""
-        texts, owners = tuple(tool_texts(tools)), texts_of("namespaces", namespaces)
-        if owners and len(owners) != len(texts):
-            raise InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
-        return cls("tools", texts, owners)
-
-    @classmethod
-    def of_tables(cls, ddl: str, dialect: str | None = None) -> CatalogText:
-        """Takes a DDL script; raises as `Catalog.of_tables`."""
-        for field, text in (("ddl", ddl), ("dialect", dialect or "")):
-            if not isinstance(text, str):
-                raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
-        return cls("tables", (ddl,), dialect=dialect or "")
-
-    @property
-    def num_chars(self) -> int:
-        """The length of all texts together."""
-        return sum(map(len, chain(self.texts, self.namespaces)))
-
-    def digest(self) -> bytes:
-        """Returns a 16-byte hash of the texts, their order, the kind and the dialect."""
-        return _digest(chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces))
-
-    def read(self) -> Catalog:
-        """Reads the texts; raises as `Catalog.of_tools` and `Catalog.of_tables`."""
-        if self.kind == "tools":
-            tools = parse_tools(self.texts, namespaces=self.namespaces)
-            items = tuple(item_of_tool(tool) for tool in tools.tools)
-            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest())
-        (ddl,) = self.texts
-        tables = parse_tables(ddl, dialect=self.dialect or None)
-        items = tuple(item_of_table(table) for table in tables.tables)
-        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest())
+# The encoder reads only the beginning of a plain document.
+_MAX_EMBEDDED_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +82,52 @@ class Catalog:
         return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogText:
+    """The texts of a catalog, as a caller sent them."""
+
+    kind: Kind
+    texts: tuple[str, ...]
+    namespaces: tuple[str, ...] = ()
+    dialect: str = ""
+
+    @classmethod
+    def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> CatalogText:
+        """Takes JSON texts or mappings, each one tool or a container of many; raises as `Catalog.of_tools`."""
+        texts, owners = tuple(tool_texts(tools)), texts_of("namespaces", namespaces)
+        if owners and len(owners) != len(texts):
+            raise InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
+        return cls("tools", texts, owners)
+
+    @classmethod
+    def of_tables(cls, ddl: str, dialect: str | None = None) -> CatalogText:
+        """Takes a DDL script; raises as `Catalog.of_tables`."""
+        for field, text in (("ddl", ddl), ("dialect", dialect or "")):
+            if not isinstance(text, str):
+                raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
+        return cls("tables", (ddl,), dialect=dialect or "")
+
+    @property
+    def num_chars(self) -> int:
+        """The length of all texts together."""
+        return sum(map(len, chain(self.texts, self.namespaces)))
+
+    def digest(self) -> bytes:
+        """Returns a 16-byte hash of the texts, their order, the kind and the dialect."""
+        return _digest(chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces))
+
+    def read(self) -> Catalog:
+        """Reads the texts; raises as `Catalog.of_tools` and `Catalog.of_tables`."""
+        if self.kind == "tools":
+            tools = parse_tools(self.texts, namespaces=self.namespaces)
+            items = tuple(item_of_tool(tool) for tool in tools.tools)
+            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest())
+        (ddl,) = self.texts
+        tables = parse_tables(ddl, dialect=self.dialect or None)
+        items = tuple(item_of_table(table) for table in tables.tables)
+        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest())
+
+
 def _digest(texts: Iterable[str]) -> bytes:
     made = blake2b(digest_size=16)
     for text in texts:
@@ -121,3 +135,82 @@ def _digest(texts: Iterable[str]) -> bytes:
         made.update(len(encoded).to_bytes(8, "little"))
         made.update(encoded)
     return made.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column and the table it belongs to."""
+
+    table: Table
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that may be selected.
+
+    `index` is its position in the request, `words` the text for BM25, and `subject` what its document is written from
+    (a plain document is itself). `references` are the tables that its foreign keys name, as written.
+    """
+
+    name: str
+    index: int
+    source: str
+    namespace: str
+    words: str
+    subject: Tool | Table | TableColumn | str
+    references: tuple[str, ...] = ()
+
+
+def item_of_tool(tool: Tool) -> Item:
+    """Makes the item of a tool."""
+    return Item(tool.name, tool.index, tool.source, tool.namespace, lexical_text(tool), tool)
+
+
+def item_of_table(table: Table) -> Item:
+    """Makes the item of a table."""
+    references = tuple(key.target_table for key in table.foreign_keys)
+    return Item(table.full_name, table.index, table.source, table.namespace, lexical_text(table), table, references)
+
+
+def item_of_column(table: Table, column: Column, index: int) -> Item:
+    """Makes the item of a column."""
+    text = column_document(table, column)
+    return Item(column.name, index, "", table.full_name, text, TableColumn(table, column))
+
+
+def item_of_document(text: str, index: int) -> Item:
+    """Makes the item of a plain document."""
+    return Item("", index, text, "", text, text)
+
+
+def write_document(item: Item, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
+    """Writes the document that the models read for an item, within the token budget if one is given.
+
+    Columns' documents are short and ignore the budget; a plain document is cut to its first 4,000 characters.
+    """
+    match item.subject:
+        case Tool():
+            return tool_document(item.subject, count_tokens=count_tokens, budget_tokens=budget_tokens)
+        case Table():
+            return table_document(item.subject, count_tokens=count_tokens, budget_tokens=budget_tokens)
+        case TableColumn(table, column):
+            return column_document(table, column)
+        case text:
+            return text[:_MAX_EMBEDDED_CHARS]
+
+
+def find_pinned(items: Sequence[Item], names: Sequence[str]) -> tuple[frozenset[int], list[str]]:
+    """Returns the places of the items with these names, and a warning for each name that no item has.
+
+    A name matches with its namespace and without.
+    """
+    wanted = set(names)
+    pinned = frozenset(place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted)
+    found = {name for place in pinned for name in (items[place].name, _bare(items[place]))}
+    unknown = [name for name in dict.fromkeys(names) if name not in found]
+    return pinned, [f"always_include: no candidate is named {name!r}" for name in unknown]
+
+
+def _bare(item: Item) -> str:
+    return item.name.removeprefix(item.namespace + ".") if item.namespace else item.name

@@ -13,8 +13,7 @@ from shortlist.router.checkpoints.devices import resolve_device, resolve_dtype
 from shortlist.router.checkpoints.native import LoadedModel, is_own_folder, read_folder
 from shortlist.router.engine.engine import Engine, default_batch_tokens
 from shortlist.router.model.attention.choice import choose_attention
-from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder
-from shortlist.router.model.linear import can_pack, pack_linears
+from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder, can_pack, pack_linears
 from shortlist.schemas.errors import ModelError, ModelNotFound
 from shortlist.schemas.results import ModelInfo
 

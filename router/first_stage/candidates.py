@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from shortlist.router.catalogs.catalog import Item, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded
 from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.first_stage.late_interaction import maxsim
-from shortlist.router.items import Item, write_document
-from shortlist.router.ranking.score import Features
+from shortlist.router.ranking.score import Features, Scored
 from shortlist.schemas.results import Truncation
 
 if TYPE_CHECKING:
     from shortlist.router.engine.protocols import TokenVectors
-
-__all__ = ["MAX_NEW_VECTORS", "Candidates", "Encoded", "FirstStage", "Values", "features_of", "narrow", "ranked"]
-
-Values = npt.NDArray[np.float32]
+__all__ = [
+    "MAX_NEW_VECTORS",
+    "Candidates",
+    "Encoded",
+    "FirstStage",
+    "Values",
+    "features_of",
+    "first_stage_order",
+    "maxsim",
+    "narrow",
+    "narrowing_warnings",
+    "ranked",
+]
 
 # A request embeds at most this many new documents, best BM25 scores first, so that even the first one takes seconds
 # only. Their vectors are kept, so the next request embeds the following ones.
@@ -33,6 +41,7 @@ MAX_NEW_VECTORS = 1_024
 _MAX_TOKEN_COMPARED = 512
 # A set keeps its encoded documents for this many budgets.
 _MAX_BUDGETS = 4
+Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +269,48 @@ def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: in
 def _encode_within(item: Item, total_tokens: int, tokenizer: Tokenizer, budget_tokens: int) -> Encoded:
     (ids,) = tokenizer.encode([write_document(item, tokenizer.count, budget_tokens)])
     return Encoded(ids[:budget_tokens], total_tokens)
+
+
+def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
+    """Returns, for each document, how well it matches the query's tokens and how well the query matches its tokens.
+
+    Both are `(documents,)`, -1..1. Each text is `(tokens, width + 1)`: a unit vector, then the token's weight.
+    """
+    if not documents:
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+    query_tokens = query.astype(np.float32)
+    tokens = np.concatenate(documents).astype(np.float32)
+    lengths = np.fromiter(map(len, documents), np.int64, len(documents))
+    starts = np.cumsum(lengths) - lengths
+    cosines = tokens[:, :-1] @ query_tokens[:, :-1].T  # (all documents' tokens, query's tokens)
+    query_maxsim = np.maximum.reduceat(cosines, starts, axis=0) @ query_tokens[:, -1]
+    document_maxsim = np.add.reduceat(cosines.max(1) * tokens[:, -1], starts)
+    return query_maxsim, document_maxsim
+
+
+def narrowing_warnings(found: FirstStage, places: Sequence[int]) -> list[str]:
+    """Returns a warning where the first stage knew too little to choose the candidates well."""
+    total = len(found.shares)
+    if found.num_unseen:
+        return [
+            f"{found.num_unseen} of {total} candidates were ranked by their words alone: a request embeds at most "
+            f"{MAX_NEW_VECTORS} new documents; they are kept, so the same request again covers more"
+        ]
+    sharing = int((found.shares > 0).sum())
+    # Without an encoder, some of the kept ones are just the first of the request.
+    if len(places) == total or sharing >= len(places) or found.cosines is not None:
+        return []
+    return [
+        f"only {sharing} of {total} candidates share a word with the query, and only {len(places)} were scored; "
+        "set max_candidates to 0 to score all"
+    ]
+
+
+def first_stage_order(scores: Values, max_candidates: int, pinned: Set[int]) -> list[Scored]:
+    """Orders the candidates by the first stage, for a caller whose time does not suffice for the cross-encoder.
+
+    A score then states the position only, 1, 1/2, 1/3 …: the first stage has none that is calibrated.
+    """
+    kept = set(narrow(scores, max_candidates, pinned))
+    order = [place for place in ranked(scores) if place in kept]
+    return [Scored(place, 1 / rank, place in pinned) for rank, place in enumerate(order, 1)]

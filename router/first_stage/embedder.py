@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from shortlist.router.catalogs.catalog import Item, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
-from shortlist.router.items import Item, write_document
 from shortlist.schemas.results import CacheCounts
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]

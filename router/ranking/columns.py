@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shortlist.router.items import Item, item_of_column
+from shortlist.router.catalogs.catalog import Item, item_of_column
 from shortlist.router.ranking.joins import join_needs
 from shortlist.router.ranking.score import ColumnFeatures, ColumnWeights, Features
 from shortlist.schemas.document import Table

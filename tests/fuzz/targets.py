@@ -20,10 +20,9 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from shortlist.router.engine.protocols import CancelToken, PairScores
-from shortlist.router.query import query_text
 from shortlist.router.ranking.windows import chunk_spans
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
-from shortlist.schemas.query import Message
+from shortlist.schemas.query import Message, query_text
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 from shortlist.schemas.tools.parse import parse_tools

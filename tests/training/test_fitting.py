@@ -12,9 +12,9 @@ import torch
 from meanings import Meanings
 from paths import ROOT
 
+from shortlist.router.catalogs.catalog import item_of_tool
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.items import item_of_tool
 from shortlist.router.ranking.score import Features, ScoreWeights, with_neighbours
 from shortlist.schemas.document import Tool
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from paths import ROOT
 
 from shortlist.router.engine.packing import round_up
-from shortlist.router.first_stage.late_interaction import maxsim
+from shortlist.router.first_stage.candidates import maxsim
 
 sys.path.append(str(ROOT / "training"))
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from meanings import Meanings
 
+from shortlist.router.catalogs.catalog import item_of_table, item_of_tool
 from shortlist.router.first_stage.candidates import Candidates, narrow, ranked
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.items import item_of_table, item_of_tool
 from shortlist.schemas.document import ForeignKey, Table, Tool
 
 DOCUMENTS = ["send email", "send invoice, email email", "list orders"]

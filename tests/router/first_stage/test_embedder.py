@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from meanings import Meanings
 
+from shortlist.router.catalogs.catalog import Item, item_of_document, item_of_tool
 from shortlist.router.engine.protocols import CancelToken, Embedded, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.items import Item, item_of_document, item_of_tool
 from shortlist.schemas.document import Parameter, Tool
 from shortlist.schemas.errors import RequestCancelled
 

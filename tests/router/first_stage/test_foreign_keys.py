@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from shortlist.router.catalogs.catalog import item_of_table
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.items import item_of_table
 from shortlist.router.ranking.score import Features, ScoreWeights, final_score, with_neighbours
 from shortlist.schemas.sql.parse import parse_tables
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.first_stage.late_interaction import maxsim
+from shortlist.router.first_stage.candidates import maxsim
 
 MAIL, ORDERS, DATE = np.eye(3)
 TOLERANCE = 1e-3  # float16

@@ -13,7 +13,7 @@ from paths import TESTS
 
 from shortlist.router.engine.packing import round_up
 from shortlist.router.model.attention.cpu import split_products
-from shortlist.router.model.linear import can_pack
+from shortlist.router.model.encoder import can_pack
 
 SCRIPT = """
 import random
@@ -22,7 +22,7 @@ import torch
 from checkpoints import random_encoder, random_model, random_pairs
 
 from shortlist.router.model.attention.cpu import BucketedAttention
-from shortlist.router.model.linear import pack_linears
+from shortlist.router.model.encoder import pack_linears
 from shortlist.router.engine.engine import Engine
 
 rng = random.Random(1)

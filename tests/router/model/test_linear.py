@@ -10,7 +10,7 @@ from checkpoints import random_model, random_pairs
 
 from shortlist.router.engine.packing import pack
 from shortlist.router.model.attention.backends import PaddedAttention
-from shortlist.router.model.linear import Linear, PackedLinear, can_pack, pack_linears
+from shortlist.router.model.encoder import Linear, PackedLinear, can_pack, pack_linears
 
 CPU = torch.device("cpu")
 DTYPES = [
