@@ -67,7 +67,7 @@ class SigningKeys(Protocol):
 
 
 class FileKeys:
-    """The keys of a file, read again when it changes; while it cannot be read, the previous keys stay valid."""
+    """The keys in a file, read again when it changes; if it cannot be read, the previous keys stay valid."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -91,12 +91,12 @@ class FileKeys:
 
 
 class UrlKeys:
-    """The keys of an https URL, fetched when first needed, when they are old, and for an unknown key id."""
+    """The keys at an https URL, fetched when first needed, when they are old, and for an unknown key id."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: tuple[VerifyingKey, ...] = ()
-        self._fetched = self._asked = float("-inf")
+        self._fetched = self._requested = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None, algorithm: str) -> VerifyingKey | None:
@@ -118,15 +118,15 @@ class UrlKeys:
         return found
 
     async def _fetch(self) -> None:
-        """Fetches, or waits for the fetch that runs; does nothing if the last one was too recent."""
+        """Fetches, or waits for a running fetch; does nothing if the last one was too recent."""
         self._begin()
         if self._fetching is not None:
             await asyncio.shield(self._fetching)  # a caller that leaves must not cancel it for the others
 
     def _begin(self) -> None:
         is_running = self._fetching is not None and not self._fetching.done()
-        if not is_running and time.monotonic() - self._asked >= _PAUSE_SECONDS:
-            self._asked = time.monotonic()
+        if not is_running and time.monotonic() - self._requested >= _PAUSE_SECONDS:
+            self._requested = time.monotonic()
             self._fetching = asyncio.create_task(self._replace())
 
     async def _replace(self) -> None:

@@ -1,6 +1,6 @@
 """Implements the rerank APIs that programs already call: Jina's, Cohere's and text-embeddings-inference's.
 
-Each request is converted to the proto's, and each response from the proto's. As at the vendors, all documents are
+Each request is converted to the proto's, and each response from the proto's. As with the vendors, all documents are
 scored. Vendors read only the first tokens of a document; this server reads long documents in full, window by window,
 and the response says so where that makes a difference.
 """
@@ -291,7 +291,7 @@ def _validated(kind: type[BodyT], body: Mapping[str, Any]) -> BodyT:
 
 
 def _limit_error(error: ErrorDetails) -> LimitExceeded:
-    """Makes the error for a list or a text that is too long."""
+    """Makes the error for a list or text that is too long."""
     context, field = error["ctx"], _path(error["loc"])
     most = context["max_length"]
     if error["type"] == "too_long":
