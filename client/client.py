@@ -31,10 +31,9 @@ from shortlist.client.convert import (
 from shortlist.client.errors import error_of
 from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
+from shortlist.schemas.arguments import Query, Tools
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
-from shortlist.schemas.query import Query
 from shortlist.schemas.results import Selection, ServerInfo
-from shortlist.schemas.tools.texts import Tools
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc
 

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
+from shortlist.schemas.arguments import Query, Tools, read_query, texts_of, tool_texts
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.options import Kind, SelectionOptions, options_of, texts_of
-from shortlist.schemas.query import Query, read_query
+from shortlist.schemas.options import Kind, SelectionOptions, options_of
 from shortlist.schemas.results import (
     ModelInfo,
     Selected,
@@ -20,7 +20,6 @@ from shortlist.schemas.results import (
     Timings,
     Truncation,
 )
-from shortlist.schemas.tools.texts import Tools, tool_texts
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [

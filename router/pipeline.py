@@ -47,12 +47,11 @@ from shortlist.router.ranking.windows import (
 )
 from shortlist.router.reference import Reranker
 from shortlist.router.stages import Clock
+from shortlist.schemas.arguments import Query, Tools, query_text, read_query
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import DeadlineTooShort, ModelMismatch, RequestCancelled
 from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options
-from shortlist.schemas.query import Query, query_text, read_query
 from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, Selection, Timings, Truncation
-from shortlist.schemas.tools.texts import Tools
 
 __all__ = ["Router"]
 

@@ -8,11 +8,12 @@ add the field of the same name to the proto, and implement what it does.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from dataclasses import replace as replace_fields
 from typing import Any, Literal, TypedDict
 
+from shortlist.schemas.arguments import texts_of
 from shortlist.schemas.errors import InvalidInput, nearest
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "SelectionOptions",
     "make_options",
     "options_of",
-    "texts_of",
 ]
 
 # What is selected.
@@ -172,22 +172,6 @@ def make_options(kind: Kind, options: SelectionOptions | None, more: OptionArgum
     made = replace_fields(options or DEFAULTS, **given) if given else options or DEFAULTS
     made.check_kind(kind)
     return made
-
-
-def texts_of(field: str, texts: Iterable[str]) -> tuple[str, ...]:
-    """Returns the texts of a list, and refuses one text in place of a list.
-
-    Raises:
-        InvalidInput: it is one text, not a list, or something in it is no text.
-    """
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        kind = "one text" if isinstance(texts, str) else type(texts).__name__
-        raise InvalidInput(f"is {kind}; give a list of texts", field=field)
-    listed = tuple(texts)
-    for place, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InvalidInput(f"is {type(text).__name__}; give a text", field=f"{field}[{place}]")
-    return listed
 
 
 def _checked(option: Option, value: Any) -> Any:

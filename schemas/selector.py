@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, Unpack
 
+from shortlist.schemas.arguments import Query, Tools
 from shortlist.schemas.options import OptionArguments, SelectionOptions
-from shortlist.schemas.query import Query
 from shortlist.schemas.results import Selection
-from shortlist.schemas.tools.texts import Tools
 
 __all__ = ["Selector"]
 

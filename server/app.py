@@ -14,8 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from shortlist.schemas.errors import ServerUnavailable
 from shortlist.server.auth.authenticator import make_authenticator
-from shortlist.server.call import Observer
-from shortlist.server.dispatcher import Dispatcher, Workers
+from shortlist.server.dispatcher import Dispatcher, Observer, Workers
 from shortlist.server.grpc.service import AuthInterceptor, make_handler
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.scheduling.batching import BatchingScorer, BatchRun

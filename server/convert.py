@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from shortlist.schemas.arguments import Message
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of
-from shortlist.schemas.query import Message
 from shortlist.schemas.results import Selected, Selection, ServerInfo, Timings, Truncation
 from shortlist.v1 import router_pb2 as pb
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import re
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,21 +20,79 @@ from google.protobuf.message import Message as ProtoMessage
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.router.stages import Stage, recording
 from shortlist.schemas.errors import LimitExceeded, PermissionDenied, RequestCancelled, ServerUnavailable
-from shortlist.server.call import working_for
+from shortlist.server.auth.authenticator import ANONYMOUS, Caller
 from shortlist.server.status import status_of
+from shortlist.server.telemetry.logs import current_request_id
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
-    from shortlist.server.call import Call, Observer
     from shortlist.server.scheduling.admission import Admission
     from shortlist.server.services import Method
-__all__ = ["Dispatcher", "Workers"]
+    from shortlist.server.status import Status
+__all__ = ["Call", "Dispatcher", "Observer", "Workers", "new_request_id", "working_for"]
 
 _log = logging.getLogger(__name__)
 # A degraded response is due this share of the time before the deadline, or this many seconds if that is more.
 _MARGIN_SHARE = 0.1
 _MARGIN_SECONDS = 0.05
 T = TypeVar("T")
+_CLOCK_SKEW_SECONDS = 0.02
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
+# Receives every call once it has ended; must neither block nor raise.
+Observer = Callable[["Call"], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call.
+
+    `method` and `service` are names of the proto (`Rerank`, `shortlist.v1.RouterService`); `transport` is `grpc` or
+    `http`. `parent` is the W3C traceparent that came with the call. `arrived` is read from `time.perf_counter`,
+    `arrived_ns` from `time.time_ns`. `stages` are in the order in which they ended. `code` is the name of a gRPC code
+    and `reason` the stable reason of an error; both are empty until the call ends. `trace_id` is empty if the call is
+    not traced. `is_retriable` turns false when a handler with side effects starts.
+    """
+
+    method: str
+    service: str = ""
+    transport: str = "grpc"
+    caller: Caller = ANONYMOUS
+    request_id: str = ""
+    parent: str = ""
+    timeout_seconds: float | None = None
+    arrived: float = field(default_factory=time.perf_counter)
+    arrived_ns: int = field(default_factory=time.time_ns)
+    code: str = ""
+    reason: str = ""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    duration_ms: float = 0.0
+    report: Any = None  # pb.SelectionReport of the response; its texts are content and must not be logged
+    status: Status | None = None  # of a failed call
+    is_retriable: bool = True
+    cancel: CancelToken = field(default_factory=CancelToken)
+    stages: list[Stage] = field(default_factory=list)
+    trace_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.request_id = self.request_id or new_request_id()
+
+    def age_ms(self) -> float:
+        """Returns the milliseconds since it arrived."""
+        return (time.perf_counter() - self.arrived) * 1000
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed, or passes within 20 ms: the transport's clock may be ahead of ours."""
+        return self.timeout_seconds is not None and self.age_ms() > (self.timeout_seconds - _CLOCK_SKEW_SECONDS) * 1000
+
+    def end(self, code: str, reason: str = "", response: ProtoMessage | None = None) -> None:
+        """Records how it ended."""
+        self.code, self.reason = code, reason
+        self.duration_ms = self.age_ms()
+        if response is not None:
+            self.response_bytes = response.ByteSize()
+            self.report = getattr(response, "report", None)
 
 
 class Dispatcher:
@@ -149,7 +211,8 @@ class Dispatcher:
         if method.expected_tokens is None:
             return self._handle(method, call, request, router)
         self._admission.enter(
-            call,
+            call.cancel,
+            call.caller,
             method.expected_tokens(request),
             _retry_key(method, call, request),
             needs_in_time=not method.allows_degraded(request),
@@ -161,7 +224,7 @@ class Dispatcher:
             with recording(call.stages):
                 return self._handle(method, call, request, router)
 
-        return await self._workers.run(run, on_end=lambda: self._admission.leave(call))
+        return await self._workers.run(run, on_end=lambda: self._admission.leave(call.cancel, call.caller))
 
     def _handle(self, method: Method, call: Call, request: Any, router: Router) -> ProtoMessage:
         call.is_retriable = method.only_reads
@@ -244,3 +307,18 @@ class Workers:
     def close(self) -> None:
         """Rejects new work and drops work that waits; running work runs to its end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def working_for(call: Call) -> Iterator[None]:
+    """Puts the call's id into the log lines of the block."""
+    token = current_request_id.set(call.request_id)
+    try:
+        yield
+    finally:
+        current_request_id.reset(token)
+
+
+def new_request_id(given: str = "") -> str:
+    """Returns the caller's own id if it is safe to log, or else a new one."""
+    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex

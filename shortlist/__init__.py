@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shortlist.client.retries import RetryPolicy
     from shortlist.router.catalogs.catalog import Catalog
     from shortlist.router.pipeline import Router
+    from shortlist.schemas.arguments import Message
     from shortlist.schemas.errors import (
         DeadlineTooShort,
         InvalidConfiguration,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         UnsupportedModel,
     )
     from shortlist.schemas.options import SelectionOptions
-    from shortlist.schemas.query import Message
     from shortlist.schemas.results import Selection
     from shortlist.schemas.selector import Selector
 
@@ -51,7 +51,7 @@ _MODULES = {
     "AsyncClient": "shortlist.client.client",
     "Catalog": "shortlist.router.catalogs.catalog",
     "Client": "shortlist.client.client",
-    "Message": "shortlist.schemas.query",
+    "Message": "shortlist.schemas.arguments",
     "RetryPolicy": "shortlist.client.retries",
     "Router": "shortlist.router.pipeline",
     "Selection": "shortlist.schemas.results",

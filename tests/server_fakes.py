@@ -13,12 +13,11 @@ from typing import Any, Unpack
 
 from shortlist.router.catalogs.catalog import Catalog, Item
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
+from shortlist.schemas.arguments import Message, Query, Tools, query_text, read_query
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
-from shortlist.schemas.query import Message, Query, query_text, read_query
 from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, SelectedColumn, Selection, Timings
-from shortlist.schemas.tools.texts import Tools
 
 
 @dataclass(frozen=True)

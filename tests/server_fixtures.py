@@ -19,7 +19,7 @@ from server_fakes import FakeEngine, FakePair, Router
 
 from shortlist import Client
 from shortlist.server.app import Application
-from shortlist.server.call import Call, Observer
+from shortlist.server.dispatcher import Call, Observer
 from shortlist.server.services import Service
 from shortlist.server.settings import Settings
 

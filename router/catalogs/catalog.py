@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
+from shortlist.schemas.arguments import Tools, texts_of, tool_texts
 from shortlist.schemas.document import Column, Table, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.options import Kind, texts_of
+from shortlist.schemas.options import Kind
 from shortlist.schemas.serialise import CountTokens, column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.schemas.tools.texts import Tools, tool_texts
 
 __all__ = [
     "Catalog",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from shortlist.schemas.errors import InvalidConfiguration, Unauthenticated
-from shortlist.server.call import ANONYMOUS, Caller
 from shortlist.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from shortlist.server.auth.tokens import Tokens
 
 __all__ = [
+    "ANONYMOUS",
     "TOKEN_NAME_PREFIX",
     "AnonymousAuthenticator",
     "Authenticator",
+    "Caller",
     "KeyAuthenticator",
     "headers_of",
     "make_authenticator",
@@ -31,6 +33,24 @@ TOKEN_NAME_PREFIX = "jwt:"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *\Z", re.IGNORECASE)
 _MAX_CHARS = 8192
 _NEEDS_RESTART = "a restart is needed to change whether callers need a key or token"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and its limits; 0 means no limit.
+
+    `rate` is in requests a second, `burst` is how many it may send at once after a pause, `max_calls` how many may run
+    at the same time.
+    """
+
+    name: str
+    rate: float = 0.0
+    burst: int = 0
+    max_calls: int = 0
+
+
+# Every caller of a server without authentication, and a caller that was not authenticated.
+ANONYMOUS = Caller("anonymous")
 
 
 class Authenticator(Protocol):

@@ -11,8 +11,8 @@ import grpc.aio
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from shortlist.server.auth.authenticator import headers_of
-from shortlist.server.call import ANONYMOUS, Call, Caller, new_request_id
+from shortlist.server.auth.authenticator import ANONYMOUS, Caller, headers_of
+from shortlist.server.dispatcher import Call, new_request_id
 from shortlist.server.status import status_of
 
 if TYPE_CHECKING:

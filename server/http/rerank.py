@@ -28,7 +28,7 @@ from pydantic import WithJsonSchema as Schema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, nearest
-from shortlist.server.call import Call
+from shortlist.server.dispatcher import Call
 from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
 from shortlist.v1 import router_pb2 as pb
 

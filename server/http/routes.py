@@ -25,7 +25,7 @@ from starlette.routing import Route
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import InvalidInput, RequestCancelled, ServerUnavailable
 from shortlist.server.auth.authenticator import headers_of
-from shortlist.server.call import Call, new_request_id
+from shortlist.server.dispatcher import Call, new_request_id
 from shortlist.server.http import body, docs, openapi, proto_json, rerank
 from shortlist.server.http.rerank import ParsedRequest
 from shortlist.server.status import DOMAIN, Kind, Status, status_of

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import DeadlineTooShort, RateLimited, ServerBusy
-from shortlist.server.call import Call, Caller
+from shortlist.server.auth.authenticator import Caller
 
 __all__ = ["MAX_RETRY_SECONDS", "Admission", "Backlog", "RetrySlots"]
 
@@ -136,7 +136,9 @@ class Admission:
         with self._lock:
             return len(self._retry_slots)
 
-    def enter(self, call: Call, num_tokens: int, key: bytes = b"", *, needs_in_time: bool = True) -> None:
+    def enter(
+        self, cancel: CancelToken, caller: Caller, num_tokens: int, key: bytes = b"", *, needs_in_time: bool = True
+    ) -> None:
         """Admits a call with an estimate of `num_tokens`; every admitted call must `leave`.
 
         The counts of earlier calls correct the estimate. A call that was rejected before is recognised by its `key`.
@@ -150,22 +152,22 @@ class Admission:
             num_tokens = round(num_tokens * self._correction)
             is_due = self._retry_slots.is_due(key)
             self._check_count(key, num_tokens, is_due=is_due)
-            self._check_queue(call.cancel, key, num_tokens, is_due=is_due, needs_in_time=needs_in_time)
-            if self._charge(call.caller):
-                self._counted.add(call.cancel)
+            self._check_queue(cancel, key, num_tokens, is_due=is_due, needs_in_time=needs_in_time)
+            if self._charge(caller):
+                self._counted.add(cancel)
             self._retry_slots.claim(key)
             self._num_admitted += 1
-            self._tallies[call.cancel] = _Tally(num_tokens, num_tokens)
+            self._tallies[cancel] = _Tally(num_tokens, num_tokens)
 
-    def leave(self, call: Call) -> None:
+    def leave(self, cancel: CancelToken, caller: Caller) -> None:
         """Removes a call that was admitted."""
         with self._lock:
             self._num_admitted -= 1
-            self._learn(self._tallies.pop(call.cancel))
+            self._learn(self._tallies.pop(cancel))
             # Limits may change while calls run, so a caller's bucket may not have counted this call.
-            if call.cancel in self._counted:
-                self._counted.remove(call.cancel)
-                self._buckets[call.caller.name].num_calls -= 1
+            if cancel in self._counted:
+                self._counted.remove(cancel)
+                self._buckets[caller.name].num_calls -= 1
 
     def settle(self, cancel: CancelToken, num_tokens: int, *, needs_in_time: bool = True) -> None:
         """Replaces the estimate by the counted tokens that a call submits; a large call submits several parts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from shortlist.server.call import Call
+from shortlist.server.dispatcher import Call
 
 __all__ = ["AccessLog"]
 

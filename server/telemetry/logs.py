@@ -9,13 +9,15 @@ import logging
 import os
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import structlog
 
-from shortlist.server.call import current_request_id
+__all__ = ["current_request_id", "set_level", "set_up"]
 
-__all__ = ["set_level", "set_up"]
+# The id of the request that the running code works for, empty where there is none; log lines carry it.
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 _log = logging.getLogger(__name__)
 

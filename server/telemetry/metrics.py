@@ -18,8 +18,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
-    from shortlist.server.call import Call
-    from shortlist.server.dispatcher import Dispatcher
+    from shortlist.server.dispatcher import Call, Dispatcher
     from shortlist.server.scheduling.admission import Admission
     from shortlist.server.scheduling.batching import BatchingScorer, BatchRun
     from shortlist.v1 import router_pb2 as pb

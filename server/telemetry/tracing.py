@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shortlist.schemas.errors import InvalidConfiguration
-from shortlist.server.call import Call
+from shortlist.server.dispatcher import Call
 from shortlist.server.settings import Settings
 
 __all__ = ["Tracing", "make_tracing"]

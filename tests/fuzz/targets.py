@@ -21,12 +21,12 @@ from google.protobuf.message import DecodeError
 
 from shortlist.router.engine.protocols import CancelToken, PairScores
 from shortlist.router.ranking.windows import chunk_spans
+from shortlist.schemas.arguments import Message, query_text
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
-from shortlist.schemas.query import Message, query_text
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 from shortlist.schemas.tools.parse import parse_tools
-from shortlist.server.call import new_request_id
+from shortlist.server.dispatcher import new_request_id
 from shortlist.server.services import router_service
 from shortlist.server.settings import Settings
 from shortlist.server.status import status_of

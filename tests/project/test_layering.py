@@ -56,10 +56,9 @@ KNOWN_TO_CLIENTS = (
     "shortlist.schemas.document.",
     "shortlist.schemas.errors",
     "shortlist.schemas.options.",
-    "shortlist.schemas.query.",
     "shortlist.schemas.results.",
     "shortlist.schemas.selector.",
-    "shortlist.schemas.tools.texts.",
+    "shortlist.schemas.arguments.",
 )
 
 

@@ -14,8 +14,8 @@ from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, too
 from shortlist import Router
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
+from shortlist.schemas.arguments import Message
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, ModelMismatch, ModelNotFound, RequestCancelled
-from shortlist.schemas.query import Message
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from shortlist.schemas.arguments import Message, query_text
 from shortlist.schemas.errors import InvalidInput
-from shortlist.schemas.query import Message, query_text
 
 LONG = "please refund the last order of customer 42"
 

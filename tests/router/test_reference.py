@@ -14,7 +14,7 @@ from recording import Recorder
 from shortlist.router.checkpoints.pretrained import load_foreign
 from shortlist.router.engine.engine import DirectScorer, Engine
 from shortlist.router.engine.tokenizer import Tokenizer
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.router.ranking.score import sigmoid
 from shortlist.router.reference import Ranked, Reranker, longest_first
 from shortlist.schemas.errors import InvalidInput

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from shortlist.client.convert import read_selection
+from shortlist.schemas.arguments import Message
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.options import Kind, SelectionOptions, options_of
-from shortlist.schemas.query import Message
 from shortlist.schemas.results import Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
 from shortlist.v1 import router_pb2 as pb

@@ -16,7 +16,7 @@ from server_fixtures import ServerProcess, ServerThread
 
 from shortlist import Client
 from shortlist.server.app import _channel_options
-from shortlist.server.call import new_request_id
+from shortlist.server.dispatcher import new_request_id
 from shortlist.server.settings import Settings
 from shortlist.v1 import router_pb2 as pb
 from shortlist.v1 import router_pb2_grpc as pb_grpc

@@ -5,14 +5,7 @@ from typing import Any
 import pytest
 
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.server.limits import (
-    MAX_DOCUMENTS,
-    MAX_MESSAGES,
-    MAX_NAMES,
-    MAX_TOOL_TEXTS,
-    check_documents,
-    check_tools,
-)
+from shortlist.server.limits import MAX_DOCUMENTS, MAX_MESSAGES, MAX_NAMES, MAX_TOOL_TEXTS
 from shortlist.server.services import Method, router_service
 from shortlist.server.settings import Settings
 from shortlist.v1 import router_pb2 as pb
@@ -23,6 +16,10 @@ METHODS = {method.request_class: method for method in router_service(Settings())
 
 def method_of(request: Any) -> Method:
     return METHODS[type(request)]
+
+
+def accept(request: Any) -> None:
+    method_of(request).check(request)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +54,13 @@ def test_an_error_names_the_field_that_is_above_its_limit(request_: Any, field: 
 )
 def test_a_conversation_has_limits_too(messages: list[pb.ChatMessage], field: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
-        check_documents(pb.RerankRequest(query=pb.Query(conversation=pb.Conversation(messages=messages))))
+        accept(pb.RerankRequest(query=pb.Query(conversation=pb.Conversation(messages=messages))))
     assert caught.value.field == field
 
 
 def test_a_request_at_the_limits_is_accepted() -> None:
-    check_documents(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
-    check_tools(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
+    accept(pb.RerankRequest(query=pb.Query(text="x" * 1_000_000), documents=["x"] * MAX_DOCUMENTS))
+    accept(pb.SelectToolsRequest(always_include=["x" * 1000] * MAX_NAMES))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ from trace_collector import Collector, attributes
 from shortlist.schemas.errors import ServerBusy, ServerUnavailable
 from shortlist.server.auth.authenticator import AnonymousAuthenticator
 from shortlist.server.auth.keys import KeysFile, new_key, write_keys
-from shortlist.server.call import Call
-from shortlist.server.dispatcher import Dispatcher, Workers
+from shortlist.server.dispatcher import Call, Dispatcher, Workers
 from shortlist.server.grpc.service import AuthInterceptor
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.services import Service, make_services, methods_by_path

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from paths import ROOT
 
 from shortlist.router.engine.tokenizer import Pair
-from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import torch
 
-from shortlist.router.model.attention.backends import AttentionBackend, PaddedAttention, SdpaAttention
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.attention.blocks import BucketedAttention, PaddedAttention, SdpaAttention
 from shortlist.router.model.attention.cuda import FlashAttention, VarlenAttention
 from shortlist.schemas.errors import InvalidInput
 

@@ -11,8 +11,7 @@ import torch
 
 from shortlist.router.engine.packing import PackedBatch
 from shortlist.router.model.attention.backends import Attend, attend_to_all
-from shortlist.router.model.attention.buckets import MAX_WASTE, Bucket, plan_buckets
-from shortlist.router.model.attention.cpu import split_products
+from shortlist.router.model.attention.blocks import MAX_WASTE, Bucket, plan_buckets, split_products
 
 __all__ = ["TrainableAttention"]
 

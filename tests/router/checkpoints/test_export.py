@@ -16,7 +16,7 @@ from shortlist.router.checkpoints.export import FORMATS, export
 from shortlist.router.checkpoints.loading import load_model
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.packing import pack
-from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder
 from shortlist.schemas.errors import InvalidInput
 from shortlist.server.cli.export import _FORMS

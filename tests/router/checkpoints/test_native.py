@@ -12,7 +12,7 @@ from own_folders import random_table, write
 from shortlist import Router
 from shortlist.router.checkpoints.native import FORMAT, is_own_folder, quantize_rows, read_folder
 from shortlist.router.engine.packing import pack
-from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding
 from shortlist.router.ranking.score import ScoreWeights
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel

@@ -16,7 +16,7 @@ from shortlist.router.checkpoints.loading import make_engine
 from shortlist.router.checkpoints.native import read_folder
 from shortlist.router.engine.packing import pack
 from shortlist.router.first_stage.embedder import RetrievalSettings
-from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.encoder import CrossEncoder, TextEncoder
 from shortlist.router.ranking.score import ScoreWeights
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from shortlist.router.checkpoints.pretrained import ForeignModel, load_foreign
 from shortlist.router.engine.packing import pack
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.schemas.errors import ModelError, ModelNotFound, UnsupportedModel
 
 TEXTS = [

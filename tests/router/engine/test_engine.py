@@ -12,7 +12,7 @@ from shortlist.router.engine.engine import DirectScorer, Engine
 from shortlist.router.engine.packing import pack
 from shortlist.router.engine.protocols import CancelToken, Embedded
 from shortlist.router.engine.tokenizer import Pair
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.schemas.errors import LimitExceeded, RequestCancelled
 
 CPU = torch.device("cpu")

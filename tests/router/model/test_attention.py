@@ -6,8 +6,8 @@ from checkpoints import random_model, random_pairs
 
 from shortlist.router.engine.engine import Engine
 from shortlist.router.engine.packing import pack
-from shortlist.router.model.attention.backends import AttentionBackend, PaddedAttention, SdpaAttention
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.attention.blocks import BucketedAttention, PaddedAttention, SdpaAttention
 from shortlist.router.model.attention.training import TrainableAttention
 
 BACKENDS = [

@@ -11,7 +11,8 @@ import torch
 from checkpoints import random_pairs
 
 from shortlist.router.engine.packing import PackedBatch, pack
-from shortlist.router.model.attention.backends import AttentionBackend, PaddedAttention
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.attention.choice import choose_attention
 from shortlist.router.model.attention.cuda import FlashAttention, VarlenAttention
 from shortlist.schemas.errors import InvalidInput

@@ -12,7 +12,7 @@ from checkpoints import HEADS
 from paths import TESTS
 
 from shortlist.router.engine.packing import round_up
-from shortlist.router.model.attention.cpu import split_products
+from shortlist.router.model.attention.blocks import split_products
 from shortlist.router.model.encoder import can_pack
 
 SCRIPT = """
@@ -21,7 +21,7 @@ import random
 import torch
 from checkpoints import random_encoder, random_model, random_pairs
 
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.router.model.encoder import pack_linears
 from shortlist.router.engine.engine import Engine
 

@@ -9,7 +9,7 @@ import torch
 from checkpoints import random_model, random_pairs
 
 from shortlist.router.engine.packing import pack
-from shortlist.router.model.attention.backends import PaddedAttention
+from shortlist.router.model.attention.blocks import PaddedAttention
 from shortlist.router.model.encoder import Linear, PackedLinear, can_pack, pack_linears
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from checkpoints import random_encoder, random_texts
 
 from shortlist.router.engine.packing import pack
 from shortlist.router.engine.tokenizer import Pair
-from shortlist.router.model.attention.backends import AttentionBackend, PaddedAttention
-from shortlist.router.model.attention.cpu import BucketedAttention
+from shortlist.router.model.attention.backends import AttentionBackend
+from shortlist.router.model.attention.blocks import BucketedAttention, PaddedAttention
 from shortlist.router.model.encoder import TextEncoder
 
 LENGTHS = [9, 4, 33, 17, 96, 4]

@@ -12,8 +12,8 @@ from shortlist import Router
 from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
+from shortlist.schemas.arguments import Message
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
-from shortlist.schemas.query import Message
 from shortlist.schemas.results import Selection
 
 DDL = """create table orders (id int primary key, total numeric, note text, placed date);

@@ -20,7 +20,8 @@ from server_fixtures import ServerProcess, ServerThread, wait_until, wait_until_
 
 from shortlist import Client
 from shortlist.schemas.errors import InvalidConfiguration, ServerUnavailable, Unauthenticated
-from shortlist.server.call import Call, Caller
+from shortlist.server.auth.authenticator import Caller
+from shortlist.server.dispatcher import Call
 from shortlist.server.http import server as rest_server_module
 
 StartServer = Callable[..., ServerThread]

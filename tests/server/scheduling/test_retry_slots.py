@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from shortlist.router.engine.protocols import CancelToken
 from shortlist.schemas.errors import ServerBusy
-from shortlist.server.call import Call
+from shortlist.server.auth.authenticator import ANONYMOUS
 from shortlist.server.scheduling.admission import Admission, RetrySlots
 
 
@@ -130,18 +131,18 @@ class Crowd:
 
     def run(self, num_clients: int, seconds: float) -> None:
         rng = random.Random(0)
-        events: list[tuple[float, int, float, Call | None]] = [
+        events: list[tuple[float, int, float, CancelToken | None]] = [
             (0.0, client, 0.0, None) for client in range(num_clients)
         ]
         while events and (event := heapq.heappop(events))[0] < seconds:
             self.clock.moment, client, since, running = event
             if running:
-                self.admission.leave(running)
+                self.admission.leave(running, ANONYMOUS)
                 self.waits.append(self.clock.moment - since)
                 since = self.clock.moment
-            call = Call("Rerank")
+            call = CancelToken()
             try:
-                self.admission.enter(call, 500, b"%d" % client)
+                self.admission.enter(call, ANONYMOUS, 500, b"%d" % client)
             except ServerBusy as error:
                 self.num_rejected += 1
                 delay = error.retry_seconds or 0.0
@@ -149,7 +150,7 @@ class Crowd:
                 heapq.heappush(events, (again, client, since, None))
                 continue
             done = self.engine.work(500)
-            self.admission.settle(call.cancel, 500)
+            self.admission.settle(call, 500)
             heapq.heappush(events, (done, client, since, call))
 
 

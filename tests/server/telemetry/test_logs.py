@@ -17,7 +17,7 @@ from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread
 
 from shortlist import Client
 from shortlist.schemas.errors import ShortlistError
-from shortlist.server.call import Call, working_for
+from shortlist.server.dispatcher import Call, working_for
 from shortlist.server.telemetry import logs
 
 Lines = Callable[[], list[dict[str, Any]]]

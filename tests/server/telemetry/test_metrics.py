@@ -18,8 +18,8 @@ from server_fixtures import SERVE_FAKE, ServerProcess, ServerThread, wait_until,
 
 from shortlist import Client
 from shortlist.schemas.errors import InvalidInput, ServerBusy
-from shortlist.server.call import Call, Caller
-from shortlist.server.dispatcher import Dispatcher, Workers
+from shortlist.server.auth.authenticator import Caller
+from shortlist.server.dispatcher import Call, Dispatcher, Workers
 from shortlist.server.scheduling.admission import Admission
 from shortlist.server.telemetry.metrics import Metrics
 from shortlist.v1 import router_pb2 as pb

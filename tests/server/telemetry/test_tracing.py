@@ -14,7 +14,8 @@ from trace_collector import Collector, attributes
 from shortlist import Client
 from shortlist.router.stages import Stage
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
-from shortlist.server.call import Call, Caller
+from shortlist.server.auth.authenticator import Caller
+from shortlist.server.dispatcher import Call
 from shortlist.server.settings import Settings
 from shortlist.server.status import status_of
 from shortlist.server.telemetry.tracing import Tracing, _QuietExporter, make_tracing

@@ -1,8 +1,9 @@
-"""Reads the query of a request as callers write it: a text, or the messages of a conversation."""
+"""Reads what callers of a Router or a client write: queries and conversations, tools, and lists of texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,12 @@ from shortlist.schemas.errors import InvalidInput
 __all__ = [
     "Message",
     "Query",
+    "ToolText",
+    "Tools",
     "query_text",
     "read_query",
+    "texts_of",
+    "tool_texts",
 ]
 
 # A text, or messages: ours, or mappings as chat APIs write them (`role`, and `content` as text, as parts, or None).
@@ -114,3 +119,64 @@ def _says_enough(parts: Sequence[str]) -> bool:
     text = " ".join(parts)
     # Scripts without spaces are counted in characters, since their words are not separated.
     return len(text.split()) >= _ENOUGH_WORDS or (not text.isascii() and len(text) >= 2 * _ENOUGH_WORDS)
+
+
+# One tool or a container of many, as JSON text or as the object it decodes to.
+ToolText = str | Mapping[str, Any]
+Tools = ToolText | Sequence[ToolText]
+
+
+def tool_texts(tools: Tools) -> list[str]:
+    """Returns tools as JSON texts: texts as they are, mappings written out, one of either as a list of one.
+
+    Raises:
+        InvalidInput: something is neither text nor mapping, or a mapping cannot be written as JSON; the error's `field`
+            says which.
+    """
+    if isinstance(tools, bytes) or not isinstance(tools, str | Mapping | Sequence):
+        raise InvalidInput(f"is {type(tools).__name__}; give JSON texts or mappings", field="tools")
+    listed = [tools] if isinstance(tools, str | Mapping) else tools
+    return [_text(tool, f"tools[{place}]") for place, tool in enumerate(listed)]
+
+
+def _text(tool: object, field: str) -> str:
+    if isinstance(tool, str):
+        return tool
+    if not isinstance(tool, Mapping | list):  # a list is a container of many
+        raise InvalidInput(f"is {type(tool).__name__}; give a JSON text or a mapping", field=field)
+    try:
+        return _encodable(json.dumps(tool, ensure_ascii=False, default=_as_known))
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InvalidInput(f"cannot be written as JSON: {reason}", field=field) from error
+
+
+def _encodable(text: str) -> str:
+    """Escapes a lone surrogate, which JSON can spell and UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text))
+    return text
+
+
+def _as_known(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def texts_of(field: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns the texts of a list, and refuses one text in place of a list.
+
+    Raises:
+        InvalidInput: it is one text, not a list, or something in it is no text.
+    """
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        kind = "one text" if isinstance(texts, str) else type(texts).__name__
+        raise InvalidInput(f"is {kind}; give a list of texts", field=field)
+    listed = tuple(texts)
+    for place, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise InvalidInput(f"is {type(text).__name__}; give a text", field=f"{field}[{place}]")
+    return listed
