@@ -1,7 +1,7 @@
 """Lists the published forms of tools, and reads each tool by the first form that recognises it.
 
 To support another form, add one `ToolForm` to `FORMS`: how to recognise it, and the keys of its parts. If keys cannot
-describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `containers.py` finds the lists
+describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `parse.py` finds the lists
 and envelopes of a form by its keys, and the schemas of all forms are checked and flattened alike.
 """
 

@@ -1,4 +1,7 @@
-"""Flattens a JSON Schema into parameters: follows references, merges combinators, enters objects and arrays."""
+"""Flattens a JSON Schema into parameters: follows references, merges combinators, enters objects and arrays.
+
+References resolve within the schema; another document is never fetched.
+"""
 
 from __future__ import annotations
 

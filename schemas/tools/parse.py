@@ -1,6 +1,6 @@
 """Parses tools from JSON texts in any supported form; each tool keeps the exact slice of text it was written as.
 
-The steps: find the entries of a text (`containers`), find the parts of a tool by its form (`forms`), check the schema
+The steps: find the entries of a text, in whatever lists, results or requests they are wrapped; find the parts of a tool by its form (`forms`), check the schema
 of its parameters (`validity`), flatten it (`parameters`).
 """
 
@@ -88,7 +88,7 @@ class _Parser:
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
             self._warnings.append(
-                "the schemas have too many unusual keywords to check them all; all tools are ranked all the same"
+                "the schemas have too many unusual keywords to check them all; all tools are still ranked"
             )
         return ParsedTools(tuple(self._tools), tuple(self._unparsed), tuple(self._warnings))
 

@@ -1,4 +1,7 @@
-"""Answers the methods of registered services over gRPC and turns errors into gRPC statuses."""
+"""Answers the methods of registered services over gRPC: authenticates every call, and turns errors into statuses.
+
+Strangers are rejected before any of their message is read.
+"""
 
 from __future__ import annotations
 

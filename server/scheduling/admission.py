@@ -289,7 +289,12 @@ class _Slot:
 
 
 class RetrySlots:
-    """The retry slots in use, by time; for one thread at a time."""
+    """Gives rejected callers a retry time each, so that new callers cannot overtake them; for one thread at a time.
+
+    Each rejected call gets its own time, after the work of the calls rejected before it. If it returns then, it is
+    served before new calls. The caller only has to send the same request again: a digest of caller and request
+    identifies it. The share of callers that do return is measured, so that retry times stay short if most do not.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
