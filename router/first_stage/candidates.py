@@ -274,9 +274,9 @@ def _encode_within(item: Item, total_tokens: int, tokenizer: Tokenizer, budget_t
 def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
     """Returns, for each document, how well it matches the query's tokens and how well the query matches its tokens.
 
-    Each token is compared with its best match in the other text (late interaction: Khattab and Zaharia, "ColBERT", SIGIR
-    2020, arXiv:2004.12832) and counts by the weight that the encoder gave it. A query that asks for several things
-    matches each of its tools well, whereas its single vector lies between them.
+    Each token is compared with its best match in the other text (late interaction: Khattab and Zaharia, "ColBERT",
+    SIGIR 2020, arXiv:2004.12832) and counts by the weight that the encoder gave it. A query that asks for several
+    things matches each of its tools well, whereas its single vector lies between them.
 
     Both are `(documents,)`, -1..1. Each text is `(tokens, width + 1)`: a unit vector, then the token's weight.
     """

@@ -1,7 +1,7 @@
 """Parses tools from JSON texts in any supported form; each tool keeps the exact slice of text it was written as.
 
-The steps: find the entries of a text, in whatever lists, results or requests they are wrapped; find the parts of a tool by its form (`forms`), check the schema
-of its parameters (`validity`), flatten it (`parameters`).
+The steps: find the entries of a text, in whatever lists, results or requests they are wrapped; find the parts of a tool
+by its form (`forms`); check the schema of its parameters (`validity`); flatten it (`parameters`).
 """
 
 from __future__ import annotations
