@@ -98,6 +98,7 @@ def read_selection(answer: _Answer) -> Selection:
             total_ms=times.total_ms,
         ),
         is_degraded=report.degraded,
+        dialect=report.dialect,
     )
 
 

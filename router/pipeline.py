@@ -455,6 +455,7 @@ def _write_selection(
         num_tokens=scores.num_tokens,
         timings=timings,
         is_degraded=is_degraded,
+        dialect=catalog.dialect,
     )
 
 

@@ -106,11 +106,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a Router answers: the selected items, best first, and how the selection came about.
+    """What a Router or a client answers: the selected items, best first, and how the selection came about.
 
     `num_candidates` were read, `num_scored` of them went through the cross-encoder, `num_dropped` were left out by the
-    first stage. `num_tokens` counts what the cross-encoder read, the query once per pair. `is_degraded` says that
-    the time did not suffice for the cross-encoder: the order is the first stage's, and scores are positions.
+    first stage. `num_tokens` counts what the cross-encoder read, the query once per pair. `is_degraded` says that the
+    time did not suffice for the cross-encoder: the order is the first stage's, and scores are positions. `dialect` is
+    the one that a DDL script was read in, given or detected; it is empty for SQL that every dialect reads alike.
     """
 
     items: tuple[Selected, ...]
@@ -125,3 +126,4 @@ class Selection:
     num_tokens: int
     timings: Timings
     is_degraded: bool = False
+    dialect: str = ""

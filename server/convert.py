@@ -109,6 +109,7 @@ def _write_report(selection: Selection) -> pb.SelectionReport:
         num_tokens=selection.num_tokens,
         timings=_write_timings(selection.timings),
         degraded=selection.is_degraded,
+        dialect=selection.dialect,
     )
 
 

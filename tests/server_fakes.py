@@ -168,7 +168,10 @@ class Router:
         ]  # fmt: skip
         selection = self._select(read_query(query), found, wanted, cancel)
         return dataclasses.replace(
-            selection, unparsed=catalog.unparsed, warnings=(*catalog.warnings, *selection.warnings)
+            selection,
+            unparsed=catalog.unparsed,
+            warnings=(*catalog.warnings, *selection.warnings),
+            dialect=catalog.dialect,
         )
 
     def select_tools(

@@ -238,7 +238,7 @@ def test_a_key_is_not_sent_over_the_callers_own_unencrypted_channel(server: Serv
 def test_options_of_a_connection_need_an_address(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["info", flag])
-    assert f"there is no --address of a server; leave out {flag}" in capsys.readouterr().err
+    assert f"without --address no server is called; leave out {flag}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"], ids=["missing", "no text"])

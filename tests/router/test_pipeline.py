@@ -239,3 +239,18 @@ def test_a_document_over_its_budget_is_reported(router: Router) -> None:
     (cut,) = selection.truncated
     assert (cut.index, cut.name) == (1, "attach_invoice")
     assert cut.kept_tokens <= 64 < cut.total_tokens
+
+
+@pytest.mark.parametrize(
+    ("script", "dialect", "expected"),
+    [
+        ("CREATE TABLE a (b INT)", None, ""),
+        ("CREATE TABLE a (b INT)", "postgresql", "postgres"),
+        ("CREATE TABLE `a` (b INT) ENGINE=InnoDB", None, "mysql"),
+    ],
+    ids=["alike in every dialect", "given", "detected"],
+)
+def test_the_answer_names_the_dialect_of_the_script(
+    router: Router, script: str, dialect: str | None, expected: str
+) -> None:
+    assert router.select_tables("b", script, dialect=dialect).dialect == expected

@@ -37,6 +37,7 @@ SELECTION = Selection(
     num_tokens=321,
     timings=Timings(queue_ms=1, parse_ms=2, retrieve_ms=3, tokenize_ms=4, infer_ms=5, total_ms=16),
     is_degraded=True,
+    dialect="postgres",
 )
 
 
@@ -66,6 +67,7 @@ def test_every_field_of_the_report_is_written() -> None:
         "model_version": "1.2",
         "num_tokens": 321,
         "degraded": True,
+        "dialect": "postgres",
     }
 
 

@@ -164,7 +164,7 @@ class SelectedColumn(_message.Message):
     def __init__(self, name: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class SelectionReport(_message.Message):
-    __slots__ = ("num_candidates", "num_scored", "num_dropped", "unparsed", "truncated", "warnings", "model_name", "model_version", "num_tokens", "timings", "degraded")
+    __slots__ = ("num_candidates", "num_scored", "num_dropped", "unparsed", "truncated", "warnings", "model_name", "model_version", "num_tokens", "timings", "degraded", "dialect")
     NUM_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     NUM_SCORED_FIELD_NUMBER: _ClassVar[int]
     NUM_DROPPED_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +176,7 @@ class SelectionReport(_message.Message):
     NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
     num_candidates: int
     num_scored: int
     num_dropped: int
@@ -187,7 +188,8 @@ class SelectionReport(_message.Message):
     num_tokens: int
     timings: StageTimings
     degraded: bool
-    def __init__(self, num_candidates: _Optional[int] = ..., num_scored: _Optional[int] = ..., num_dropped: _Optional[int] = ..., unparsed: _Optional[_Iterable[_Union[UnparsedItem, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[TruncatedItem, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., num_tokens: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., degraded: bool = ...) -> None: ...
+    dialect: str
+    def __init__(self, num_candidates: _Optional[int] = ..., num_scored: _Optional[int] = ..., num_dropped: _Optional[int] = ..., unparsed: _Optional[_Iterable[_Union[UnparsedItem, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[TruncatedItem, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., num_tokens: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., degraded: bool = ..., dialect: _Optional[str] = ...) -> None: ...
 
 class UnparsedItem(_message.Message):
     __slots__ = ("index", "name", "reason", "line", "column", "text_index")
