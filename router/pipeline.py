@@ -326,7 +326,7 @@ class Router:
             truncated=tokens.truncated if tokens else (),
             info=self.info,
             timings=request.clock.timings(queue_ms=scores.queue_ms, infer_ms=scores.infer_ms),
-            return_sources=options.return_documents,
+            return_sources=options.return_documents and options.return_sources,
             is_degraded=is_degraded,
         )
         return self._with_columns(request, selection, catalog.tables) if options.keep_columns else selection

@@ -106,6 +106,7 @@ class SelectionOptions:
         advice="give 0 or more",
     )
     return_documents: bool = _option(True, "return the documents' texts", kinds=("documents",))
+    return_sources: bool = _option(True, "return the tools or tables as they were sent", kinds=("tools", "tables"))
     expected_model: str = _option("", "fail if another model answers")
     expected_version: str = _option("", "fail if another version of the model answers")
     allow_degraded: bool = _option(
@@ -142,6 +143,7 @@ class OptionArguments(TypedDict, total=False):
     max_pair_tokens: int | None
     overlap_tokens: int | None
     return_documents: bool | None
+    return_sources: bool | None
     expected_model: str | None
     expected_version: str | None
     allow_degraded: bool | None

@@ -254,3 +254,9 @@ def test_the_answer_names_the_dialect_of_the_script(
     router: Router, script: str, dialect: str | None, expected: str
 ) -> None:
     assert router.select_tables("b", script, dialect=dialect).dialect == expected
+
+
+def test_sources_may_be_left_out(router: Router) -> None:
+    tools = router.select_tools(QUERY, TOOLS, return_sources=False)
+    tables = router.select_tables(QUERY, DDL, return_sources=False)
+    assert {item.source for item in (*tools.items, *tables.items)} == {""}

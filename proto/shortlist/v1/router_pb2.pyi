@@ -36,7 +36,7 @@ class ToolText(_message.Message):
     def __init__(self, json: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class SelectToolsRequest(_message.Message):
-    __slots__ = ("query", "tools", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded")
+    __slots__ = ("query", "tools", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded", "return_sources")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
     TOP_N_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class SelectToolsRequest(_message.Message):
     EXPECTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    RETURN_SOURCES_FIELD_NUMBER: _ClassVar[int]
     query: Query
     tools: _containers.RepeatedCompositeFieldContainer[ToolText]
     top_n: int
@@ -55,7 +56,8 @@ class SelectToolsRequest(_message.Message):
     expected_model: str
     expected_version: str
     allow_degraded: bool
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[ToolText, _Mapping]]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ...) -> None: ...
+    return_sources: bool
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[ToolText, _Mapping]]] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ..., return_sources: bool = ...) -> None: ...
 
 class SelectToolsResponse(_message.Message):
     __slots__ = ("items", "report")
@@ -66,7 +68,7 @@ class SelectToolsResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class SelectTablesRequest(_message.Message):
-    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded", "keep_columns")
+    __slots__ = ("query", "ddl", "dialect", "top_n", "min_score", "always_include", "max_candidates", "expected_model", "expected_version", "allow_degraded", "keep_columns", "return_sources")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     DDL_FIELD_NUMBER: _ClassVar[int]
     DIALECT_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +80,7 @@ class SelectTablesRequest(_message.Message):
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     ALLOW_DEGRADED_FIELD_NUMBER: _ClassVar[int]
     KEEP_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_SOURCES_FIELD_NUMBER: _ClassVar[int]
     query: Query
     ddl: str
     dialect: str
@@ -89,7 +92,8 @@ class SelectTablesRequest(_message.Message):
     expected_version: str
     allow_degraded: bool
     keep_columns: float
-    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ..., keep_columns: _Optional[float] = ...) -> None: ...
+    return_sources: bool
+    def __init__(self, query: _Optional[_Union[Query, _Mapping]] = ..., ddl: _Optional[str] = ..., dialect: _Optional[str] = ..., top_n: _Optional[int] = ..., min_score: _Optional[float] = ..., always_include: _Optional[_Iterable[str]] = ..., max_candidates: _Optional[int] = ..., expected_model: _Optional[str] = ..., expected_version: _Optional[str] = ..., allow_degraded: bool = ..., keep_columns: _Optional[float] = ..., return_sources: bool = ...) -> None: ...
 
 class SelectTablesResponse(_message.Message):
     __slots__ = ("items", "report")
