@@ -31,7 +31,7 @@ from shortlist.client.convert import (
 from shortlist.client.errors import error_of
 from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
-from shortlist.schemas.arguments import Query, Tools
+from shortlist.schemas.arguments import Query, Tools, check_timeout
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
 from shortlist.schemas.results import Selection, ServerInfo
 from shortlist.v1 import router_pb2 as pb
@@ -195,6 +195,7 @@ class Client(Calls[Selection, ServerInfo]):
     def _call(
         self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
     ) -> Any:
+        check_timeout(timeout_seconds)
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:
@@ -283,6 +284,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Selection], Coroutine[Any, Any, Serv
     async def _call(
         self, method: str, request: ProtoMessage, read: Callable[[Any], Any], timeout_seconds: float | None
     ) -> Any:
+        check_timeout(timeout_seconds)
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         attempts = Attempts(self._retry, timeout, self._was_answered, only_reads(_RPCS[method]))
         while True:

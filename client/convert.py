@@ -48,7 +48,9 @@ def make_tools_request(
     texts = tool_texts(tools)
     owners = texts_of("namespaces", namespaces) or ("",) * len(texts)
     if len(owners) != len(texts):
-        raise InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
+        raise InvalidInput(
+            f"has {len(owners)} entries for {len(texts)} tool texts; give one for each", field="namespaces"
+        )
     _check_encodable("tools", texts)
     _check_encodable("namespaces", owners)
     listed = [pb.ToolText(json=text, namespace=owner) for text, owner in zip(texts, owners, strict=True)]

@@ -47,9 +47,9 @@ from shortlist.router.ranking.windows import (
 )
 from shortlist.router.reference import Reranker
 from shortlist.router.stages import Clock
-from shortlist.schemas.arguments import Query, Tools, query_text, read_query
+from shortlist.schemas.arguments import Query, Tools, check_timeout, query_text, read_query
 from shortlist.schemas.document import Table
-from shortlist.schemas.errors import DeadlineTooShort, ModelMismatch, RequestCancelled
+from shortlist.schemas.errors import DeadlineTooShort, InvalidInput, ModelMismatch, RequestCancelled
 from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options
 from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, Selection, Timings, Truncation
 
@@ -184,6 +184,10 @@ class Router:
             RequestCancelled: the time is up or `cancel` was set.
             LimitExceeded: a plain document has more than 524,288 tokens.
         """
+        if not isinstance(catalog, Catalog):
+            raise InvalidInput(
+                f"is {type(catalog).__name__}; give a Catalog, as Catalog.of_tools makes", field="catalog"
+            )
         request = self._request(catalog.kind, query, make_options(catalog.kind, options, more), timeout_seconds, cancel)
         with request.clock.stage("parse"):
             prepared = self._caches.catalogs.prepare(catalog)
@@ -286,6 +290,7 @@ class Router:
         cancel: CancelToken | None,
     ) -> _Request:
         clock = Clock()
+        check_timeout(timeout_seconds)
         self._check_model(options)
         text = query_text(read_query(query), self._is_read_whole)
         if cancel is None and timeout_seconds is not None:
@@ -420,7 +425,7 @@ class Router:
         ):
             if wanted and wanted != actual:
                 raise ModelMismatch(
-                    f"the request expects {what} {wanted!r}, this server runs {actual!r}; "
+                    f"the request expects {what} {wanted!r}, but {actual!r} is loaded; "
                     "scores of different models do not compare",
                     wanted=wanted,
                 )

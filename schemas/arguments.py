@@ -14,6 +14,7 @@ __all__ = [
     "Query",
     "ToolText",
     "Tools",
+    "check_timeout",
     "query_text",
     "read_query",
     "texts_of",
@@ -180,3 +181,17 @@ def texts_of(field: str, texts: Iterable[str]) -> tuple[str, ...]:
         if not isinstance(text, str):
             raise InvalidInput(f"is {type(text).__name__}; give a text", field=f"{field}[{place}]")
     return listed
+
+
+def check_timeout(timeout_seconds: float | None) -> None:
+    """Checks how long a caller waits; None is no limit of its own.
+
+    Raises:
+        InvalidInput: it is no number, or not above 0.
+    """
+    if timeout_seconds is None:
+        return
+    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float):
+        raise InvalidInput(f"is {timeout_seconds!r:.60}; give seconds as a number", field="timeout_seconds")
+    if not timeout_seconds > 0:
+        raise InvalidInput(f"is {timeout_seconds}; give more than 0 seconds", field="timeout_seconds")

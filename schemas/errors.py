@@ -43,7 +43,6 @@ __all__ = [
     "UnknownDialect",
     "UnsupportedContent",
     "UnsupportedModel",
-    "nearest",
 ]
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "options_of",
 ]
 
+# What the methods of a Router and a client take besides the options.
+_OTHER_ARGUMENTS = ("namespaces", "dialect", "timeout_seconds", "cancel")
 # What is selected.
 Kind = Literal["tools", "tables", "documents"]
 _ALL: tuple[Kind, ...] = ("tools", "tables", "documents")
@@ -169,7 +171,7 @@ def make_options(kind: Kind, options: SelectionOptions | None, more: OptionArgum
         raise InvalidInput(f"is {type(options).__name__}; give SelectionOptions or keywords", field="options")
     for name in more:
         if name not in OPTIONS:
-            raise InvalidInput(f"is no option{nearest(name, OPTIONS)}", field=name)
+            raise InvalidInput(f"is no option{nearest(name, (*OPTIONS, *_OTHER_ARGUMENTS))}", field=name)
     given: dict[str, Any] = dict(more)
     made = replace_fields(options or DEFAULTS, **given) if given else options or DEFAULTS
     made.check_kind(kind)

@@ -3,8 +3,8 @@
     from shortlist import Router             # in this process
     from shortlist import Client             # from a server
 
-Both answer `select_tools`, `select_tables` and `rerank`. A name is imported when it is first used, so that a client
-loads no torch and a Router no gRPC.
+Both answer `select_tools`, `select_tables` and `rerank`. Names other than the errors are imported when they are
+first used, so that a client loads no torch and a Router no gRPC.
 """
 
 from __future__ import annotations
@@ -19,26 +19,6 @@ if TYPE_CHECKING:
     from shortlist.router.catalogs.catalog import Catalog
     from shortlist.router.pipeline import Router
     from shortlist.schemas.arguments import Message
-    from shortlist.schemas.errors import (
-        DeadlineTooShort,
-        InvalidConfiguration,
-        InvalidInput,
-        InvalidTool,
-        LimitExceeded,
-        ModelError,
-        ModelMismatch,
-        ModelNotFound,
-        PermissionDenied,
-        RateLimited,
-        RequestCancelled,
-        ServerBusy,
-        ServerUnavailable,
-        ShortlistError,
-        Unauthenticated,
-        UnknownDialect,
-        UnsupportedContent,
-        UnsupportedModel,
-    )
     from shortlist.schemas.options import SelectionOptions
     from shortlist.schemas.results import Selection
     from shortlist.schemas.selector import Selector
@@ -46,7 +26,9 @@ if TYPE_CHECKING:
 # A checkout's own folder would otherwise hide the rest of an installed package from programs that run in it.
 __path__ = extend_path(__path__, __name__)
 
-_ERRORS = "shortlist.schemas.errors"
+from shortlist.schemas import errors
+from shortlist.schemas.errors import *  # noqa: F403 - every error, by its own list
+
 _MODULES = {
     "AsyncClient": "shortlist.client.client",
     "Catalog": "shortlist.router.catalogs.catalog",
@@ -63,38 +45,21 @@ __all__ = [
     "AsyncClient",
     "Catalog",
     "Client",
-    "DeadlineTooShort",
-    "InvalidConfiguration",
-    "InvalidInput",
-    "InvalidTool",
-    "LimitExceeded",
     "Message",
-    "ModelError",
-    "ModelMismatch",
-    "ModelNotFound",
-    "PermissionDenied",
-    "RateLimited",
-    "RequestCancelled",
     "RetryPolicy",
     "Router",
     "Selection",
     "SelectionOptions",
     "Selector",
-    "ServerBusy",
-    "ServerUnavailable",
-    "ShortlistError",
-    "Unauthenticated",
-    "UnknownDialect",
-    "UnsupportedContent",
-    "UnsupportedModel",
 ]
+__all__ += errors.__all__
 
 
 def __getattr__(name: str) -> Any:
     """Imports the module of a public name when the name is first used."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES.get(name, _ERRORS)), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 from shortlist.router.catalogs.catalog import Catalog, Item
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
-from shortlist.schemas.arguments import Message, Query, Tools, query_text, read_query
+from shortlist.schemas.arguments import Message, Query, Tools, check_timeout, query_text, read_query
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
@@ -159,6 +159,7 @@ class Router:
         **more: Unpack[OptionArguments],
     ) -> Selection:
         wanted = make_options(catalog.kind, options, more)
+        check_timeout(timeout_seconds)
         found = [
             Selected(
                 item.name, item.index, 0, 0.0, item.source, item.namespace,
@@ -185,7 +186,9 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        return self.select(query, Catalog.of_tools(tools, namespaces), options, cancel=cancel, **more)
+        return self.select(
+            query, Catalog.of_tools(tools, namespaces), options, timeout_seconds=timeout_seconds, cancel=cancel, **more
+        )
 
     def select_tables(
         self,
@@ -199,7 +202,9 @@ class Router:
         **more: Unpack[OptionArguments],
     ) -> Selection:
         """Ranks tables; with `keep_columns` all columns are kept, each scoring that share."""
-        return self.select(query, Catalog.of_tables(ddl, dialect), options, cancel=cancel, **more)
+        return self.select(
+            query, Catalog.of_tables(ddl, dialect), options, timeout_seconds=timeout_seconds, cancel=cancel, **more
+        )
 
     def rerank(
         self,
@@ -215,7 +220,9 @@ class Router:
         most = wanted.max_pair_tokens
         if most is not None and most > self.info.max_pair_tokens:
             raise InvalidInput(f"is {most}; the model takes {self.info.max_pair_tokens}", field="max_pair_tokens")
-        selection = self.select(query, Catalog.of_documents(documents), wanted, cancel=cancel)
+        selection = self.select(
+            query, Catalog.of_documents(documents), wanted, timeout_seconds=timeout_seconds, cancel=cancel
+        )
         if wanted.return_documents:
             return selection
         return dataclasses.replace(

@@ -96,7 +96,9 @@ class CatalogText:
         """Takes JSON texts or mappings, each one tool or a container of many; raises as `Catalog.of_tools`."""
         texts, owners = tuple(tool_texts(tools)), texts_of("namespaces", namespaces)
         if owners and len(owners) != len(texts):
-            raise InvalidInput(f"are {len(owners)} for {len(texts)} tool texts; give one each", field="namespaces")
+            raise InvalidInput(
+                f"has {len(owners)} entries for {len(texts)} tool texts; give one for each", field="namespaces"
+            )
         return cls("tools", texts, owners)
 
     @classmethod

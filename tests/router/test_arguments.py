@@ -37,6 +37,8 @@ WRONG: list[tuple[str, str, Any, Any, str]] = [
     ("tools are a number", "select_tools", ("x", 7), {}, "tools"),
     ("a tool is a number", "select_tools", ("x", [*TOOLS, 7]), {}, "tools[3]"),
     ("a number as text", "select_tools", ("x", TOOLS), {"top_n": "3"}, "top_n"),
+    ("a timeout as text", "rerank", ("x", ["a"]), {"timeout_seconds": "3"}, "timeout_seconds"),
+    ("a timeout of 0", "rerank", ("x", ["a"]), {"timeout_seconds": 0}, "timeout_seconds"),
     ("an unknown option", "select_tools", ("x", TOOLS), {"top_m": 3}, "top_m"),
     ("an option of tables", "select_tools", ("x", TOOLS), {"keep_columns": 0.5}, "keep_columns"),
     ("the query is a number", "select_tools", (7, TOOLS), {}, "query"),

@@ -88,7 +88,7 @@ def test_a_catalog_too_large_to_keep_is_still_parsed_and_evicts_no_other() -> No
 def test_what_cannot_be_parsed_is_reported_every_time() -> None:
     cache = CatalogCache()
     for _ in range(2):
-        with pytest.raises(InvalidInput, match="namespaces: are 2 for 1 tool texts"):
+        with pytest.raises(InvalidInput, match="namespaces: has 2 entries for 1 tool texts"):
             read_tools(cache, [MAIL], ["a", "b"])
 
 
