@@ -31,9 +31,9 @@ if _version_not_supported:
 
 
 class RouterServiceStub(object):
-    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
-    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
-    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
+    """RouterService ranks the tools, tables or documents of a request. It keeps what it computes for a catalog (words,
+    vectors, tokens) in memory and reuses it when the same catalog is sent again. No method has an effect that another
+    call can see (`NO_SIDE_EFFECTS`), so clients may send a request again after any failure.
     """
 
     def __init__(self, channel):
@@ -65,13 +65,13 @@ class RouterServiceStub(object):
 
 
 class RouterServiceServicer(object):
-    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
-    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
-    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
+    """RouterService ranks the tools, tables or documents of a request. It keeps what it computes for a catalog (words,
+    vectors, tokens) in memory and reuses it when the same catalog is sent again. No method has an effect that another
+    call can see (`NO_SIDE_EFFECTS`), so clients may send a request again after any failure.
     """
 
     def SelectTools(self, request, context):
-        """SelectTools ranks tools (functions a language model may call) for a query and returns the best few.
+        """SelectTools ranks tools (functions that a language model may call) for a query and returns the best few.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +92,7 @@ class RouterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetInfo(self, request, context):
-        """GetInfo describes the loaded model, the device it runs on and the limits of the server.
+        """GetInfo describes the loaded model, the device it runs on and the server's limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,9 +130,9 @@ def add_RouterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RouterService(object):
-    """RouterService ranks the tools, tables or documents that a request carries. What it computes for a catalog (words,
-    vectors, tokens) stays in memory and is used again when the same catalog is sent again. No method changes anything
-    that another call can see (`NO_SIDE_EFFECTS`), so that clients may send a request again after any failure.
+    """RouterService ranks the tools, tables or documents of a request. It keeps what it computes for a catalog (words,
+    vectors, tokens) in memory and reuses it when the same catalog is sent again. No method has an effect that another
+    call can see (`NO_SIDE_EFFECTS`), so clients may send a request again after any failure.
     """
 
     @staticmethod
