@@ -28,6 +28,7 @@ _REPORT: dict[str, Any] = {
         "total_ms": 11.0,
     },
     "degraded": False,
+    "dialect": "",
 }
 
 
@@ -94,7 +95,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
                     [{"name": "total", "score": 0.91}],
                 )
             ],
-            "report": _REPORT,
+            "report": {**_REPORT, "dialect": "postgres"},
         },
     ),
 }
