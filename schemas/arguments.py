@@ -1,4 +1,4 @@
-"""Reads what callers of a Router or a client write: queries and conversations, tools, and lists of texts."""
+"""Reads the arguments of a Router or a client: queries and conversations, tools, and lists of texts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ __all__ = [
     "tool_texts",
 ]
 
-# A text, or messages: ours, or mappings as chat APIs write them (`role`, and `content` as text, as parts, or None).
+# A text, or messages. A message is a `Message`, or a mapping as chat APIs write it: `role`, and `content` as a text, a
+# list of parts, or None.
 Query = str | Sequence["Message | Mapping[str, Any]"]
-# A last message of fewer words ("do it", "yes, the second one") means little alone, so earlier turns are put before it.
+# A shorter last message ("do it", "yes, the second one") means little alone, so earlier turns are put before it.
 _ENOUGH_WORDS = 6
 _MAX_EARLIER_CHARS = 600
 _SPOKEN_ROLES = ("user", "assistant")
@@ -38,10 +39,11 @@ class Message:
 
 
 def read_query(query: Query) -> str | tuple[Message, ...]:
-    """Returns the query as a text or as messages; of a message's parts those with a text count.
+    """Returns the query as a text or as messages; a message's content is the text of its parts, joined by newlines.
 
     Raises:
-        InvalidInput: it is neither, or a message has no role or no text where one should be; the error names the place.
+        InvalidInput: the query is neither a text nor messages, or a message has no role or a wrong content; the error's
+            `field` says which.
     """
     if isinstance(query, str):
         return query
@@ -73,9 +75,9 @@ def _read_content(content: Any, field: str) -> str:
 
 
 def query_text(query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True) -> str:
-    """Returns the text to rank by: the query itself, or the last user message, after earlier turns if it is short.
+    """Returns the text to rank by: the query itself, or the last user message, with earlier turns before it if short.
 
-    Earlier turns are cut if the whole would not fit, so that the last message is never cut for them.
+    Only earlier turns are cut to make the text fit; the last message is not.
 
     Raises:
         InvalidInput: the query contains only white space.
@@ -106,7 +108,7 @@ def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> 
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """Returns as much of the beginning of the text as fits, found by bisection."""
+    """Returns the longest beginning of the text that fits, found by bisection."""
     if fits(text):
         return text
     least, most = 0, len(text)
@@ -118,7 +120,7 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 
 def _says_enough(parts: Sequence[str]) -> bool:
     text = " ".join(parts)
-    # Scripts without spaces are counted in characters, since their words are not separated.
+    # Some scripts do not separate words by spaces, so long enough non-ASCII texts count by characters.
     return len(text.split()) >= _ENOUGH_WORDS or (not text.isascii() and len(text) >= 2 * _ENOUGH_WORDS)
 
 
@@ -128,11 +130,11 @@ Tools = ToolText | Sequence[ToolText]
 
 
 def tool_texts(tools: Tools) -> list[str]:
-    """Returns tools as JSON texts: texts as they are, mappings written out, one of either as a list of one.
+    """Returns tools as a list of JSON texts: texts are kept as they are, mappings are written as JSON.
 
     Raises:
-        InvalidInput: something is neither text nor mapping, or a mapping cannot be written as JSON; the error's `field`
-            says which.
+        InvalidInput: a tool is neither a text nor a mapping, or a mapping cannot be written as JSON; the error's
+            `field` says which.
     """
     if isinstance(tools, bytes) or not isinstance(tools, str | Mapping | Sequence):
         raise InvalidInput(f"is {type(tools).__name__}; give JSON texts or mappings", field="tools")
@@ -153,7 +155,7 @@ def _text(tool: object, field: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Escapes a lone surrogate, which JSON can spell and UTF-8 cannot hold."""
+    """Escapes lone surrogates: JSON can escape them, but UTF-8 cannot encode them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -168,10 +170,10 @@ def _as_known(value: object) -> object:
 
 
 def texts_of(field: str, texts: Iterable[str]) -> tuple[str, ...]:
-    """Returns the texts of a list, and refuses one text in place of a list.
+    """Returns a list of texts as a tuple.
 
     Raises:
-        InvalidInput: it is one text, not a list, or something in it is no text.
+        InvalidInput: `texts` is a single text or not a list, or an entry is not a text; the error's `field` says which.
     """
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         kind = "one text" if isinstance(texts, str) else type(texts).__name__

@@ -1,8 +1,8 @@
 """Defines every option of a request once: its default, its range, its description and what it applies to.
 
-The Router, the client, the command line's flags, the conversions from and to protobuf and the JSON Schemas are made of
-`SelectionOptions`. To add an option, add it here (to the class and to `OptionArguments`, which types it as a keyword),
-add the field of the same name to the proto, and implement what it does.
+The Router, the client, the command line's flags, the protobuf conversions and the JSON Schemas all derive from
+`SelectionOptions`. To add an option, add it here (to the class, and to `OptionArguments`, which types it as a keyword),
+add a field of the same name to the proto, and implement it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = [
     "options_of",
 ]
 
-# What the methods of a Router and a client take besides the options.
+# The arguments of a Router's and a client's methods that are not options.
 _OTHER_ARGUMENTS = ("namespaces", "dialect", "timeout_seconds", "cancel")
-# What is selected.
+# What a request selects.
 Kind = Literal["tools", "tables", "documents"]
 _ALL: tuple[Kind, ...] = ("tools", "tables", "documents")
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of one option besides its value; `advice` ends the error for a value out of range."""
+    """Describes one option; `advice` ends the error for a value that is out of range."""
 
     name: str
     default: Any
@@ -62,25 +62,25 @@ def _option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionOptions:
-    """What a caller wants of a selection; None stands for the default.
+    """Holds the options of a request; None means the default.
 
     Raises:
-        InvalidInput: a value has another type or is out of range; the error's `field` names the option.
+        InvalidInput: a value has the wrong type or is out of range; the error's `field` names the option.
     """
 
-    top_n: int = _option(5, "how many to return; 0 returns all", least=0, advice="give 0 or more")
+    top_n: int = _option(5, "how many to return at most; 0 returns all", least=0, advice="give 0 or more")
     min_score: float = _option(
-        0.0, "leave out what scores less, 0..1", least=0, most=1, advice="a score lies between 0 and 1"
+        0.0, "leave out results with a lower score, 0..1", least=0, most=1, advice="a score lies between 0 and 1"
     )
     always_include: tuple[str, ...] = _option(
-        (), "names to return whatever they score, besides the `top_n` others", kinds=("tools", "tables")
+        (), "names to return whatever their score, in addition to the `top_n` others", kinds=("tools", "tables")
     )
     max_candidates: int = _option(
-        50, "how many the cross-encoder scores; 0 scores all", least=0, advice="give 0 or more"
+        50, "how many the cross-encoder scores at most; 0 scores all", least=0, advice="give 0 or more"
     )
     keep_columns: float = _option(
         0.0,
-        "name this share of the selected tables' columns too, 0..1; 0 names none",
+        "share of the selected tables' columns to list too, 0..1; 0 lists none",
         kinds=("tables",),
         least=0,
         most=1,
@@ -88,31 +88,31 @@ class SelectionOptions:
     )
     max_query_tokens: int | None = _option(
         None,
-        "read so many tokens of the query; unset: as many as suit the model",
+        "tokens of the query to read at most; unset: the model's default",
         kinds=("documents",),
         least=1,
         advice="give at least 1, or leave it out for the model's default",
     )
     max_pair_tokens: int | None = _option(
         None,
-        "tokens of the query and a window of the document together; unset: as many as suit the model",
+        "tokens of the query and a document window together, at most; unset: the model's default",
         kinds=("documents",),
         least=1,
         advice="give at least 1, or leave it out for the model's default",
     )
     overlap_tokens: int = _option(
         80,
-        "tokens that neighbouring windows of a long document share, at most a quarter of a window",
+        "tokens shared by neighbouring windows of a long document, at most a quarter of a window",
         kinds=("documents",),
         least=0,
         advice="give 0 or more",
     )
     return_documents: bool = _option(True, "return the documents' texts", kinds=("documents",))
     return_sources: bool = _option(True, "return the tools or tables as they were sent", kinds=("tools", "tables"))
-    expected_model: str = _option("", "fail if another model answers")
-    expected_version: str = _option("", "fail if another version of the model answers")
+    expected_model: str = _option("", "fail if another model is loaded")
+    expected_version: str = _option("", "fail if another version of the model is loaded")
     allow_degraded: bool = _option(
-        False, "when the time runs out, take the first stage's order instead of an error; needs a time limit"
+        False, "when time runs out, return the first stage's order, not an error; needs a time limit"
     )
 
     def __post_init__(self) -> None:
@@ -121,10 +121,10 @@ class SelectionOptions:
             object.__setattr__(self, option.name, _checked(option, value))
 
     def check_kind(self, kind: Kind) -> None:
-        """Refuses an option that was set and does not apply to what is selected.
+        """Rejects options that are set but do not apply to `kind`.
 
         Raises:
-            InvalidInput: there is one.
+            InvalidInput: such an option is set; the error's `field` names it.
         """
         for option in OPTIONS.values():
             if kind not in option.kinds and getattr(self, option.name) != option.default:
@@ -134,7 +134,7 @@ class SelectionOptions:
 
 
 class OptionArguments(TypedDict, total=False):
-    """The options as keyword arguments; None stands for the default."""
+    """The options as keyword arguments; None means the default."""
 
     top_n: int | None
     min_score: float | None
@@ -157,15 +157,16 @@ OPTIONS: dict[str, Option] = {
 
 
 def options_of(kind: Kind) -> list[Option]:
-    """Returns the options that apply to what is selected, in order."""
+    """Returns the options that apply to `kind`, in the order of the class."""
     return [option for option in OPTIONS.values() if kind in option.kinds]
 
 
 def make_options(kind: Kind, options: SelectionOptions | None, more: OptionArguments) -> SelectionOptions:
-    """Joins options and those given as keywords, which win.
+    """Combines `options` with keywords; keywords win.
 
     Raises:
-        InvalidInput: one is unknown, does not apply to `kind`, has another type or is out of range.
+        InvalidInput: an option is unknown, does not apply to `kind`, has the wrong type or is out of range; the error's
+            `field` names it.
     """
     if options is not None and not isinstance(options, SelectionOptions):
         raise InvalidInput(f"is {type(options).__name__}; give SelectionOptions or keywords", field="options")
@@ -179,7 +180,7 @@ def make_options(kind: Kind, options: SelectionOptions | None, more: OptionArgum
 
 
 def _checked(option: Option, value: Any) -> Any:
-    """Returns the value in the type of the default."""
+    """Checks a value and returns it in the type of the default."""
     if value is None:
         return option.default
     match option.default:
@@ -225,5 +226,5 @@ def _in_range(option: Option, value: Any) -> Any:
     return value
 
 
-# Last, since making it runs the checks above.
+# Defined last because creating it runs the checks above.
 DEFAULTS = SelectionOptions()

@@ -1,4 +1,4 @@
-"""Defines a selector: whatever answers a query with a selection, in this process or from a server."""
+"""Defines the protocol of whatever answers a query with a selection, in this process or from a server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Selector"]
 
 
 class Selector(Protocol):
-    """What a Router and a Client have in common; code that takes one runs with and without a server.
+    """The methods that a Router and a Client share; code that takes a Selector runs with or without a server.
 
     Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win. Wrong arguments raise
-    `InvalidInput`, whose `field` names the argument; all errors are subclasses of `ShortlistError`.
+    `InvalidInput`, whose `field` names the argument. All errors are subclasses of `ShortlistError`.
     """
 
     def select_tools(
@@ -29,7 +29,7 @@ class Selector(Protocol):
         timeout_seconds: float | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Selects the tools a query needs; `namespaces` is empty or has one entry per tool text."""
+        """Selects the tools that a query needs; `namespaces` is empty or has one entry per tool text."""
         ...
 
     def select_tables(
@@ -42,7 +42,7 @@ class Selector(Protocol):
         timeout_seconds: float | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Selects the tables a question needs from a DDL script; the dialect is detected where none is given."""
+        """Selects the tables of a DDL script that a question needs; without `dialect`, the dialect is detected."""
         ...
 
     def rerank(
@@ -54,5 +54,5 @@ class Selector(Protocol):
         timeout_seconds: float | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Ranks plain documents."""
+        """Ranks plain documents for a query."""
         ...
