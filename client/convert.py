@@ -1,4 +1,4 @@
-"""Turns what callers of the client write into messages, and the messages of answers into plain values."""
+"""Converts the client's arguments to request messages, and response messages to plain values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RequestT = TypeVar("RequestT", bound=ProtoMessage)
 def make_tools_request(
     query: Query, tools: Tools, options: SelectionOptions, namespaces: Sequence[str]
 ) -> pb.SelectToolsRequest:
-    """Makes a request for tools.
+    """Makes a SelectTools request.
 
     Raises:
         InvalidInput: an argument is wrong; the error's `field` names it.
@@ -61,7 +61,7 @@ def make_tools_request(
 def make_tables_request(
     query: Query, ddl: str, options: SelectionOptions, dialect: str | None
 ) -> pb.SelectTablesRequest:
-    """Makes a request for tables; raises as `make_tools_request`."""
+    """Makes a SelectTables request; raises as `make_tools_request`."""
     (ddl,) = _one_text("ddl", ddl)
     (dialect,) = _one_text("dialect", dialect or "")
     request = pb.SelectTablesRequest(query=_make_query(query), ddl=ddl, dialect=dialect)
@@ -69,14 +69,14 @@ def make_tables_request(
 
 
 def make_rerank_request(query: Query, documents: Sequence[str], options: SelectionOptions) -> pb.RerankRequest:
-    """Makes a request for documents; raises as `make_tools_request`."""
+    """Makes a Rerank request; raises as `make_tools_request`."""
     texts = texts_of("documents", documents)
     _check_encodable("documents", texts)
     return _with_options(pb.RerankRequest(query=_make_query(query), documents=texts), options, "documents")
 
 
 def read_selection(answer: _Answer) -> Selection:
-    """Reads the answer of one of the three calls."""
+    """Reads the response of SelectTools, SelectTables or Rerank."""
     report, times = answer.report, answer.report.timings
     return Selection(
         items=tuple(map(_read_item, answer.items)),
@@ -105,7 +105,7 @@ def read_selection(answer: _Answer) -> Selection:
 
 
 def read_info(answer: pb.GetInfoResponse) -> ServerInfo:
-    """Reads what GetInfo answers."""
+    """Reads the response of GetInfo."""
     model = ModelInfo(
         name=answer.model_name,
         version=answer.model_version,
@@ -136,7 +136,7 @@ def _make_query(query: Query) -> pb.Query:
 
 
 def _with_options(request: RequestT, options: SelectionOptions, kind: Kind) -> RequestT:
-    """Sets the options that differ from their defaults, which a server fills in."""
+    """Sets the options that differ from their defaults; the server fills in the rest."""
     for option in options_of(kind):
         value = getattr(options, option.name)
         if value == option.default:
@@ -147,7 +147,7 @@ def _with_options(request: RequestT, options: SelectionOptions, kind: Kind) -> R
             _one_text(option.name, value)
         try:
             request.MergeFrom(type(request)(**{option.name: value}))
-        except ValueError as error:  # a number that takes more than 32 bits
+        except ValueError as error:  # a number of more than 32 bits
             raise InvalidInput(f"is {value}, which is too large", field=option.name) from error
     return request
 
@@ -179,7 +179,7 @@ def _check_encodable(field: str, texts: Iterable[str]) -> None:
 
 
 def _is_encodable(text: str) -> bool:
-    """Tells whether UTF-8, and so a message, can hold a text."""
+    """Returns whether UTF-8, and so a protobuf message, can hold a text."""
     try:
         text.encode()
     except UnicodeEncodeError:

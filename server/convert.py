@@ -1,4 +1,4 @@
-"""Turns requests into plain values, checking them once, and selections into responses; protobuf goes no further."""
+"""Converts requests to plain values, checking them once, and selections to responses; the Router sees no protobuf."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ResponseT = TypeVar("_ResponseT", pb.SelectToolsResponse, pb.SelectTablesRespon
 
 
 def read_options(request: Any, kind: Kind) -> SelectionOptions:
-    """Reads the options of a request, each from the field of its name; an absent one takes its default.
+    """Reads the options of a request, each from the field of the same name; absent fields mean the defaults.
 
     Raises:
-        InvalidInput: one is out of range; the error's `field` names it.
+        InvalidInput: an option is out of range; the error's `field` names it.
     """
     given: dict[str, Any] = {}
     for option in options_of(kind):
@@ -35,7 +35,7 @@ def read_query(query: pb.Query) -> str | tuple[Message, ...]:
     """Reads the query of a request.
 
     Raises:
-        InvalidInput: it has no text, or a message has no role; the error's `field` says where.
+        InvalidInput: the query has no text, or a message has no role; the error's `field` says which.
     """
     if query.WhichOneof("input") == "conversation":
         return _read_conversation(query.conversation)
@@ -55,14 +55,14 @@ def _read_conversation(conversation: pb.Conversation) -> tuple[Message, ...]:
 
 
 def write_selection(selection: Selection, response_type: type[_ResponseT]) -> _ResponseT:
-    """Writes a selection as the response of one of the three calls."""
+    """Writes a selection as the response of SelectTools, SelectTables or Rerank."""
     response = response_type(items=map(_write_item, selection.items))
     response.report.CopyFrom(_write_report(selection))
     return response
 
 
 def write_info(info: ServerInfo) -> pb.GetInfoResponse:
-    """Writes what GetInfo answers."""
+    """Writes the response of GetInfo."""
     model = info.model
     return pb.GetInfoResponse(
         model_name=model.name,
@@ -149,7 +149,7 @@ def _write_texts(texts: Iterable[str]) -> list[str]:
 
 
 def _writable(text: str) -> str:
-    """Replaces lone surrogates: JSON escapes can spell them (``"\\ud800"``), protobuf strings cannot hold them."""
+    """Replaces lone surrogates: JSON can escape them (``"\\ud800"``), but protobuf strings cannot hold them."""
     try:
         text.encode()
     except UnicodeEncodeError:
