@@ -28,9 +28,9 @@ _ERRORS: dict[int, str] = {
     409: "The server runs another model or version than expected (`MODEL_MISMATCH`).",
     413: "The request, or a part of it, exceeds a limit (`LIMIT_EXCEEDED`).",
     415: "The body is not declared as `application/json` (`UNSUPPORTED_CONTENT`).",
-    429: "The server is overloaded, or the caller is too fast (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
+    429: "The server is overloaded, or the caller sends too much (`OVERLOADED`, `DEADLINE_TOO_SHORT`, `RATE_LIMITED`).",
     499: "The body did not arrive within 60 s, or the caller disconnected (`CANCELLED`).",
-    500: "A server error; the text has an incident id to look up in the server's log (`INTERNAL`).",
+    500: "A defect in the server; the text holds an incident id to look up in the server's log (`INTERNAL`).",
     503: "The model is still loading, or the server is stopping (`NOT_SERVING`).",
     504: "The deadline passed before the answer was ready (`DEADLINE_EXCEEDED`).",
 }
@@ -47,7 +47,7 @@ def describe(*, needs_key: bool) -> Json:
             "title": "Shortlist",
             "version": importlib.metadata.version("shortlist"),
             "description": "Picks the few tools, tables or documents that fit a query. Every error response is an "
-            "`Error`. Field names are in snake case; the `select` routes accept camel case too.",
+            "`Error`. Field names use snake case; the `select` routes also accept camel case.",
         },
         "paths": {**dict(_ranking_routes(needs_key)), **dict(_information_routes(needs_key))},
         "components": {
@@ -172,7 +172,7 @@ def _headers() -> Json:
         "Retry-After": {
             "required": False,
             "schema": {"type": "integer", "minimum": 1},
-            "description": "Seconds until a retry makes sense; absent if a retry does not help.",
+            "description": "How many seconds to wait before a retry; absent if a retry does not help.",
         },
         "WWW-Authenticate": {
             "required": True,
@@ -186,7 +186,10 @@ def _parameters() -> Json:
     def header(name: str, schema: Json, text: str) -> Json:
         return {"name": name, "in": "header", "required": False, "schema": schema, "description": text}
 
-    id_text = "An id for the request, returned with the response; an id with other characters is replaced."
+    id_text = (
+        "An id for the request, returned with the response. At most 128 letters, digits and `._:/+=-`; "
+        "the server replaces any other id."
+    )
     time_text = "How many seconds to wait for the response."
     return {
         "X-Request-Id": header("X-Request-Id", {"type": "string"}, id_text),
