@@ -1,6 +1,6 @@
-"""Lists the services of the server: what each method accepts, what it costs and which function answers it.
+"""Lists the server's services: the limits, the cost and the handler of each method.
 
-Transports, dispatcher, interceptor, health, reflection, metrics and traces all read this table. To add a service, write
+Transports, dispatcher, interceptor, health, reflection, metrics and traces all read this list. To add a service, write
 a function that returns its `Service` and call it in `make_services`.
 """
 
@@ -41,11 +41,11 @@ __all__ = ["Handler", "Method", "Service", "describe", "make_services", "methods
 # A candidate tool or table usually has at most this many tokens, query included.
 _ITEM_TOKENS = 160
 _CHARS_PER_TOKEN = 4
-# A column is scored together with its table's name and the query, hence a multiple of its own tokens. An estimate, not
-# a fit (one schema of three tables gave 3): admission corrects all estimates by what it counts.
+# A column is scored with its table's name and the query, so it costs several times its own tokens. This is a guess (one
+# schema of three tables gave 3); admission corrects all estimates by the tokens it counts.
 _TOKENS_PER_COLUMN_TOKEN = 5
 
-# Takes the Router, the request, the token that cancels it and the milliseconds it has waited; returns the response.
+# Takes the Router, the request, its cancel token and the milliseconds it has waited; returns the response.
 Handler = Callable[["Router", Any, CancelToken, float], ProtoMessage]
 
 
@@ -63,25 +63,25 @@ def _whole(request: ProtoMessage) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One unary method: its descriptor and the functions of a request that the dispatcher calls.
+    """One unary method: its descriptor and the functions that the dispatcher calls with a request.
 
-    A method with `expected_tokens` passes admission, and its handler runs on a worker thread. Without it the handler
-    runs on the event loop at once, so it must not block.
+    A method with `expected_tokens` goes through admission, and its handler runs on a worker thread. Without it, the
+    handler runs on the event loop at once, so it must not block.
     """
 
     descriptor: MethodDescriptor
     handle: Handler
-    # Raises LimitExceeded, naming the field.
+    # Raises LimitExceeded, which names the field.
     check: Callable[[Any], None] = _accept
     # Estimates how many tokens the engine will read.
     expected_tokens: Callable[[Any], int] | None = None
-    # What a rejected request and its retry have in common.
+    # Returns a key that a rejected request and its retry share.
     retry_key: Callable[[Any], bytes] = _whole
-    # Whether the caller prefers an incomplete response to none; the handler then stops before the deadline by itself.
+    # Returns whether the caller prefers an incomplete response to none; the handler then stops before the deadline.
     allows_degraded: Callable[[Any], bool] = _never
-    # The field of the request that limits the size of the response, for the error about one that is too large.
+    # The request field that limits the size of the response; the error about a too large response names it.
     size_field: str = ""
-    # The text of the refusal where this server has the method disabled; empty where it is enabled.
+    # The error text if this server has the method disabled; empty if it is enabled.
     disabled: str = ""
 
     @property
@@ -101,7 +101,7 @@ class Method:
 
     @property
     def only_reads(self) -> bool:
-        """Whether the proto promises that a second identical request does no harm."""
+        """Whether the proto declares the method free of side effects, so a second identical request does no harm."""
         level: int = self.descriptor.GetOptions().idempotency_level
         return level == MethodOptions.NO_SIDE_EFFECTS
 
@@ -118,14 +118,14 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of a proto file with all of its methods."""
+    """A service of a proto file, with all its methods."""
 
     descriptor: ServiceDescriptor
     methods: tuple[Method, ...]
 
     def __post_init__(self) -> None:
         assert {method.descriptor for method in self.methods} == set(self.descriptor.methods), "one Method for each rpc"
-        # A streaming method needs a call life cycle of its own in dispatcher.py and a handler in grpc/service.py.
+        # A streaming method would need its own call life cycle in dispatcher.py and a handler in grpc/service.py.
         streaming = [rpc.name for rpc in self.descriptor.methods if rpc.client_streaming or rpc.server_streaming]
         assert not streaming, f"only unary methods are implemented, not {streaming}"
 
@@ -173,7 +173,7 @@ def _selection(
         handle=handle,
         check=check,
         expected_tokens=expected_tokens,
-        # The query, not the catalog: serializing a large catalog would cost more than recognising its caller is worth.
+        # Only the query identifies a retry: serializing a large catalog costs more than a better match is worth.
         retry_key=lambda request: _whole(request.query),
         allows_degraded=lambda request: bool(request.allow_degraded),
         size_field="top_n",
@@ -193,12 +193,12 @@ def _info(descriptor: MethodDescriptor, settings: Settings) -> Method:
 def _select_tools(
     router: Router, request: pb.SelectToolsRequest, cancel: CancelToken, waited_ms: float
 ) -> pb.SelectToolsResponse:
-    """Answers a request for tools; `waited_ms` passed before and counts as time in the queue.
+    """Answers a request for tools; `waited_ms` is the time it has already waited, and counts as time in the queue.
 
     Raises:
-        InvalidInput: the request is wrong.
-        ModelMismatch: the request expects another model.
-        RequestCancelled: `cancel` was set first.
+        InvalidInput: a field of the request is wrong.
+        ModelMismatch: the request expects another model or version.
+        RequestCancelled: `cancel` was set before the answer was ready.
     """
     selection = router.select_tools(
         read_query(request.query),
@@ -233,12 +233,12 @@ def _rerank(router: Router, request: pb.RerankRequest, cancel: CancelToken, wait
 
 
 def _get_info(router: Router, *, max_message_bytes: int = 0) -> pb.GetInfoResponse:
-    """Describes the loaded model and the limits; 0 bytes stand for no limit."""
+    """Describes the loaded model and the limits; 0 bytes means no limit."""
     return write_info(describe(router, max_message_bytes=max_message_bytes))
 
 
 def describe(router: Router, *, max_message_bytes: int = 0) -> ServerInfo:
-    """Describes what answers: the model, this program's version and its limits."""
+    """Describes the model, the version of Shortlist and its limits."""
     return ServerInfo(router.info, importlib.metadata.version("shortlist"), max_message_bytes, tuple(DIALECTS))
 
 
@@ -252,7 +252,7 @@ def _check_tools(request: pb.SelectToolsRequest) -> None:
     """Checks a request for tools.
 
     Raises:
-        LimitExceeded: a part of it is above its limit; the error names the field.
+        LimitExceeded: a field is above its limit; the error names the field.
     """
     _check_common(request)
     _hold("tools", len(request.tools), MAX_TOOL_TEXTS, "texts; put several tools into one text")
@@ -275,12 +275,12 @@ def _check_documents(request: pb.RerankRequest) -> None:
 
 
 def _tokens_of_tools(request: pb.SelectToolsRequest) -> int:
-    """Estimates how many tokens the engine will read for a request, before any of it is parsed."""
+    """Estimates how many tokens the engine will read for a request, before it is parsed."""
     return _tokens_of_items(request, sum(len(tool.json) for tool in request.tools))
 
 
 def _tokens_of_tables(request: pb.SelectTablesRequest) -> int:
-    """Estimates the tokens of a request for tables, those of their columns included."""
+    """Estimates the tokens of a request for tables, including those of their columns."""
     tokens = _tokens_of_items(request, len(request.ddl))
     if not request.keep_columns:
         return tokens
