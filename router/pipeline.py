@@ -1,7 +1,7 @@
 """The Router: a query in, the right tools, tables or documents out.
 
-`Router._select` is a request from end to end: parse → first stage → narrow → tokenize → score → combine → choose →
-answer. Each step takes plain values and returns plain values; none calls back into this module.
+`Router._select` handles a parsed request from end to end: first stage → narrow → tokenize → score → combine → choose →
+answer. Each step takes and returns plain values; none calls back into this module.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, Selectio
 
 __all__ = ["Router"]
 
-# What a request that runs out of time ends with.
+# The errors that end a request that runs out of time.
 _OUT_OF_TIME = (RequestCancelled, DeadlineTooShort)
 _NO_TIME_FOR_COLUMNS = "the time did not suffice to score columns, so none are named"
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is asked: the text to rank by, what the caller wants, and how long there is for it."""
+    """One request: the text to rank by, its options, and its deadline."""
 
     kind: Kind
     text: str
@@ -72,14 +72,14 @@ class _Request:
     cancel: CancelToken | None = None
 
     def raise_unless_degraded(self, error: Exception) -> None:
-        """Raises `error` unless the caller is still there and accepts an answer without the cross-encoder."""
+        """Raises `error` unless the caller is still waiting and accepts an answer without the cross-encoder."""
         if not self.options.allow_degraded or (self.cancel is not None and self.cancel.caller_left):
             raise error
 
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """The token ids of the query and of some documents, each within its budget, and which of them were cut."""
+    """The token ids of the query and of some documents, each within its budget, and those that were cut."""
 
     query_ids: TokenIds
     documents_ids: Sequence[TokenIds]
@@ -87,7 +87,7 @@ class _Tokens:
 
 
 class Router:
-    """Ranks tools, tables and documents for a query with one model; safe to share between threads.
+    """Ranks tools, tables and documents for a query with one model; threads may share it.
 
     Options are given as `SelectionOptions`, as keywords of the same names, or both; keywords win.
 
@@ -130,11 +130,11 @@ class Router:
     ) -> Router:
         """Loads the built-in model, a folder, or a model of the hub (downloaded only with `allow_download`).
 
-        It keeps about `cache_mb` MiB of catalogs and documents' vectors between requests, 512 by default.
+        The Router keeps up to about `cache_mb` MiB of catalogs and document vectors between requests, 512 by default.
 
         Raises:
-            ModelError: there is no such model, or this program does not run its kind.
-            InvalidInput: the device, dtype or attention is unknown or not available on this machine, or `cache_mb` is
+            ModelError: the model does not exist, or its kind is not supported.
+            InvalidInput: the device, dtype or attention is unknown or unavailable on this machine, or `cache_mb` is
                 negative.
         """
         loaded = load_model(model, allow_download=allow_download, revision=revision)
@@ -144,16 +144,16 @@ class Router:
         return cls(loaded, engine, DirectScorer(engine), info, None if cache_mb is None else Caches.within(cache_mb))
 
     def with_scorer(self, scorer: PairScorer) -> Router:
-        """Returns a Router of the same model and caches whose pairs go through `scorer`."""
+        """Returns a Router with the same model and caches that scores pairs with `scorer`."""
         return Router(self._loaded, self.engine, scorer, self.info, self._caches)
 
     @property
     def cache_counts(self) -> dict[str, CacheCounts]:
-        """The counts of each cache: `catalogs`, and documents' `vectors`."""
+        """The hits, misses and entries of each cache: `catalogs`, and documents' `vectors`."""
         return self._caches.counts
 
     def as_reference(self) -> Reranker:
-        """Returns the same model behind the reference model's own methods, `compute_score` and `rerank`."""
+        """Returns the same model with the methods of the reference model, `compute_score` and `rerank`."""
         return Reranker(
             self._loaded.tokenizer,
             self._scorer,
@@ -172,16 +172,16 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Selects what a query needs from a catalog that was read before.
+        """Selects from a catalog that was read before.
 
-        What the Router derives from the catalog is kept by its digest, so that the next query finds it. `cancel`
-        takes a request back from another thread; `timeout_seconds` is used where there is no `cancel`.
+        The Router caches what it derives from the catalog under the catalog's digest, so the next query reuses it.
+        `cancel` cancels the request from another thread; `timeout_seconds` is used only without `cancel`.
 
         Raises:
-            InvalidInput: the query is empty, or an option is unknown, of another type, out of range or not for this
+            InvalidInput: the query is empty, or an option is unknown, of the wrong type, out of range or not for this
                 kind of catalog; the error's `field` names it.
-            ModelMismatch: another model or version is loaded than expected.
-            RequestCancelled: the time is up or `cancel` was set.
+            ModelMismatch: the loaded model or version is not the expected one.
+            RequestCancelled: time ran out or `cancel` was set.
             LimitExceeded: a plain document has more than 524,288 tokens.
         """
         if not isinstance(catalog, Catalog):
@@ -204,9 +204,9 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Selects the tools a query needs, from JSON texts or mappings, each one tool or a container of many.
+        """Selects the tools that a query needs, from JSON texts or mappings, each one tool or a container of many.
 
-        `namespaces` is empty or has one entry per text, for all tools in it. Raises as `select`.
+        `namespaces` is empty or has one entry per text, which applies to all tools in it. Raises as `select`.
         """
         request = self._request("tools", query, make_options("tools", options, more), timeout_seconds, cancel)
         with request.clock.stage("parse"):
@@ -224,9 +224,9 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Selects the tables a question needs from a DDL script; the dialect is detected where none is given.
+        """Selects the tables of a DDL script that a question needs; without `dialect`, the dialect is detected.
 
-        With `keep_columns` above 0 that share of their columns is named, and of each table at least the best one.
+        If `keep_columns` is above 0, lists that share of their columns, and at least the best column of each table.
         Raises as `select`, and UnknownDialect.
         """
         request = self._request("tables", query, make_options("tables", options, more), timeout_seconds, cancel)
@@ -244,7 +244,7 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Ranks plain documents by the cross-encoder alone; a long one counts as its best window.
+        """Ranks plain documents by the cross-encoder alone; a long document has the score of its best window.
 
         Raises as `select`.
         """
@@ -260,7 +260,7 @@ class Router:
         max_candidates: int = 0,
         found: FirstStage | None = None,
     ) -> tuple[list[Scored], DocumentScores]:
-        """Scores the best candidates as a request does, for evaluation; `found` spares it the first stage."""
+        """Scores the best candidates as a request would, for evaluation; `found` replaces the first stage."""
         request = self._alone(kind, query)
         found = found or self._first_stage(request, candidates)
         places = narrow(found.scores, max_candidates)
@@ -269,12 +269,12 @@ class Router:
         return combine(features, places, self._loaded.score_weights.get(kind), candidates.links_among(places)), scores
 
     def features(self, query: str, candidates: Candidates, found: FirstStage | None = None) -> list[Features]:
-        """Returns what is known of every candidate, in order, the logit included, for training."""
+        """Returns the features of every candidate, in order, including the logit, for training."""
         request = self._alone("tools", query)
         return self._all_features(request, candidates, found or self._first_stage(request, candidates))[0]
 
     def column_features(self, query: str, tables: Sequence[Table]) -> list[ColumnFeatures]:
-        """Returns what is known of every column of the tables, in order, for training."""
+        """Returns the features of every column of the tables, in order, for training."""
         return self._column_features(self._alone("tables", query), tables)[0]
 
     def score_columns(self, query: str, tables: Sequence[Table]) -> list[ScoredColumn]:
@@ -298,11 +298,11 @@ class Router:
         return _Request(kind, text, options, make_window(options, self.info), clock, cancel)
 
     def _alone(self, kind: Kind, query: str) -> _Request:
-        """Makes a request of which single steps are wanted."""
+        """Makes a request with default options, for running single steps."""
         return _Request(kind, query, DEFAULTS, make_window(DEFAULTS, self.info), Clock())
 
     def _select(self, request: _Request, prepared: PreparedCatalog) -> Selection:
-        """Runs the steps of a request whose catalog is parsed."""
+        """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned, unknown = find_pinned(catalog.items, options.always_include)
         warnings = [*catalog.warnings, *unknown]
@@ -337,7 +337,7 @@ class Router:
         return self._with_columns(request, selection, catalog.tables) if options.keep_columns else selection
 
     def _needs_first_stage(self, request: _Request, candidates: Candidates) -> bool:
-        """Tells whether it has anything to do: plain documents are scored by the cross-encoder alone."""
+        """Returns whether to run the first stage: plain documents need it only if there are too many of them."""
         return request.kind != "documents" or 0 < request.options.max_candidates < len(candidates.items)
 
     def _first_stage(self, request: _Request, candidates: Candidates) -> FirstStage:
@@ -347,7 +347,7 @@ class Router:
             )
 
     def _tokenize(self, request: _Request, candidates: Candidates, places: Sequence[int]) -> _Tokens:
-        """Encodes the query and the documents at `places`: plain documents whole, others within their budget."""
+        """Encodes the query and the documents at `places`: plain documents in full, others cut to their budget."""
         tokenizer, window = self._loaded.tokenizer, request.window
         with request.clock.stage("tokenize"):
             (ids,) = tokenizer.encode([request.text])
@@ -383,7 +383,7 @@ class Router:
     def _column_features(
         self, request: _Request, tables: Sequence[Table]
     ) -> tuple[list[ColumnFeatures], DocumentScores]:
-        """Runs the same steps for columns, which the first stage matches by words alone."""
+        """Runs the same steps for columns; their first stage uses words alone."""
         candidates = Candidates(items_of_columns(tables))
         with request.clock.stage("retrieve"):
             found = candidates.first_stage(request.text, None)
@@ -391,7 +391,7 @@ class Router:
         return column_features(tables, features), scores
 
     def _with_columns(self, request: _Request, selection: Selection, tables: Sequence[Table]) -> Selection:
-        """Names the best columns of the selected tables; none where the time does not suffice."""
+        """Lists the best columns of the selected tables, or none and a warning if time runs out."""
         chosen = [tables[item.index] for item in selection.items]
         late = replace(selection, warnings=(*selection.warnings, _NO_TIME_FOR_COLUMNS))
         if selection.is_degraded:
@@ -414,7 +414,7 @@ class Router:
         )
 
     def _is_read_whole(self, query: str) -> bool:
-        """Tells whether both stages read all of a query, where the caller sets no limit of its own."""
+        """Returns whether both stages read the whole query if the caller sets no limit."""
         (ids,) = self._loaded.tokenizer.encode([QUERY_PREFIX + query])
         return len(cut_query(ids, self.info.default_query_tokens)) == len(ids)
 
@@ -444,7 +444,7 @@ def _write_selection(
     return_sources: bool,
     is_degraded: bool,
 ) -> Selection:
-    """Writes the selection; `num_considered` items were left after the first stage."""
+    """Makes the selection; `num_considered` items were left after the first stage."""
     return Selection(
         items=tuple(
             _selected(catalog.items[one.place], one, rank, return_sources) for rank, one in enumerate(chosen, 1)
