@@ -178,8 +178,9 @@ class Router:
         `cancel` cancels the request from another thread; `timeout_seconds` is used only without `cancel`.
 
         Raises:
-            InvalidInput: the query is empty, or an option is unknown, of the wrong type, out of range or not for this
-                kind of catalog; the error's `field` names it.
+            InvalidInput: the query is empty, `catalog` is not a Catalog, the timeout is not a number above 0, or an
+                option is unknown, of the wrong type, out of range or not for this kind of catalog; the error's `field`
+                names the argument.
             ModelMismatch: the loaded model or version is not the expected one.
             RequestCancelled: time ran out or `cancel` was set.
             LimitExceeded: a plain document has more than 524,288 tokens.

@@ -186,10 +186,10 @@ def texts_of(field: str, texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_timeout(timeout_seconds: float | None) -> None:
-    """Checks how long a caller waits; None is no limit of its own.
+    """Checks how many seconds a caller waits; None sets no limit.
 
     Raises:
-        InvalidInput: it is no number, or not above 0.
+        InvalidInput: the timeout is not a number, or not above 0.
     """
     if timeout_seconds is None:
         return
