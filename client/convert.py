@@ -169,7 +169,7 @@ def _one_text(field: str, text: str) -> tuple[str]:
     if not isinstance(text, str):
         raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
     if not _is_encodable(text):
-        raise InvalidInput("holds half of a surrogate pair, which is no character", field=field)
+        raise InvalidInput("contains half of a surrogate pair, which is not a character", field=field)
     return (text,)
 
 

@@ -299,7 +299,7 @@ def rerank_results() -> Schema:
                     "warnings": {
                         "type": "array",
                         "items": {"type": "string"},
-                        "description": "What was odd but usable.",
+                        "description": "What is odd but usable.",
                     },
                 },
             },
@@ -333,7 +333,7 @@ def error() -> Schema:
                 "properties": {
                     "code": {"type": "integer", "description": "The HTTP status."},
                     "status": {"type": "string", "description": "The gRPC code's name."},
-                    "message": {"type": "string", "description": "What is wrong, where, and how to mend it."},
+                    "message": {"type": "string", "description": "What is wrong, where, and how to fix it."},
                     "details": {
                         "type": "array",
                         "description": "`google.rpc` details: ErrorInfo with a stable `reason`, BadRequest …",

@@ -172,7 +172,7 @@ def make_options(kind: Kind, options: SelectionOptions | None, more: OptionArgum
         raise InvalidInput(f"is {type(options).__name__}; give SelectionOptions or keywords", field="options")
     for name in more:
         if name not in OPTIONS:
-            raise InvalidInput(f"is no option{nearest(name, (*OPTIONS, *_OTHER_ARGUMENTS))}", field=name)
+            raise InvalidInput(f"is not an option{nearest(name, (*OPTIONS, *_OTHER_ARGUMENTS))}", field=name)
     given: dict[str, Any] = dict(more)
     made = replace_fields(options or DEFAULTS, **given) if given else options or DEFAULTS
     made.check_kind(kind)

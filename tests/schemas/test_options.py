@@ -84,7 +84,7 @@ def test_an_option_of_something_else_is_refused() -> None:
 
 def test_an_unknown_option_is_refused_with_the_nearest_known_one() -> None:
     more: Any = {"top_m": 3}
-    with pytest.raises(InvalidInput, match=r"top_m: is no option; did you mean top_n\?"):
+    with pytest.raises(InvalidInput, match=r"top_m: is not an option; did you mean top_n\?"):
         make_options("tools", None, more)
 
 
