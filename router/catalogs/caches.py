@@ -57,7 +57,7 @@ class CatalogCache:
 
     def read(self, text: CatalogText) -> PreparedCatalog:
         """Returns the catalog of a text, parsed if it is not kept; raises as `CatalogText.read`."""
-        return self._get(text.digest(), text.num_chars, text.read)
+        return self._get(text.digest, text.num_chars, text.read)
 
     def prepare(self, catalog: Catalog) -> PreparedCatalog:
         """Returns what is kept for a parsed catalog, or prepares it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
@@ -84,12 +84,20 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class CatalogText:
-    """The texts of a catalog, as a caller sent them."""
+    """The texts of a catalog, as a caller sent them.
+
+    `digest` is a 16-byte hash of the texts, their order, the kind and the dialect; the cache and the catalog share it.
+    """
 
     kind: Kind
     texts: tuple[str, ...]
     namespaces: tuple[str, ...] = ()
     dialect: str = ""
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces)
+        object.__setattr__(self, "digest", _digest(parts))
 
     @classmethod
     def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> CatalogText:
@@ -104,9 +112,9 @@ class CatalogText:
     @classmethod
     def of_tables(cls, ddl: str, dialect: str | None = None) -> CatalogText:
         """Takes a DDL script; raises as `Catalog.of_tables`."""
-        for field, text in (("ddl", ddl), ("dialect", dialect or "")):
+        for name, text in (("ddl", ddl), ("dialect", dialect or "")):
             if not isinstance(text, str):
-                raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
+                raise InvalidInput(f"is {type(text).__name__}; give a text", field=name)
         return cls("tables", (ddl,), dialect=dialect or "")
 
     @property
@@ -114,20 +122,16 @@ class CatalogText:
         """The length of all texts together."""
         return sum(map(len, chain(self.texts, self.namespaces)))
 
-    def digest(self) -> bytes:
-        """Returns a 16-byte hash of the texts, their order, the kind and the dialect."""
-        return _digest(chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces))
-
     def read(self) -> Catalog:
         """Reads the texts; raises as `Catalog.of_tools` and `Catalog.of_tables`."""
         if self.kind == "tools":
             tools = parse_tools(self.texts, namespaces=self.namespaces)
             items = tuple(item_of_tool(tool) for tool in tools.tools)
-            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest())
+            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest)
         (ddl,) = self.texts
         tables = parse_tables(ddl, dialect=self.dialect or None)
         items = tuple(item_of_table(table) for table in tables.tables)
-        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest())
+        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest)
 
 
 def _digest(texts: Iterable[str]) -> bytes:
