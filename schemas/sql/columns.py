@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from shortlist.schemas.sql.comments import clean_comment, join_comments
 from shortlist.schemas.sql.lexing import Lexer, Token, words
 
 __all__ = [
     "Item",
     "ListReader",
     "TableBody",
-    "clean_comment",
     "comment_clause",
     "group_end",
-    "join_comments",
     "read_body",
 ]
 
@@ -29,7 +27,7 @@ _AFTER_TYPE = words(
     "SPARSE ROWGUIDCOL DISTKEY SORTKEY ENABLE DISABLE MASKED MASKING TAG COMPRESS FORMAT TITLE STORAGE COMPRESSION "
     "PERSISTED FOREIGN CHARSET INLINE FILESTREAM PROJECTION STATISTICS SALT ENCRYPT WATERMARK SUM MAX MIN REPLACE "
     "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER MASK ENCRYPTED "
-    "COLUMN_SET COLUMN_FORMAT SRID INDEX"
+    "COLUMN_SET COLUMN_FORMAT SRID INDEX COMPUTED LOGGED COMPACT"
 )
 # Words that begin an entry that is not a column.
 _NOT_COLUMN = words(
@@ -37,7 +35,7 @@ _NOT_COLUMN = words(
     "INCLUDING EXCLUDING STATISTICS WATERMARK CLUSTERED NONCLUSTERED SHARD DISTKEY SORTKEY AS SELECT"
 )
 # First words of an entry that defines an index; a column may have such a name too. Then the words that may follow.
-_INDEX_WORDS = words("INDEX KEY FULLTEXT SPATIAL VECTOR SHARD SORT FAMILY")
+_INDEX_WORDS = words("INDEX KEY FULLTEXT SPATIAL VECTOR INVERTED SHARD SORT FAMILY")
 _INDEX_NOISE = words(
     "INDEX KEY CLUSTERED NONCLUSTERED UNIQUE COLUMNSTORE IF NOT EXISTS USING HASH BTREE RTREE GIN GIST BRIN BITMAP "
     "INVERTED"
@@ -47,13 +45,8 @@ _WORD_TYPES = _TYPE_BRACKETS | words(
     "NULLABLE LOWCARDINALITY TUPLE VARIANT DYNAMIC JSON XML GEOMETRY GEOGRAPHY VARCHAR NVARCHAR VARBINARY CHAR LIST "
     "AGGREGATEFUNCTION SIMPLEAGGREGATEFUNCTION UNION PERIOD BITMAP"
 )
+_DISTRIBUTIONS = (["DISTRIBUTE", "BY"], ["PARTITION", "BY"])
 _ENUM_TYPES = {"ENUM", "SET", "ENUM8", "ENUM16"}
-# Captions that dump tools write above each object; they do not describe it.
-_BOILERPLATE = re.compile(
-    r"name: .*; type: |(?:stand-in )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
-    r"\(see below for the actual view|dumping data|object:  |ddl for (?:table|view)|records of |table [`\"\w.]+$|-+ *$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(slots=True)
@@ -77,6 +70,11 @@ class Item:
             return False
         is_setting = len(self.tokens) > 1 and self.tokens[1].text == "="  # of a virtual table
         return self.tokens[0].keyword not in _NOT_COLUMN and not is_setting
+
+    @property
+    def is_distribution(self) -> bool:
+        """Whether the entry says how rows are spread, as Exasol's ``DISTRIBUTE BY a``."""
+        return len(self.tokens) > 2 and [token.keyword for token in self.tokens[:2]] in _DISTRIBUTIONS
 
     @property
     def indexed_columns(self) -> tuple[str, ...]:
@@ -135,6 +133,10 @@ def _find_list(tokens: Sequence[Token], after: int) -> int:
             i += 3
         elif tokens[i].keyword == "CLUSTER" and follower == "BY":
             i = group_end(tokens, i) + 1
+        elif tokens[i].text == ",":  # Teradata's options, as in CREATE TABLE t, FALLBACK, MAP = m (
+            i = next((k for k in range(i, len(tokens)) if tokens[k].text == "("), len(tokens))
+        elif tokens[i].keyword == "COMMENT" and i + 1 < len(tokens) and tokens[i + 1].kind == "string":
+            i += 2
         elif tokens[i].keyword in ("COPY", "GRANTS") or tokens[i].kind in ("comment", "run"):
             i += 1
         elif tokens[i].keyword == "USING" and any(token.keyword == "VIRTUAL" for token in tokens[:3]):
@@ -173,6 +175,8 @@ class ListReader:
                 continue
             if token.text == ")" and not stack:
                 return self._body(i)
+            if token.text == ";" and token.kind == "sign":
+                break  # the list is never closed
             self._nest(stack, token)
             if token.text == "," and not stack:
                 self._items.append(Item())
@@ -188,8 +192,12 @@ class ListReader:
         for item in items:
             item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
             item.enum = _enum_values(item.tokens, self._lexer)
-        indexes = tuple(item for item in items if item.indexed_columns)
-        columns = tuple(item for item in items if not item.indexed_columns)
+        others = [item for item in items if item.indexed_columns or item.is_distribution]
+        # DISTRIBUTE BY a, b is split at its comma; what follows it are bare names.
+        first = next((i for i, item in enumerate(items) if item.is_distribution), len(items))
+        others += [item for item in items[first + 1 :] if len(item.tokens) == 1]
+        indexes = tuple(item for item in items if item in others)
+        columns = tuple(item for item in items if item not in others)
         return TableBody(columns, indexes, tuple(self._head), self._start, close)
 
     def _nest(self, stack: list[str], token: Token) -> None:
@@ -348,28 +356,10 @@ def comment_clause(tokens: Sequence[Token], lexer: Lexer, *, is_nested: bool = F
     for i, token in enumerate(tokens[:-1]):
         if token.kind == "sign":
             depth += (token.text in "(<[{") - (token.text in ")>]}")
-        has_sign = tokens[i + 1].text in ("=", ":")
+        has_sign = tokens[i + 1].text in ("=", ":") or tokens[i + 1].keyword == "IS"
         is_option = depth > 0 and has_sign and token.value.lower() in ("description", "comment")
         if is_option or (token.keyword == "COMMENT" and (is_nested or depth == 0)):
             text = tokens[min(i + 1 + has_sign, len(tokens) - 1)]
             if text.kind == "string" or text.text.startswith('"'):
                 found.append(" ".join(lexer.content(text.text).split()))
     return join_comments(found)
-
-
-def join_comments(comments: Sequence[str]) -> str:
-    """Joins comments in order, without repetitions."""
-    return " ".join(dict.fromkeys(filter(None, comments)))
-
-
-def clean_comment(comments: Sequence[str]) -> str:
-    """Joins comments into one line of text, without comment marks, ruled lines and the captions of dump tools."""
-    lines = [line for comment in comments for line in _comment_lines(comment)]
-    return " ".join(line for line in lines if re.search(r"\w", line) and not _BOILERPLATE.match(line))
-
-
-def _comment_lines(comment: str) -> list[str]:
-    if comment.startswith("/*"):
-        inner = comment[2:-2] if comment.endswith("*/") else comment[2:]
-        return [line.strip(" \t\r*") for line in inner.split("\n")]
-    return [re.sub(r"^(?:--+|#+|//+)[ \t!]*", "", comment).strip(" \t\r-")]

@@ -25,6 +25,14 @@ class Definition:
     has_index: bool = False  # a statement that adds only an index still belongs to its table's source
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def merge(self, other: Definition) -> None:
+        """Adds what another part of the same statement defines."""
+        self.columns += other.columns
+        self.primary_key = other.primary_key or self.primary_key
+        self.foreign_keys += other.foreign_keys
+        self.has_index = self.has_index or other.has_index
+        self.enums.update(other.enums)
+
     @property
     def is_empty(self) -> bool:
         """Whether the statement defines nothing."""

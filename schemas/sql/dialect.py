@@ -57,6 +57,7 @@ _CUES: tuple[tuple[str, int, str], ...] = (
     ("postgres", 3, r"::\s*\w|\b(?:BIG|SMALL)?SERIAL\b|\bJSONB\b"),
     ("postgres", 3, r"\bBYTEA\b|\bCHARACTER\s+VARYING\b|\bTSVECTOR\b|\bINET\b"),
     ("postgres", 2, r"\bTIMESTAMPTZ\b|\bTIMESTAMP(?:\(\d\))?\s+WITH(?:OUT)?\s+TIME\s+ZONE\b"),
+    ("postgres", 2, r"\b\w+_(?:pkey|fkey)\b"),
     ("postgres", 2, r"\$\$|\bUSING\s+(?:gin|gist)\b"),
     ("postgres", 2, r"\b(?:TEXT|INTEGER|INT|VARCHAR|UUID|NUMERIC)(?:\(\d+\))?\[\]"),
     ("mysql", 5, r"/\*!\d|\bENGINE\s*=\s*(?:InnoDB|MyISAM|MEMORY|ARIA|CSV)\b|\bAUTO_INCREMENT\b|^DELIMITER\s"),
@@ -76,8 +77,9 @@ _CUES: tuple[tuple[str, int, str], ...] = (
     ("snowflake", 3, r"\bCOMMENT\s*=\s*'|\bMASKING\s+POLICY\b|\bFILE_FORMAT\b"),
     ("sqlite", 5, r"\bAUTOINCREMENT\b(?!\s+(?:START|NOT|COMMENT))|\bWITHOUT\s+ROWID\b"),
     ("sqlite", 5, r"\bPRAGMA\b|\bUSING\s+fts\d\b|sqlite_"),
-    ("sqlite", 2, r"\bINTEGER\s+(?:NOT\s+NULL\s+)?PRIMARY\s+KEY\b|\bDATETIME\b"),
-    ("sqlite", 2, r"\bNUMERIC\b|[,(]\s*\"[^\"\n]+\"\s+(?:INTEGER|TEXT|REAL)\b"),
+    ("sqlite", 2, r"\bINTEGER\s+(?:NOT\s+NULL\s+)?PRIMARY\s+KEY\b"),
+    ("sqlite", 2, r"[,(]\s*\"[^\"\n]+\"\s+(?:INTEGER|TEXT|REAL)\b"),
+    ("sqlite", 10, r"[,(]\s*\[\w[^\[\]\n]*+\]\s+(?:INTEGER|TEXT|REAL)\b"),
     ("duckdb", 5, r"\b(?:HUGEINT|UBIGINT|UINTEGER|USMALLINT|UTINYINT)\b|\bSTRUCT\s*\("),
     ("duckdb", 5, r"\bread_(?:csv|parquet)|\bATTACH\b"),
     ("duckdb", 3, r"\bMAP\s*\(\s*\w+\s*,|\bCREATE\s+TYPE\s+\w+\s+AS\s+ENUM\b.{0,200}\bUNION\s*\("),
@@ -116,11 +118,10 @@ def resolve_dialect(name: str) -> str:
     return resolved
 
 
-def likely_dialects(script: str) -> list[str]:
-    """Returns the dialects whose cues occur in the script, the likeliest first; ties are ordered by name."""
-    sample = re.sub(r"--[^\n]*", "", script)  # words in comments are no evidence
+def likely_dialects(definitions: str) -> list[str]:
+    """Returns the dialects whose cues occur in a script, the likeliest first; ties are ordered by name."""
     scores: dict[str, int] = {}
     for dialect, weight, cue in _COMPILED:
-        if found := sum(1 for _, _ in zip(cue.finditer(sample), range(3), strict=False)):
+        if found := sum(1 for _, _ in zip(cue.finditer(definitions), range(3), strict=False)):
             scores[dialect] = scores.get(dialect, 0) + weight * found
     return sorted(scores, key=lambda dialect: (-scores[dialect], dialect))

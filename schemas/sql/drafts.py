@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from shortlist.schemas.document import Column, ForeignKey, Table
-from shortlist.schemas.sql.columns import join_comments
+from shortlist.schemas.sql.columns import Item
+from shortlist.schemas.sql.comments import join_comments
 from shortlist.schemas.sql.constraints import Definition
-from shortlist.schemas.sql.statements import Statement
+from shortlist.schemas.sql.entries import read_entry
 
 __all__ = ["DraftBook", "TableDraft"]
 
@@ -25,6 +26,7 @@ class TableDraft:
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    schema: str = ""  # that plain names meant where the table was created
     database: int = 0  # how often the script changes to another database or schema before it
     is_dropped: bool = False
     is_replaced: bool = False
@@ -36,14 +38,44 @@ class TableDraft:
 
     def add(self, found: Definition) -> None:
         """Adds the definitions of a statement."""
-        self.columns += found.columns
+        known = {column.name.lower() for column in self.columns}
+        self.columns += [column for column in found.columns if column.name.lower() not in known]
         self.primary_key = found.primary_key or self.primary_key
         self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
         self.enums.update(found.enums)
 
-    def attach(self, statement: Statement) -> None:
+    def attach(self, text: str) -> None:
         """Appends a statement to the source of the table."""
-        self.sources.append(statement.text)
+        self.sources.append(text)
+
+    def drop_column(self, name: str) -> None:
+        """Removes a column, and the keys that it is part of."""
+        wanted = name.lower()
+        self.columns = [column for column in self.columns if column.name.lower() != wanted]
+        self.primary_key = tuple(key for key in self.primary_key if key.lower() != wanted)
+        self.foreign_keys = [key for key in self.foreign_keys if wanted not in map(str.lower, key.columns)]
+
+    def drop_key(self) -> None:
+        """Removes the primary key."""
+        self.primary_key = ()
+        self.columns = [replace(column, is_primary_key=False) for column in self.columns]
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Renames a column, also in the keys that it is part of."""
+        self.columns = [
+            replace(column, name=new) if column.name.lower() == old.lower() else column for column in self.columns
+        ]
+        self.primary_key = _renamed(self.primary_key, old, new)
+        self.foreign_keys = [replace(key, columns=_renamed(key.columns, old, new)) for key in self.foreign_keys]
+        if old in self.enums:
+            self.enums[new] = self.enums.pop(old)
+
+    def redefine(self, item: Item) -> None:
+        """Gives a column the type, the allowed values and the comment of its new definition, as far as it has them."""
+        found = read_entry(item)
+        self.columns = [_redefined(column, item) if _is_named(column, item.name) else column for column in self.columns]
+        self.primary_key = found.primary_key or self.primary_key
+        self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
 
     def describe(self, column_name: str, text: str) -> None:
         """Adds a comment in front of the comments of a column, or of the table if `column_name` is empty."""
@@ -74,6 +106,20 @@ class TableDraft:
         return replace(column, enum=enum, is_primary_key=column.is_primary_key or is_key)
 
 
+def _is_named(column: Column, name: str) -> bool:
+    return column.name.lower() == name.lower()
+
+
+def _redefined(column: Column, item: Item) -> Column:
+    return replace(
+        column, type=item.type or column.type, enum=item.enum or column.enum, comment=item.comment or column.comment
+    )
+
+
+def _renamed(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple(new if name.lower() == old.lower() else name for name in names)
+
+
 class DraftBook:
     """The drafts of a script in order. A search by name finds the last draft of that name."""
 
@@ -102,6 +148,41 @@ class DraftBook:
         if draft := self.last(full_name, database):
             draft.is_dropped = True
 
+    def rename(self, draft: TableDraft, namespace: str, name: str) -> None:
+        """Renames a table, also in the foreign keys of all others; it replaces a dropped table of its new name."""
+        old = draft.full_name
+        new = f"{namespace}.{name}" if namespace else name
+        earlier = self.last(new, draft.database)
+        if earlier and earlier is not draft and earlier.is_dropped and not earlier.is_replaced:
+            earlier.is_replaced = True
+            self._num_replaced += 1
+        if self._last.get(old.lower()) is draft:
+            del self._last[old.lower()]
+        self._by_name[draft.name.lower()].remove(draft)
+        draft.namespace, draft.name = namespace, name
+        self._by_name.setdefault(name.lower(), []).append(draft)
+        self._last[new.lower()] = draft
+        self._retarget(old, new)
+
+    def _retarget(self, old: str, new: str) -> None:
+        for draft in self._drafts:
+            if any(_is_same_table(key.target_table, old) for key in draft.foreign_keys):
+                draft.foreign_keys = [
+                    replace(key, target_table=new) if _is_same_table(key.target_table, old) else key
+                    for key in draft.foreign_keys
+                ]
+
+    def rename_column(self, draft: TableDraft, old: str, new: str) -> None:
+        """Renames a column of a table, also in the foreign keys that refer to it."""
+        draft.rename_column(old, new)
+        for other in self._drafts:
+            other.foreign_keys = [
+                replace(key, target_columns=_renamed(key.target_columns, old, new))
+                if key.target_columns and _is_same_table(key.target_table, draft.full_name)
+                else key
+                for key in other.foreign_keys
+            ]
+
     def last(self, full_name: str, database: int) -> TableDraft | None:
         """Returns the last draft with exactly this full name, if it is in this database."""
         draft = self._last.get(full_name.lower())
@@ -118,8 +199,24 @@ class DraftBook:
 
     def tables(self) -> tuple[Table, ...]:
         """Returns the finished tables in script order."""
-        kept = (draft for draft in self._drafts if not draft.is_replaced)
+        kept = [draft for draft in self._drafts if not draft.is_replaced]
+        known = {draft.full_name.lower() for draft in kept}
+        for draft in kept:
+            draft.foreign_keys = [_in_schema(key, draft.schema, known) for key in draft.foreign_keys]
         return tuple(draft.table(index, self.enums) for index, draft in enumerate(kept))
+
+
+def _in_schema(key: ForeignKey, schema: str, known: set[str]) -> ForeignKey:
+    """Returns a foreign key with the schema of its plain target name, if that schema has such a table."""
+    target = f"{schema}.{key.target_table}"
+    is_plain = schema and "." not in key.target_table
+    return replace(key, target_table=target) if is_plain and target.lower() in known else key
+
+
+def _is_same_table(written: str, full_name: str) -> bool:
+    """Whether a name as written in a foreign key means a table; the namespace may be left out."""
+    parts, own = written.lower().split("."), full_name.lower().split(".")
+    return parts[-1] == own[-1] and _match(".".join(own[:-1]), parts[:-1])
 
 
 def _match(namespace: str, parts: list[str]) -> bool:

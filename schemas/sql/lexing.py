@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlglot.dialects.dialect import Dialect
 
-__all__ = ["Lexer", "Nesting", "Token", "lexer_for", "line_starts", "locate", "unquote", "words"]
+__all__ = ["Lexer", "Nesting", "Token", "is_apostrophe", "lexer_for", "line_starts", "locate", "unquote", "words"]
 
 _NESTED_EDGE = re.compile(r"/\*|\*/")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": ""}
@@ -26,6 +26,21 @@ _ORACLE_STRING = (
 # How often the lexer may read on to the end of a text for nested comments that are never closed.
 _MAX_FAILED_SCANS = 16
 _MYSQL_FAMILY = frozenset({"mysql", "doris", "starrocks"})
+# Before a string without a blank between, only these words are SQL; after another word the mark is an apostrophe.
+_MAX_PREFIX_CHARS = 24
+
+
+def words(text: str) -> frozenset[str]:
+    """Returns the words of a text as a set."""
+    return frozenset(text.split())
+
+
+_STRING_PREFIXES = words(
+    "N E B X R Q G NQ GX UX RB BR DATE TIME TIMESTAMP TIMESTAMPTZ DATETIME INTERVAL JSON NUMERIC BYTES DEFAULT COMMENT "
+    "TITLE FORMAT LABEL COLLATE AS IS IN LIKE ILIKE RLIKE REGEXP SIMILAR ESCAPE SEPARATOR DELIMITER QUOTE NULL NOT AND "
+    "OR XOR THEN ELSE WHEN CASE BETWEEN ON BY TO FROM SELECT VALUES RETURN PRINT EXEC EXECUTE CONCAT LANGUAGE WITH "
+    "USING SET ENUM CHARSET ENGINE LOCATION PASSWORD PATH TYPE ENCODING IDENTIFIED CONNECTION DIRECTORY"
+)
 
 
 class Token(NamedTuple):
@@ -70,6 +85,8 @@ class Lexer:
         while match := self.pattern.search(text, position):
             kind, start = str(match.lastgroup), match.start()
             position = self.comment_end(match, nesting) if kind == "comment" else match.end()
+            if kind == "string" and is_apostrophe(text, start):
+                kind, position = "sign", start + 1
             yield Token(kind, text[start:position], start, position)
 
     def comment_end(self, match: re.Match[str], nesting: Nesting) -> int:
@@ -81,6 +98,18 @@ class Lexer:
         return (
             match.end() if end < 0 else end
         )  # never closed: the first */ is a better guess than the end of the script
+
+
+def is_apostrophe(text: str, at: int) -> bool:
+    """Returns whether the quote at `at` is glued to a word before it, as in ``Bob's`` or ``5'``, so opens no string."""
+    if text[at] not in "'\"" or at == 0 or not (text[at - 1].isalnum() or text[at - 1] == "_"):
+        return False
+    start = at
+    while start > max(0, at - _MAX_PREFIX_CHARS) and (text[start - 1].isalnum() or text[start - 1] in "_&"):
+        start -= 1
+    word = text[start:at].upper()
+    # MySQL writes a character set before a string: _utf8mb4'text'.
+    return word not in _STRING_PREFIXES and not word.startswith("_") and not (text[at] == '"' and word.isalpha())
 
 
 class Nesting:
@@ -133,7 +162,10 @@ _LANDMARKS = [
     r"(?P<slash>^[ \t]*/[ \t\r]*$)",
     r"(?P<client>^(?:\\|\.[a-z])[^\n]*$)",
     r"(?P<delimiter>^[ \t]*DELIMITER[ \t]+(?P<delimiter_mark>[^\s]+)[^\n]*$)",
-    r"(?P<begin>(?:^|(?<=\)))[ \t]*(?P<verb>CREATE\s+(?:\w+\s+){0,5}?(?:TABLE|VIEW|INDEX)"
+    # The elements of CREATE SCHEMA may follow on the same line.
+    r"(?P<element>\bCREATE\s+SCHEMA\s[^;()\n]{1,200}?\s(?=CREATE\s+(?:TABLE|VIEW)\s)"
+    r"|(?<![\n)])[ \t]CREATE\s+(?:TABLE|VIEW)\s)",
+    r"(?P<begin>(?:^|(?<=\)))[ \t]*(?P<verb>CREATE\s+(?:(?!CREATE\b)\w+\s+){0,5}?(?:TABLE|VIEW|INDEX|SCHEMA)"
     r"|ALTER\s+TABLE|INSERT\s+INTO|DROP\s+(?:TABLE|VIEW|INDEX)|COMMENT\s+ON|EXEC(?:UTE)?|PRINT|SET\s+IDENTITY_INSERT)\s)",
     r"(?P<semicolon>;)",
     r"(?P<open>\()",
@@ -159,11 +191,6 @@ def _name_pattern(mark: str) -> str:
     if mark == "[":
         return r"\[(?:[^\]]++|\]\])*+(?:\]|\Z)"
     return rf"{mark}(?:[^{mark}]++|{mark}{mark})*+(?:{mark}|\Z)"
-
-
-def words(text: str) -> frozenset[str]:
-    """Returns the words of a text as a set."""
-    return frozenset(text.split())
 
 
 def unquote(text: str, *, has_backslash: bool = False) -> str:

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import contextvars
-import logging
 import re
 from bisect import bisect_left
-
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError
+from collections.abc import Callable
+from dataclasses import replace
 
 from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
-from shortlist.schemas.sql.columns import Item, clean_comment, comment_clause, join_comments
-from shortlist.schemas.sql.constraints import Definition, dotted, read_definitions, read_projections
-from shortlist.schemas.sql.dialect import DIALECTS, likely_dialects, resolve_dialect
+from shortlist.schemas.sql.altering import Change, read_changes, read_renames
+from shortlist.schemas.sql.arguments import procedure_arguments, read_variables
+from shortlist.schemas.sql.columns import comment_clause
+from shortlist.schemas.sql.comments import clean_comment, join_comments
+from shortlist.schemas.sql.constraints import Definition, dotted
+from shortlist.schemas.sql.definitions import NEXT_START, DefinitionReader
+from shortlist.schemas.sql.descriptions import PROPERTY_ARGUMENTS, read_comments, read_property
+from shortlist.schemas.sql.detection import detect_dialect
+from shortlist.schemas.sql.dialect import DIALECTS, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
-from shortlist.schemas.sql.piecewise import PiecewiseReader
-from shortlist.schemas.sql.preparing import Prepared, prepare, variants
+from shortlist.schemas.sql.namespaces import changes_database, new_schema
+from shortlist.schemas.sql.nodes import StatementError
+from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
+from shortlist.schemas.sql.remarks import Remarks
 from shortlist.schemas.sql.statements import Statement, split_statements
+from shortlist.schemas.sql.templates import plain_names
 
 __all__ = ["DIALECTS", "MAX_DDL_CHARS", "MAX_TABLES", "parse_tables"]
 
 MAX_DDL_CHARS = 32 * 1024 * 1024
 MAX_TABLES = 20_000
 
-_MAX_CANDIDATES = 5  # dialects that are tried
-_SAMPLED_CHARS = 400_000  # of a script, to detect its dialect
-_MAX_STATEMENT_CHARS = 1_000_000
-_MAX_NESTING = 200
-_MAX_WARNINGS = 50
 _MAX_REREAD_CHARS = 20_000_000
 _MAX_RESTARTS = 100
-_SAMPLED_STATEMENTS = 40
-# sqlglot's parser raises these too, on deep nesting and unusual input.
-_PARSER_FAILURES = (SqlglotError, RecursionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
-# Where the next statement may begin inside one that cannot be read: an open quote or bracket includes too much.
-_NEXT_START = re.compile(r"^[ \t]*(?=(?:CREATE|ALTER\s+TABLE|COMMENT\s+ON|INSERT\s+INTO|DROP)\s)", re.M | re.I)
-# Where a script changes to another database or schema.
-_DATABASE_CHANGE = re.compile(
-    r"^[ \t]*+(?:USE\s|\\c(?:onnect)?\s|SET\s++(?:SESSION\s++)?(?:search_path|SCHEMA)\b)", re.M | re.I
-)
-# Kinds of statements that say little about the dialect.
-_NOT_SAMPLED = frozenset({"comment", "property", "enum", "alter", "drop"})
-
-_is_reading: contextvars.ContextVar[bool] = contextvars.ContextVar("is_reading", default=False)
-# sqlglot logs SQL that it cannot parse as a warning. A caller's SQL must not reach the log; it is reported instead.
-logging.getLogger("sqlglot").addFilter(lambda record: not _is_reading.get())
+# Where a script changes to another database, whose name is not a part of the names of tables.
+_CONNECT = re.compile(r"^[ \t]*+\\c(?:onnect)?\s", re.MULTILINE)
+# Marks at the start of a file that are not part of its text, and line ends of old systems; all are one character long.
+_MARK = re.compile(r"^[\ufeff\u200b\u2060]", re.MULTILINE)
+_OLD_LINE_END = re.compile(r"\r(?!\n)")
 
 
 def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
@@ -68,61 +58,55 @@ def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
             actual=len(ddl),
             field="ddl",
         )
-    chosen = resolve_dialect(dialect) if dialect else _detect(ddl)
-    return _ScriptReader(ddl, chosen).read()
-
-
-def _detect(ddl: str) -> str:
-    """Returns the dialect that fails on the fewest of the sampled statements, the likeliest one if several do."""
-    sample = ddl[:_SAMPLED_CHARS]
-    candidates = [*likely_dialects(sample)[:_MAX_CANDIDATES], "", "sqlite", "mysql"]
-    best, fewest = "", -1
-    for candidate in dict.fromkeys(candidates):
-        failures = _count_failures(sample, candidate)
-        if failures == 0:
-            return candidate
-        if fewest < 0 or failures < fewest:
-            best, fewest = candidate, failures
-    return best
-
-
-def _count_failures(script: str, dialect: str) -> int:
-    """Returns how many of the script's sampled definitions cannot be parsed in a dialect."""
-    lexer = lexer_for(dialect)
-    prepared_statements = (prepare(statement.text, lexer) for statement in split_statements(script, dialect))
-    relevant = [prepared for prepared in prepared_statements if prepared and prepared.kind not in _NOT_SAMPLED]
-    step = max(1, len(relevant) // _SAMPLED_STATEMENTS)
-    failures = 0
-    for prepared in relevant[::step]:
-        try:
-            _parse_statement(prepared, dialect)
-        except _StatementError:
-            failures += 1
-    return failures
+    readable = plain_names(_MARK.sub(" ", _OLD_LINE_END.sub("\n", ddl)))
+    chosen = resolve_dialect(dialect) if dialect else detect_dialect(readable)
+    return _ScriptReader(readable, ddl, chosen).read()
 
 
 class _ScriptReader:
-    """Reads one script in one dialect, statement by statement."""
+    """Reads one script in one dialect, statement by statement.
 
-    def __init__(self, script: str, dialect: str) -> None:
-        self._script = script
+    `script` is what is read; `written` is what the caller wrote, of the same length, from which sources are cut.
+    """
+
+    def __init__(self, script: str, written: str, dialect: str) -> None:
+        self._script, self._written = script, written
         self._dialect = dialect
         self._lexer = lexer_for(dialect)
-        self._piecewise = PiecewiseReader(lambda text: _try_parse(text, dialect))
         self._book = DraftBook()
         self._unparsed: list[Unparsed] = []
-        self._warnings: list[str] = []
+        self._remarks = Remarks()
+        self._definer = DefinitionReader(dialect, self._lexer, self._remarks)
+        self._variables: dict[str, str] = {}  # of T-SQL, whose texts may be given by variables
         self._starts = line_starts(script)
-        self._changes = [change.start() for change in _DATABASE_CHANGE.finditer(script)]
+        self._changes = [change.start() for change in _CONNECT.finditer(script)]
+        self._num_databases = 0  # that T-SQL's USE has changed to
+        self._schema = ""  # of plain names, as the last USE or SET search_path says
+        self._element_schema = ""  # of the statements inside a CREATE SCHEMA
+        self._first_start = -1  # of the first statement; the comments above it may be about the file
         self._num_restarts = 0
         self._num_reread = 0
+        self._readers: dict[str, Callable[[Statement, Prepared], None]] = {
+            "comment": self._read_comment,
+            "property": self._read_property,
+            "enum": self._read_enum,
+            "index": self._read_index,
+            "drop": self._read_drop,
+            "alter": self._read_alter,
+            "schema": self._read_schema,
+            "rename": self._read_rename,
+            "sp_rename": self._read_sp_rename,
+            "transfer": self._read_transfer,
+            "dynamic": self._read_dynamic,
+            "unread": self._read_unread,
+        }
 
     def read(self) -> ParsedTables:
         """Reads the whole script."""
         start, base = 0, 0
         while start >= 0:
             start, base = self._read_from(start, base)
-        return ParsedTables(self._book.tables(), tuple(self._unparsed), tuple(self._warnings), self._dialect)
+        return ParsedTables(self._book.tables(), tuple(self._unparsed), self._remarks.texts(), self._dialect)
 
     def _read_from(self, start: int, base: int) -> tuple[int, int]:
         """Reads the statements from offset `start` on, up to one that may include others.
@@ -130,58 +114,79 @@ class _ScriptReader:
         Returns the offset and statement index to go on from; the offset is -1 at the end of the script.
         """
         for statement in split_statements(self._script, self._dialect, start=start):
+            self._first_start = statement.start if self._first_start < 0 else self._first_start
+            self._note_open_quote(statement)
+            if (schema := new_schema(statement.text, self._dialect)) is not None:
+                self._schema = schema
+                continue
+            self._num_databases += changes_database(statement.text, self._dialect)
+            self._variables.update(read_variables(statement.text, self._lexer))
             prepared = prepare(statement.text, self._lexer)
             if prepared is None:
                 continue
             try:
-                self._read_statement(statement, prepared)
-            except _StatementError as error:
+                self._read_prepared(statement, prepared)
+            except StatementError as error:
                 self._report(statement, prepared, error, base)
-                restart = _NEXT_START.search(statement.text, 1)
+                restart = NEXT_START.search(statement.text, 1)
                 if restart and self._num_restarts < _MAX_RESTARTS and self._num_reread < _MAX_REREAD_CHARS:
                     self._num_restarts += 1
                     self._num_reread += len(statement.text)
                     return statement.start + restart.end(), base + statement.index + 1
+            if not statement.is_continued:
+                self._element_schema = ""
         return -1, 0
 
-    def _report(self, statement: Statement, prepared: Prepared, error: _StatementError, base: int) -> None:
+    def _read_prepared(self, statement: Statement, prepared: Prepared) -> None:
+        self._readers.get(prepared.kind, self._read_create)(statement, prepared)
+
+    def _read_dynamic(self, statement: Statement, prepared: Prepared) -> None:
+        """Reads the statements in a string: of EXEC, of EXECUTE IMMEDIATE, or the body of a DO block."""
+        texts = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
+        for inner in split_statements(max(texts, key=len, default=""), self._dialect):
+            found = prepare(inner.text, self._lexer)
+            if found is not None and found.kind not in ("dynamic", "unread"):
+                # The statement around it is the source: the text inside a string has no place of its own.
+                self._read_prepared(replace(inner, start=statement.start, end=statement.end), found)
+
+    def _note_open_quote(self, statement: Statement) -> None:
+        if statement.open_quote < 0:
+            return
+        line, _ = locate(self._starts, statement.open_quote)
+        end, _ = locate(self._starts, statement.end)
+        mark = self._script[statement.open_quote : statement.open_quote + 2].strip()
+        place = f"line {line}" if end == line else f"lines {line} to {end}"
+        self._remarks.add(
+            "a quote or comment does not close before the next statement, so the text behind it was passed over",
+            f"{mark[:1] if mark[:2] != '/*' else mark} in {place}",
+        )
+
+    def _report(self, statement: Statement, prepared: Prepared, error: StatementError, base: int) -> None:
         line, column = locate(self._starts, statement.start + error.offset)
         self._unparsed.append(Unparsed(base + statement.index, prepared.name, error.reason, line, column))
 
-    def _read_statement(self, statement: Statement, prepared: Prepared) -> None:
-        if prepared.kind == "comment":
-            self._read_comment_statement(statement, prepared)
-        elif prepared.kind == "property":
-            self._read_property(statement, prepared)
-        elif prepared.kind == "enum":
-            values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
-            self._book.enums[prepared.name.lower()] = values
-        elif prepared.kind == "index":
-            self._read_index(statement, prepared)
-        elif prepared.kind == "drop":
-            for name in prepared.all_names:
-                self._book.drop(name, self._database(statement))
-        elif prepared.kind == "alter":
-            self._read_alter(statement, prepared)
-        else:
-            self._read_create(statement, prepared)
+    def _source(self, statement: Statement) -> str:
+        return self._written[statement.start : statement.end]
+
+    def _database(self, statement: Statement) -> int:
+        """Returns how often the script has changed databases: equal names in different ones are different tables."""
+        return bisect_left(self._changes, statement.start) + self._num_databases
 
     def _read_create(self, statement: Statement, prepared: Prepared) -> None:
-        node = self._parse(prepared)
+        node, found = self._definer.read(prepared)
         namespace, name = dotted(node.this)
         if prepared.name.startswith("#"):
             name = prepared.name  # T-SQL marks a temporary table by #, which sqlglot drops
-        draft = TableDraft(name, namespace, prepared.kind, database=self._database(statement))
+        schema = self._element_schema or self._schema
+        draft = TableDraft(name, namespace or schema, prepared.kind, schema=schema, database=self._database(statement))
         earlier = self._book.last(draft.full_name, draft.database)
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
-        found = self._define(node, prepared)
         draft.add(found)
-        tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
-        beside = [*statement.leading, *prepared.body.comments, statement.trailing]
-        draft.comment = join_comments([comment_clause(tail, self._lexer), clean_comment(list(filter(None, beside)))])
-        draft.attach(statement)
-        self._book.add(draft, replaces=prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER"))
+        draft.comment = self._comment_of(statement, prepared)
+        draft.attach(self._source(statement))
+        replaces = prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER") or not _is_create(statement)
+        self._book.add(draft, replaces=replaces)
         if len(self._book) > MAX_TABLES:
             raise LimitExceeded(
                 f"the script defines more than {MAX_TABLES:,} tables; split it",
@@ -190,181 +195,142 @@ class _ScriptReader:
                 field="ddl",
             )
 
-    def _parse(self, prepared: Prepared) -> exp.Create:
-        """Returns the node of a statement; parses its list entry by entry if it cannot be parsed whole."""
-        try:
-            return _parse_statement(prepared, self._dialect)
-        except _StatementError as error:
-            includes_another = _NEXT_START.search(prepared.text, 1)
-            if error.is_final or includes_another:
-                raise
-            found = self._piecewise.read(prepared)
-            if found is None:
-                raise
-            node, num_partial = found
-            if num_partial and len(self._warnings) < _MAX_WARNINGS:
-                entries = f"{num_partial} of the {len(prepared.body.items)} entries"
-                self._warnings.append(f"{entries} of {prepared.name[:80]!r} were read in part ({error.reason})")
-            return node
-
-    def _database(self, statement: Statement) -> int:
-        """Returns how often the script has changed databases: equal names in different ones are different tables."""
-        return bisect_left(self._changes, statement.start)
-
-    def _define(self, node: exp.Create, prepared: Prepared) -> Definition:
-        items: dict[str, Item] = {}
-        for item in prepared.body.items:
-            items.setdefault(item.name, item)
-        entries = list(node.this.expressions) if isinstance(node.this, exp.Schema) else []
-        properties = node.args.get("properties")
-        for part in properties.expressions if properties else []:
-            if isinstance(part, exp.PartitionedByProperty) and isinstance(part.this, exp.Schema):
-                entries += [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
-            elif isinstance(part, exp.PrimaryKey):
-                entries.append(part)
-        found = read_definitions(entries, items, self._dialect)
-        found.columns = read_projections(node.expression, found.columns, self._dialect)
-        return found
+    def _comment_of(self, statement: Statement, prepared: Prepared) -> str:
+        tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
+        above = clean_comment(statement.leading, is_first=statement.start == self._first_start)
+        beside = clean_comment([*prepared.body.comments, *filter(None, [statement.trailing])])
+        return join_comments([comment_clause(tail, self._lexer), above, beside])
 
     def _read_alter(self, statement: Statement, prepared: Prepared) -> None:
         found = Definition()
         if prepared.body.items:
-            try:
-                found = self._define(self._parse(prepared), prepared)
-            except _StatementError:
-                words = {token.keyword for item in prepared.body.items for token in item.tokens}
-                if words & {"PRIMARY", "FOREIGN", "UNIQUE", "REFERENCES"}:
-                    raise
+            _, found = self._definer.read(prepared)
         found.has_index = found.has_index or bool(prepared.body.indexes)
-        if not found.is_empty and (draft := self._find(prepared.name, "ALTER TABLE")):
+        changes = read_changes(prepared, self._lexer)
+        if found.is_empty and not changes:
+            return
+        if draft := self._find(prepared.name, "ALTER TABLE"):
+            draft.attach(self._source(statement))
+            for change in changes:
+                self._apply(draft, change)
             draft.add(found)
-            draft.attach(statement)
+
+    def _apply(self, draft: TableDraft, change: Change) -> None:
+        if change.kind == "rename table":
+            *above, name = change.new.split(".")
+            self._book.rename(draft, ".".join(above) or draft.namespace, name)
+        elif change.kind == "move":
+            self._book.rename(draft, change.new, draft.name)
+        elif change.kind == "rename column":
+            self._book.rename_column(draft, change.name, change.new)
+        elif change.kind == "drop column":
+            draft.drop_column(change.name)
+        elif change.kind == "drop key":
+            draft.drop_key()
+        elif change.kind == "comment":
+            draft.describe(change.name, change.new)
+        elif change.item is not None:
+            draft.redefine(change.item)
+
+    def _read_rename(self, statement: Statement, prepared: Prepared) -> None:
+        for old, new in read_renames(prepared):
+            if draft := self._find(old, "RENAME"):
+                self._apply(draft, Change("rename table", new=new))
+                draft.attach(self._source(statement))
+
+    def _read_sp_rename(self, statement: Statement, prepared: Prepared) -> None:
+        names = ("objname", "newname", "objtype")
+        arguments = procedure_arguments(prepared.tokens, "sp_rename", names, self._lexer)
+        kind = arguments.get("objtype", "OBJECT").upper()
+        target, new = _plain_parts(arguments.get("objname", "")), arguments.get("newname", "")
+        is_column = kind == "COLUMN" and len(target) > 1
+        if not new or kind not in ("OBJECT", "COLUMN"):
+            return
+        if draft := self._find(".".join(target[:-1] if is_column else target), "sp_rename"):
+            new_name = new.strip("[]")
+            change = (
+                Change("rename column", target[-1], new_name) if is_column else Change("rename table", new=new_name)
+            )
+            self._apply(draft, change)
+            draft.attach(self._source(statement))
+
+    def _read_transfer(self, statement: Statement, prepared: Prepared) -> None:
+        """Reads ``ALTER SCHEMA a TRANSFER [OBJECT ::] b.t``."""
+        at = next(i for i, token in enumerate(prepared.tokens) if token.keyword == "TRANSFER")
+        behind = max((i for i, token in enumerate(prepared.tokens) if token.text == ":"), default=at)
+        if draft := self._find(dotted_name(list(name_tokens(prepared.tokens, behind + 1))), "ALTER SCHEMA"):
+            self._apply(draft, Change("move", new=prepared.name))
+            draft.attach(self._source(statement))
+
+    def _read_schema(self, statement: Statement, prepared: Prepared) -> None:
+        if statement.is_continued:
+            tokens = [token for token in prepared.name_tokens if token.keyword != "AUTHORIZATION"]
+            self._element_schema = dotted_name(tokens) or prepared.tokens[-1].value
+
+    def _read_enum(self, statement: Statement, prepared: Prepared) -> None:
+        values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
+        self._book.enums[prepared.name.lower()] = values
+
+    def _read_drop(self, statement: Statement, prepared: Prepared) -> None:
+        for name in prepared.all_names:
+            self._book.drop(self._qualified(name), self._database(statement))
 
     def _read_index(self, statement: Statement, prepared: Prepared) -> None:
-        if any(token.text == "(" for token in prepared.tokens):
-            index = _parse_statement(prepared, self._dialect).this
-            target = ".".join(filter(None, dotted(index.args.get("table"))))
-        else:
-            target = _after_on(prepared)
-        if draft := self._find(target, "CREATE INDEX"):
-            draft.attach(statement)
+        tokens = prepared.tokens
+        on = next((i for i, token in enumerate(tokens) if token.keyword == "ON"), len(tokens))
+        is_of_cluster = on + 1 < len(tokens) and tokens[on + 1].keyword == "CLUSTER"
+        target = dotted_name(list(name_tokens(tokens, on + 1)))
+        if not target:
+            raise StatementError("it names no table")
+        if not is_of_cluster and (draft := self._find(target, "CREATE INDEX")):
+            draft.attach(self._source(statement))
 
-    def _read_comment_statement(self, statement: Statement, prepared: Prepared) -> None:
-        found = _read_comment(prepared)
-        if found is None:
-            return
-        kind, parts, literal = found
-        text = " ".join(self._lexer.content(literal).split()) if literal else ""
-        target, column = (parts[:-1], parts[-1]) if kind == "COLUMN" else (parts, "")
-        if draft := self._find(".".join(target), "COMMENT ON"):
-            draft.describe(column, text)
-            draft.attach(statement)
+    def _read_comment(self, statement: Statement, prepared: Prepared) -> None:
+        for target, column, text in read_comments(prepared, self._lexer):
+            if draft := self._find(target, "COMMENT ON"):
+                draft.describe(column, text)
+                draft.attach(self._source(statement))
 
     def _read_property(self, statement: Statement, prepared: Prepared) -> None:
-        values = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
-        if len(values) < 6 or values[0].lower() != "ms_description" or values[4].upper() not in ("TABLE", "VIEW"):
-            return
-        column = values[7] if len(values) > 7 and values[6].upper() == "COLUMN" else ""
-        if len(values) > 6 and not column:
-            return  # the comment of an index or a constraint
-        if draft := self._find(f"{values[3]}.{values[5]}", "sp_addextendedproperty"):
-            draft.describe(column, " ".join(values[1].split()))
-            draft.attach(statement)
+        procedure = next(
+            token.value.lower() for token in prepared.tokens if token.value.lower() in _PROPERTY_PROCEDURES
+        )
+        arguments = procedure_arguments(
+            prepared.tokens, procedure, PROPERTY_ARGUMENTS, self._lexer, variables=self._variables
+        )
+        if (found := read_property(arguments)) and (draft := self._find(found[0], "sp_addextendedproperty")):
+            draft.describe(found[1], found[2])
+            draft.attach(self._source(statement))
 
-    def _find(self, full_name: str, verb: str) -> TableDraft | None:
-        draft = self._book.find(full_name)
-        if draft is None and len(self._warnings) < _MAX_WARNINGS:
-            self._warnings.append(f"{verb} refers to {full_name[:80]!r}, which is not created earlier in the script")
+    def _read_unread(self, statement: Statement, prepared: Prepared) -> None:
+        """Reports a statement that makes something like a table in a way that is not read."""
+        if prepared.tokens[0].keyword == "SELECT" and self._dialect in _INTO_VARIABLES:
+            return
+        raise StatementError(_UNREAD[prepared.tokens[0].keyword])
+
+    def _qualified(self, name: str) -> str:
+        schema = self._element_schema or self._schema
+        return f"{schema}.{name}" if schema and "." not in name else name
+
+    def _find(self, name: str, verb: str) -> TableDraft | None:
+        draft = self._book.find(self._qualified(name)) or self._book.find(name)
+        if draft is None:
+            self._remarks.add(f"{verb} names tables that the script does not create before", name)
         return draft
 
 
-def _after_on(prepared: Prepared) -> str:
-    on = next((i for i, token in enumerate(prepared.tokens) if token.keyword == "ON"), len(prepared.tokens))
-    return ".".join(token.value for token in prepared.tokens[on + 1 :] if token.kind in ("word", "name"))
+_PROPERTY_PROCEDURES = ("sp_addextendedproperty", "sp_updateextendedproperty")
+# SELECT … INTO fills a variable in these.
+_INTO_VARIABLES = frozenset({"oracle", "mysql", "doris", "starrocks"})
+_UNREAD = {
+    "SELECT": "the columns of SELECT … INTO are not read; write CREATE TABLE",
+    "CREATE": "it lists no columns, so it is not read; add a CREATE TABLE with its columns",
+}
 
 
-def _read_comment(prepared: Prepared) -> tuple[str, list[str], str] | None:
-    tokens = [token for token in prepared.tokens[prepared.at + 1 :] if token.kind not in ("comment", "run")]
-    target = next((i for i, token in enumerate(tokens) if token.keyword in ("TABLE", "VIEW", "COLUMN")), 9)
-    end = next((i for i, token in enumerate(tokens) if token.keyword == "IS"), len(tokens))
-    if target > 1 or end + 1 >= len(tokens):
-        return None
-    parts = [token.value for token in tokens[target + 1 : end] if token.kind != "sign"]
-    literal = next((token.text for token in tokens[end + 1 :] if token.kind == "string"), "")
-    return (tokens[target].keyword, parts, literal) if parts else None
+def _is_create(statement: Statement) -> bool:
+    return not statement.text[:7].upper().startswith(("ALTER", "REPLACE"))
 
 
-def _parse_statement(prepared: Prepared, dialect: str) -> exp.Create:
-    """Returns the CREATE node of the most faithful text of a statement that sqlglot can parse.
-
-    Raises:
-        _StatementError: sqlglot can parse none; the reason is that of the last.
-    """
-    _check_size(prepared)
-    failure = _StatementError("there is nothing to parse")
-    for text, shift in variants(prepared):
-        try:
-            return _parse_create(text, dialect)
-        except _PARSER_FAILURES as error:
-            failure = _explain(error, text, shift)
-        except _StatementError as error:
-            failure = error
-    raise failure
-
-
-def _parse_create(text: str, dialect: str) -> exp.Create:
-    reading = _is_reading.set(True)
-    try:
-        node = sqlglot.parse_one(text, dialect=dialect or None)
-    finally:
-        _is_reading.reset(reading)
-    if isinstance(node, exp.Create) and node.this is not None:
-        return node
-    raise _StatementError("sqlglot does not support this form of CREATE")
-
-
-def _try_parse(text: str, dialect: str) -> exp.Create | None:
-    try:
-        return _parse_create(text, dialect)
-    except (_StatementError, *_PARSER_FAILURES):
-        return None
-
-
-def _check_size(prepared: Prepared) -> None:
-    if len(prepared.text) > _MAX_STATEMENT_CHARS:
-        raise _StatementError(f"the statement is longer than {_MAX_STATEMENT_CHARS:,} characters", is_final=True)
-    depth = 0
-    for token in prepared.tokens:
-        depth += (token.text in ("(", "[", "<")) - (token.text in (")", "]", ">"))
-        if depth > _MAX_NESTING:
-            raise _StatementError(f"nested more than {_MAX_NESTING} levels deep", token.start, is_final=True)
-
-
-def _explain(error: BaseException, text: str, shift: int) -> _StatementError:
-    if isinstance(error, ParseError) and error.errors:
-        first = error.errors[0]
-        word = str(first.get("highlight") or "")
-        starts = line_starts(text)
-        line = min(max(int(first.get("line") or 1), 1), len(starts))
-        offset = starts[line - 1] + int(first.get("col") or 1) - max(len(word), 1)
-        near = f" near {word[:40]!r}" if word else ""
-        reason = f"{str(first.get('description') or 'syntax error').split(' but got')[0].rstrip('.')[:120]}{near}"
-        return _StatementError(reason, max(0, min(offset, len(text) - 1) - shift))
-    if isinstance(error, RecursionError):
-        return _StatementError("nested too deeply")
-    if isinstance(error, SqlglotError):
-        return _StatementError("cannot be split into tokens; look for a quote or bracket that is not closed")
-    return _StatementError(f"sqlglot fails with {type(error).__name__}")
-
-
-class _StatementError(Exception):
-    """A statement cannot be parsed; `offset` is the place in its text, `reason` a short phrase.
-
-    `is_final` says that it is too large to be parsed entry by entry either.
-    """
-
-    def __init__(self, reason: str, offset: int = 0, *, is_final: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.offset = offset
-        self.is_final = is_final
+def _plain_parts(name: str) -> list[str]:
+    return [part.strip('[]"') for part in name.split(".") if part]

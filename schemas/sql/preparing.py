@@ -9,21 +9,49 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shortlist.schemas.sql.columns import ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.columns import Item, ListReader, TableBody, group_end, read_body
 from shortlist.schemas.sql.lexing import Lexer, Token, words
 
-__all__ = ["Prepared", "StatementKind", "clean_entries", "head_texts", "prepare", "variants"]
+__all__ = [
+    "Prepared",
+    "StatementKind",
+    "clean_entries",
+    "dotted_name",
+    "head_texts",
+    "name_tokens",
+    "prepare",
+    "split_actions",
+    "variants",
+]
 
-StatementKind = str  # "table", "view", "materialized view", "index", "alter", "drop", "comment", "property", "enum"
+# "table", "view", "materialized view", "index", "alter", "drop", "comment", "property" (extended properties), "enum",
+# "schema" (CREATE SCHEMA), "rename" (RENAME TABLE), "sp_rename", "transfer" (ALTER SCHEMA … TRANSFER), "dynamic"
+# (statements in a string), or "unread" for what is like a table but is not read.
+StatementKind = str
 
 # A statement that may be about tables begins like this.
-_INTERESTING = re.compile(r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE)\b", re.IGNORECASE)
+_INTERESTING = re.compile(
+    r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH\s+TABLE|REPLACE\s+(?:\w+\s+)?VIEW"
+    r"|SELECT\b[^;]*?\bINTO)\b",
+    re.IGNORECASE,
+)
+# Statements that mean a CREATE TABLE or a CREATE VIEW.
+_LIKE_CREATE = re.compile(
+    r"(?P<create>ATTACH(?=\s+TABLE\b)|REPLACE(?=\s+(?:\w+\s+)?VIEW\b)|ALTER(?=\s+VIEW\s+\S+\s+(?:AS|WITH)\b))"
+    r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?P<table>DICTIONARY|STREAM|SOURCE)(?=\s+(?:IF\s+NOT\s+EXISTS\s+)?[^\s(;]+\s*\()",
+    re.IGNORECASE,
+)
+# The beginning of a string that holds statements about tables.
+_DYNAMIC = re.compile(r"\s*(?:CREATE|ALTER|COMMENT|EXEC)\s", re.IGNORECASE)
+# Statements that another one may follow on its line.
+_CONDITION = re.compile(r"(?:IF|BEGIN|ELSE)\b", re.IGNORECASE)
 # After CREATE, words that say that the statement is not about a table.
 _OTHER_OBJECTS = words(
     "FUNCTION PROCEDURE PROC TRIGGER SEQUENCE DOMAIN SCHEMA DATABASE USER ROLE EXTENSION AGGREGATE CAST COLLATION "
     "CONVERSION OPERATOR POLICY PUBLICATION RULE SERVER STATISTICS SUBSCRIPTION TABLESPACE TEXT SYNONYM PACKAGE "
-    "LIBRARY DIRECTORY EVENT LOGIN ASSEMBLY CERTIFICATE MACRO SECRET STAGE FILE STREAM TASK PIPE WAREHOUSE TAG MASKING "
-    "DICTIONARY MODEL CONNECTION CATALOG PROFILE CONTEXT ROLLBACK DATA FORMAT ALERT TO AS SELECT ON"
+    "LIBRARY DIRECTORY EVENT LOGIN ASSEMBLY CERTIFICATE MACRO SECRET STAGE FILE TASK PIPE WAREHOUSE TAG MASKING "
+    "MODEL CONNECTION CATALOG PROFILE CONTEXT ROLLBACK DATA FORMAT ALERT ALIAS NICKNAME CHANGEFEED ROUTINE QUOTA "
+    "OUTLINE TRANSFORM ACCESS GRAPH MODULE VARIABLE FOR TO AS SELECT ON"
 )
 # Words that may follow a key without changing it.
 _KEY_NOISE = words(
@@ -39,11 +67,20 @@ _ALTER_VERBS = words(
     "CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
     "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
 )
+_CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
 # After ADD, words that begin neither a column nor a key.
 _SKIPPED_ADDITIONS = words(
     "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
     "EXCLUDE"
 )
+
+
+# The system procedures of T-SQL that change what is known of a table.
+_PROCEDURES = {
+    "sp_addextendedproperty": "property",
+    "sp_updateextendedproperty": "property",
+    "sp_rename": "sp_rename",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +101,13 @@ class Prepared:
     @property
     def name(self) -> str:
         """The object's dotted name, without quotes."""
-        return _dotted(self.name_tokens)
+        return dotted_name(self.name_tokens)
 
     @property
     def all_names(self) -> list[str]:
         """The dotted names of all objects that a DROP lists."""
         starts = [self.at] + [i for i, token in enumerate(self.tokens) if token.text == "," and i > self.at]
-        return [_dotted(list(_name_tokens(self.tokens, start + 1))) for start in starts]
+        return [dotted_name(list(name_tokens(self.tokens, start + 1))) for start in starts]
 
     def has(self, *keywords: str) -> bool:
         """Whether the statement has these words in a row, before the object's kind or right after it."""
@@ -78,7 +115,8 @@ class Prepared:
         return any(beginning[i : i + len(keywords)] == list(keywords) for i in range(len(beginning)))
 
 
-def _dotted(name_tokens: Sequence[Token]) -> str:
+def dotted_name(name_tokens: Sequence[Token]) -> str:
+    """Returns the dotted name that the tokens of a name spell, without quotes."""
     return ".".join(token.value for token in name_tokens if token.text != ".")
 
 
@@ -86,18 +124,37 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
     """Returns the prepared statement, or None if it is not about tables."""
     if not _INTERESTING.match(text):
         return None
+    text = _as_create(_behind_condition(text, lexer))
     tokens = tuple(lexer.tokens(text))
     kind, at = _classify(tokens)
     if not kind:
         return None
-    names = tuple(_name_tokens(tokens, at + 1))
+    names = tuple(name_tokens(tokens, at + 1))
     body = TableBody()
     if kind in ("table", "view", "materialized view"):
         body = read_body(tokens, text, _after_name(tokens, at, names), lexer)
     elif kind == "alter":
-        additions = _additions(tokens, at)
+        additions = _additions(tokens, _after_name(tokens, at, names))
         body = ListReader(additions, text, 0, lexer).read() if additions else body
     return Prepared(kind, text, tokens, at, names, body)
+
+
+def _as_create(text: str) -> str:
+    """Returns the text with the words of CREATE TABLE or CREATE VIEW if it means one."""
+    found = _LIKE_CREATE.match(text)
+    if not found or not found.lastgroup:
+        return text
+    start, end = found.span(found.lastgroup)
+    return text[:start] + found.lastgroup.upper().ljust(end - start) + text[end:]
+
+
+def _behind_condition(text: str, lexer: Lexer) -> str:
+    """Returns the text with blanks for the condition before its statement, as in ``IF x IS NULL CREATE TABLE t …``."""
+    if not _CONDITION.match(text):
+        return text
+    verbs = ("CREATE", "ALTER", "DROP", "EXEC", "EXECUTE")
+    start = next((token.start for token in lexer.tokens(text) if token.keyword in verbs), 0)
+    return " " * start + text[start:]
 
 
 def _after_name(tokens: Sequence[Token], at: int, names: Sequence[Token]) -> int:
@@ -118,39 +175,68 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         on = next((i for i in plain[1:4] if tokens[i].keyword == "ON"), -1)
         return ("comment", on) if on > 0 else ("", 0)
     if first in ("EXEC", "EXECUTE"):
-        is_description = any(token.value.lower() == "sp_addextendedproperty" for token in tokens[:6])
-        return ("property", 0) if is_description else ("", 0)
+        procedures = (_PROCEDURES.get(token.value.lower(), "") for token in tokens[:8])
+        kind = next(filter(None, procedures), "")
+        is_dynamic = not kind and any(_DYNAMIC.match(token.value) for token in tokens if token.kind == "string")
+        return ("dynamic" if is_dynamic else kind), 0
+    if first == "DO":
+        return "dynamic", 0
+    if first == "RENAME":
+        return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
+    if first == "SELECT":
+        return _classify_select(tokens, plain)
     return "", 0
 
 
 def _classify_create(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
     seen: list[str] = []
-    for i in plain[1:24]:
-        word = tokens[i].keyword
+    for i, after in zip(plain[1:24], [*plain[2:25], plain[-1]], strict=False):
+        word, follower = tokens[i].keyword, tokens[after].keyword
         if word in ("TABLE", "VIEW", "INDEX"):
+            is_other = (word, follower) in (("TABLE", "FUNCTION"), ("VIEW", "LOG"))
             is_materialized = word == "VIEW" and "MATERIALIZED" in seen
-            return ("materialized view" if is_materialized else word.lower()), i
+            return ("", 0) if is_other else ("materialized view" if is_materialized else word.lower(), i)
         if word == "TYPE" and any(token.keyword == "ENUM" for token in tokens[i : i + 8]):
             return "enum", i
-        if word in _OTHER_OBJECTS or word == "TYPE":
+        if word in ("SCHEMA", "DICTIONARY", "STREAM", "SOURCE"):
+            return "schema" if word == "SCHEMA" else "unread", i
+        if (word in _OTHER_OBJECTS or word == "TYPE") and (word, follower) != ("EVENT", "TABLE"):
             return "", 0
         seen.append(word)
     return "", 0
 
 
 def _classify_alter(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
-    at = next((i for i in plain[1:4] if tokens[i].keyword == "TABLE"), 0)
-    adds = at and any(tokens[i].keyword == "ADD" for i in plain)
-    return ("alter", at) if adds else ("", 0)
+    if tokens[plain[1]].keyword == "SCHEMA":
+        transfer = next((i for i in plain[2:6] if tokens[i].keyword == "TRANSFER"), 0)
+        return ("transfer", plain[1]) if transfer else ("", 0)
+    at = next((i for i in plain[1:4] if tokens[i].keyword in ("TABLE", "VIEW")), 0)
+    return ("alter", at) if at else ("", 0)
 
 
-def _name_tokens(tokens: Sequence[Token], start: int) -> Iterator[Token]:
+def _classify_select(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
+    """Finds ``SELECT … INTO t … FROM``; the target must be a name, not a variable or a temporary table."""
+    depth, into = 0, 0
+    for i in plain:
+        depth += (tokens[i].text == "(") - (tokens[i].text == ")")
+        if depth == 0 and tokens[i].keyword == "INTO":
+            into = i
+        if depth == 0 and into and tokens[i].keyword == "FROM":
+            is_name = (
+                into + 1 in plain and tokens[into + 1].kind in ("word", "name") and tokens[into + 1].text[0] not in "@#"
+            )
+            return ("unread", into) if is_name else ("", 0)
+    return "", 0
+
+
+def name_tokens(tokens: Sequence[Token], start: int) -> Iterator[Token]:
+    """Yields the tokens of the dotted name that begins at `start`, behind words such as IF NOT EXISTS."""
     expects_name = True
     for i in range(start, len(tokens)):
         token = tokens[i]
         if token.kind in ("comment", "run"):
             continue
-        if expects_name and token.keyword in ("IF", "NOT", "EXISTS", "ONLY", "CONCURRENTLY"):
+        if expects_name and token.keyword in ("IF", "NOT", "EXISTS", "ONLY", "CONCURRENTLY", "NONCONCURRENTLY"):
             continue
         if token.text == "." or (token.text == "-" and not expects_name):
             expects_name = True
@@ -177,7 +263,7 @@ def variants(prepared: Prepared) -> Iterator[tuple[str, int]]:
         yield _blank(base, [*spans, *_index_spans(prepared)]), 0
     elif prepared.body.close >= 0:
         yield _blank(base, [*spans, *_tail_spans(prepared)]), 0
-        yield _blank(base, [*spans, *_tail_spans(prepared), *_noise_spans(prepared.body)]), 0
+        yield _blank(base, [*spans, *_tail_spans(prepared), *_noise_spans(prepared.body.items)]), 0
     else:
         yield _blank(base, [*spans, *_option_spans(prepared)]), 0
 
@@ -188,16 +274,19 @@ def head_texts(prepared: Prepared) -> Iterator[str]:
         yield "CREATE TABLE t (x int)"
         return
     body, base = prepared.body, _blank(prepared.text, _always_blank(prepared))
+    if not 0 <= body.close < len(prepared.tokens):
+        yield f"{base[: prepared.tokens[body.open].end]}x int)"
+        return
     start, end = prepared.tokens[body.open].end, prepared.tokens[body.close].start
     bare = _blank(base, [*_modifier_spans(prepared), *_tail_spans(prepared)])
     yield from (f"{text[:start]}x int{text[end:]}" for text in (base, bare))
 
 
-def clean_entries(prepared: Prepared) -> Iterator[tuple[str, str]]:
+def clean_entries(prepared: Prepared, items: Sequence[Item]) -> Iterator[tuple[str, str]]:
     """Yields two texts of each entry: as written, and without the words that change neither columns nor keys."""
     base = _blank(prepared.text, _always_blank(prepared))
-    clean = _blank(base, _noise_spans(prepared.body))
-    for item in prepared.body.items:
+    clean = _blank(base, _noise_spans(items))
+    for item in items:
         start, end = item.tokens[0].start, item.tokens[-1].end
         yield base[start:end], clean[start:end]
 
@@ -276,7 +365,7 @@ def _index_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
     tokens = prepared.tokens
     on = next((i for i, token in enumerate(tokens) if token.keyword == "ON"), len(tokens))
     start = next((i for i in range(on, len(tokens)) if tokens[i].text == "("), len(tokens))
-    table = list(_name_tokens(tokens, on + 1))
+    table = list(name_tokens(tokens, on + 1))
     yield from (
         (token.start, token.end) for token in prepared.name_tokens[:-1]
     )  # sqlglot allows no schema in the name of an index
@@ -284,8 +373,8 @@ def _index_spans(prepared: Prepared) -> Iterator[tuple[int, int]]:
     yield from ((token.start, token.end) for token in tokens[group_end(tokens, start) + 1 :])
 
 
-def _noise_spans(body: TableBody) -> Iterator[tuple[int, int]]:
-    for item in body.items:
+def _noise_spans(items: Iterable[Item]) -> Iterator[tuple[int, int]]:
+    for item in items:
         tokens = item.tokens
         is_setting = len(tokens) > 1 and tokens[1].text == "="  # of a virtual table
         if tokens[0].keyword in _SKIPPED_ITEMS or is_setting:
@@ -317,12 +406,14 @@ def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
             yield token.start, tokens[min(i + 1, len(tokens) - 1)].end
 
 
-def _additions(tokens: Sequence[Token], at: int) -> list[Token]:
+def _additions(tokens: Sequence[Token], start: int) -> list[Token]:
     """Returns the entries that an ALTER TABLE adds, as a column list: ``(``, the entries, ``)``."""
-    first = next((i for i in range(at, len(tokens)) if tokens[i].keyword == "ADD"), len(tokens))
     kept: list[Token] = []
-    for action in _split_actions(tokens[first:]):
-        entry = _added_entry(action)
+    is_adding = False
+    for action in split_actions(tokens[start:]):
+        code = [token for token in action if token.kind not in ("comment", "run")]
+        is_adding = _adds(code, is_adding)
+        entry = _added_entry(code) if is_adding and code else []
         if entry:
             kept += [_sign(",", entry[0].start)] if kept else []
             kept += entry
@@ -331,31 +422,40 @@ def _additions(tokens: Sequence[Token], at: int) -> list[Token]:
     return [_sign("(", kept[0].start), *kept, _sign(")", kept[-1].end)]
 
 
+def _adds(code: Sequence[Token], was_adding: bool) -> bool:
+    """Whether an action adds: it begins with ADD, or it goes on with the list of the ADD before it."""
+    if not code:
+        return was_adding
+    return code[0].keyword == "ADD" or (was_adding and code[0].keyword not in _ALTER_VERBS)
+
+
 def _sign(text: str, at: int) -> Token:
     return Token("sign", text, at, at)
 
 
-def _split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """Yields the actions of an ALTER TABLE: the parts between its commas, and before each ADD that begins one."""
     action: list[Token] = []
     depth = 0
     for token in tokens:
         depth += (token.text == "(") - (token.text == ")")
-        begins_action = depth == 0 and token.keyword == "ADD" and bool(action)
-        if begins_action or (depth == 0 and token.text in ",;"):
+        is_end = depth == 0 and token.kind == "sign" and token.text in ",;"
+        # ADD inside ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY begins no action of its own.
+        begins = depth == 0 and token.keyword == "ADD" and bool(action) and action[0].keyword not in _CHANGING_VERBS
+        if begins or is_end:
             yield action
             action = []
-        if not (depth == 0 and token.text in ",;"):
+        if not is_end:
             action.append(token)
     yield action
 
 
-def _added_entry(action: list[Token]) -> list[Token]:
-    code = [token for token in action if token.kind not in ("comment", "run")]
-    if not code or code[0].keyword in _ALTER_VERBS:
-        return []
+def _added_entry(code: list[Token]) -> list[Token]:
     entry = code[1:] if code[0].keyword == "ADD" else code
     while entry and entry[0].keyword in ("COLUMN", "COLUMNS", "IF", "NOT", "EXISTS"):
         entry = entry[1:]
+    if len(entry) > 1 and entry[0].keyword == "CONSTRAINT" and entry[1].text == "(":
+        entry = entry[1:]  # Informix writes ADD CONSTRAINT (FOREIGN KEY …)
     if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
         entry = entry[1:-1]
     is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
@@ -368,7 +468,7 @@ def _alter_variants(prepared: Prepared, base: str) -> Iterator[tuple[str, int]]:
         return
     kept = [(item.tokens[0].start, item.tokens[-1].end) for item in items]
     start, prefix = kept[0][0], "CREATE TABLE t ("
-    for noise in ([], list(_noise_spans(prepared.body))):
+    for noise in ([], list(_noise_spans(prepared.body.items))):
         clean = _blank(base, noise)
         entries = [clean[begin:end] for begin, end in kept]
         # In the source at least a comma separates the entries, so each gap has room for one.

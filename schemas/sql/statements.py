@@ -7,7 +7,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from shortlist.schemas.sql.lexing import Nesting, lexer_for
+from shortlist.schemas.sql.lexing import Nesting, is_apostrophe, lexer_for
+from shortlist.schemas.sql.quotes import resume_behind
 
 __all__ = ["Statement", "split_statements"]
 
@@ -20,10 +21,15 @@ _ROUTINE = re.compile(
 _COPY = re.compile(r"COPY\b[^;']*\bFROM\s+STDIN\b", re.IGNORECASE)
 _COPY_END = re.compile(r"^\\\.[^\n]*$", re.MULTILINE)
 _BLOCK_EDGE = re.compile(
-    r"\b(?P<none>END\s+(?:IF|LOOP|WHILE|REPEAT|FOR)|BEGIN\s+(?:TRAN|TRANSACTION|WORK))\b"
+    r"(?P<quoted>--[^\n]*+|/\*.*?\*/|'[^']*+')|\b(?P<none>END\s+(?:IF|LOOP|WHILE|REPEAT|FOR)|BEGIN\s+(?:TRAN|TRANSACTION|WORK))\b"
     r"|\b(?P<open>BEGIN|CASE)\b|\b(?P<close>END(?:\s+CASE|\s+TRY|\s+CATCH)?)\b|(?P<semicolon>;)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
+# Statements that no bracket can hold: an open one before them was never closed.
+_NEVER_INSIDE = re.compile(r"CREATE\s|ALTER\s|INSERT\s|DROP\s|COMMENT\s", re.IGNORECASE)
+# How often the rest of a script is read again because a quote in it does not close.
+_MAX_RESCANS = 32
+_AS = re.compile(r"\bAS\s+[eE]?\Z", re.IGNORECASE)
 _MAX_ROUTINE_CHARS = 200_000
 _MAX_ROUTINE_SCAN = 5_000_000
 # T-SQL ends a routine only at a line GO, Oracle at a line with a slash.
@@ -36,6 +42,8 @@ class Statement:
     """One statement; `text` is ``script[start:end]`` and includes the semicolon.
 
     `leading` holds the comments directly above it, `trailing` the comment after it on its last line, as written.
+    `open_quote` is the offset in the script of a quote that the statement does not close; negative if there is none.
+    `is_continued` says that it ends where the next one begins, without a semicolon or a batch line.
     """
 
     index: int
@@ -44,6 +52,8 @@ class Statement:
     text: str
     leading: tuple[str, ...] = ()
     trailing: str = ""
+    open_quote: int = -1
+    is_continued: bool = False
 
 
 def split_statements(script: str, dialect: str, *, start: int = 0) -> Iterator[Statement]:
@@ -61,6 +71,10 @@ class _Splitter:
         self._cursor = start  # everything before it is part of a statement or skipped
         self._start = -1  # of the current statement; negative between statements
         self._depth = 0
+        self._open_quote = -1
+        self._is_in_schema = False  # whether the statement is an element of a CREATE SCHEMA
+        self._has_text_body = False  # whether the body of a routine is a string, which the lexer passes over
+        self._rescans_left = _MAX_RESCANS * len(script)
         self._comments: list[tuple[int, int]] = []
         self._statements: list[Statement] = []  # complete, not yet yielded
         self._num_statements = 0
@@ -73,6 +87,7 @@ class _Splitter:
             "open": self._open,
             "close": self._close,
             "begin": self._begin,
+            "element": self._element,
             "semicolon": self._semicolon,
             "batch": self._break,
             "slash": self._break,
@@ -85,15 +100,37 @@ class _Splitter:
             kind, begin = str(match.lastgroup), match.start()
             self._position = self._lexer.comment_end(match, self._nesting) if kind == "comment" else match.end()
             self._note_start(begin)
+            if kind in ("string", "name", "comment") and self._is_mistake(match, kind):
+                continue
             if kind in self._steps:
                 self._steps[kind](match, begin, self._position)
-            elif self._start < 0:
+            elif self._start >= 0:
+                self._has_text_body = self._has_text_body or _is_body(self._script, begin)
+            else:
                 self._start = begin  # a quoted name or string, or a comment that MySQL executes
             while len(self._statements) > 1:  # a comment may still follow the last one on its line
                 yield self._statements.pop(0)
         self._note_start(len(self._script))
         self._finish(len(self._script))
         yield from self._statements
+
+    def _is_mistake(self, match: re.Match[str], kind: str) -> bool:
+        """Whether a quote does not open what it seems to; the search then goes on behind the quote or the statement."""
+        begin = match.start()
+        if kind == "string" and is_apostrophe(self._script, begin):
+            self._position = begin + 1
+            return True
+        if self._rescans_left < 0:
+            return False
+        if match.end() == len(self._script):
+            self._rescans_left -= match.end() - begin
+        resume = resume_behind(self._script, match, kind, self._start)
+        if resume < 0:
+            return False
+        self._start, self._open_quote = begin if self._start < 0 else self._start, begin
+        self._finish(resume)
+        self._position = self._script.rfind("\n", 0, resume) + 1  # the landmark of a statement begins at its line
+        return True
 
     def _note_start(self, before: int) -> None:
         if self._start < 0 and (found := re.compile(r"\S").search(self._script, self._cursor, before)):
@@ -118,14 +155,32 @@ class _Splitter:
 
     def _begin(self, match: re.Match[str], begin: int, end: int) -> None:
         verb = match.start("verb")
-        if 0 <= self._start < verb and self._depth == 0 and not self._is_routine():
-            self._finish(verb)
+        if (
+            0 <= self._start < verb
+            and (self._depth == 0 or _NEVER_INSIDE.match(match["verb"]))
+            and not self._is_routine()
+        ):
+            self._finish(verb, is_continued=True)
         self._start = verb if self._start < 0 else self._start
+
+    def _element(self, match: re.Match[str], begin: int, end: int) -> None:
+        """Splits at CREATE SCHEMA, and before the elements that follow it on its line."""
+        is_schema = match[0].lstrip()[6:].lstrip()[:6].upper() == "SCHEMA"
+        if not is_schema and not (self._is_in_schema and self._depth == 0):
+            self._start = begin + 1 if self._start < 0 else self._start
+            return
+        if 0 <= self._start < begin:
+            self._finish(begin, is_continued=True)
+        self._start, self._is_in_schema = begin if is_schema else begin + 1, True
+        if is_schema:
+            self._finish(end, is_continued=True)
+            self._position = end
 
     def _semicolon(self, match: re.Match[str], begin: int, end: int) -> None:
         # Inside brackets a semicolon is an error. It ends the statement, so that only this one is lost.
-        if self._is_routine():
+        if self._is_routine() and not self._has_text_body:
             end = self._routine_end(end)
+        self._is_in_schema = False
         is_copy = self._start >= 0 and _COPY.match(self._script, self._start, end)
         self._finish(end)
         if is_copy and self._may_have_copy_end:
@@ -174,13 +229,24 @@ class _Splitter:
         self._routine_budget -= limit - self._start  # the end was not found
         return end
 
-    def _finish(self, end: int) -> None:
+    def _finish(self, end: int, *, is_continued: bool = False) -> None:
         if self._start >= 0:
             text = self._script[self._start : end].rstrip()
             leading, stop = tuple(self._leading_comments()), self._start + len(text)
-            self._statements.append(Statement(self._num_statements, self._start, stop, text, leading))
+            self._statements.append(
+                Statement(
+                    self._num_statements,
+                    self._start,
+                    stop,
+                    text,
+                    leading,
+                    open_quote=self._open_quote,
+                    is_continued=is_continued,
+                )
+            )
             self._num_statements += 1
-        self._start, self._depth, self._comments, self._cursor = -1, 0, [], end
+        self._start, self._depth, self._comments, self._cursor, self._open_quote = -1, 0, [], end, -1
+        self._has_text_body = False
 
     def _leading_comments(self) -> list[str]:
         below, kept = self._start, []
@@ -190,3 +256,8 @@ class _Splitter:
             kept.append(self._script[begin:end])
             below = begin
         return kept[::-1]
+
+
+def _is_body(script: str, begin: int) -> bool:
+    """Returns whether a quote opens the body of a routine: a dollar quote does, and any string behind AS."""
+    return script[begin] == "$" or _AS.search(script, max(0, begin - 40), begin) is not None

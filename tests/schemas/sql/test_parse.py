@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from unittest.mock import patch
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.errors import LimitExceeded, UnknownDialect
+from shortlist.schemas.sql import nodes
 from shortlist.schemas.sql import parse as table
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 
@@ -51,7 +53,8 @@ def test_any_text_is_read_without_an_error_and_contains_every_source(parts: list
 
     assert all(line in script for found in parsed.tables for line in found.source.split("\n"))
     assert [found.index for found in parsed.tables] == list(range(len(parsed.tables)))
-    assert all(1 <= left_out.line <= script.count("\n") + 1 and left_out.column >= 1 for left_out in parsed.unparsed)
+    num_lines = len(re.split("\r\n|\r|\n", script))
+    assert all(1 <= left_out.line <= num_lines and left_out.column >= 1 for left_out in parsed.unparsed)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -223,19 +226,22 @@ def test_a_deeply_nested_statement_is_reported_and_the_others_are_parsed() -> No
     assert "nested" in parsed.unparsed[0].reason
 
 
-def test_a_parser_out_of_stack_is_reported() -> None:
-    with patch.object(table.sqlglot, "parse_one", side_effect=RecursionError):
-        parsed = parse_tables("CREATE TABLE t (a int)", dialect="postgres")
+def test_a_parser_out_of_stack_leaves_what_the_tokens_say() -> None:
+    with patch.object(nodes.sqlglot, "parse_one", side_effect=RecursionError):
+        parsed = parse_tables("CREATE TABLE s.t (a int PRIMARY KEY); CREATE VIEW v AS SELECT 1", dialect="postgres")
 
-    assert [(left_out.name, left_out.reason) for left_out in parsed.unparsed] == [("t", "nested too deeply")]
+    assert [(found.full_name, found.columns[0].is_primary_key) for found in parsed.tables] == [("s.t", True)]
+    assert [(left_out.name, left_out.reason) for left_out in parsed.unparsed] == [("v", "nested too deeply")]
 
 
 def test_a_reason_never_contains_the_whole_statement() -> None:
     odd = "nonsense " * 500
-    parsed = parse_tables(f"CREATE TABLE t (a int {odd}); CREATE TABLE u (a int MASK {odd})", dialect="postgres")
+    parsed = parse_tables(
+        f"CREATE TABLE t {odd}; CREATE TABLE u (a int MASK {odd}, PRIMARY KEY (a) {odd})", dialect="postgres"
+    )
 
     assert 0 < len(parsed.unparsed[0].reason) < 200
-    assert 0 < len(parsed.warnings[0]) < 300
+    assert 0 < max(map(len, parsed.warnings)) < 300
 
 
 def test_a_script_beyond_the_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,11 +79,18 @@ def test_create_if_not_exists_keeps_the_earlier_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "turn", ["USE two", "USE `two`", "\\connect two\n", "SET search_path = two", "SET SCHEMA 'two'"]
+    ("turn", "name"),
+    [
+        ("USE two", "two.t"),
+        ("USE `two`", "two.t"),
+        ("\\connect two\n", "t"),
+        ("SET search_path = two", "two.t"),
+        ("SET SCHEMA 'two'", "two.t"),
+    ],
 )
-def test_equal_names_of_different_databases_are_different_tables(turn: str) -> None:
+def test_equal_names_of_different_databases_are_different_tables(turn: str, name: str) -> None:
     script = f"CREATE TABLE t (a int);\n{turn};\nDROP TABLE IF EXISTS t;\nCREATE TABLE IF NOT EXISTS t (b int);"
-    assert shown(script, "mysql" if "`" in turn else "postgres") == [("t", "table", ["a"]), ("t", "table", ["b"])]
+    assert shown(script, "mysql" if "`" in turn else "postgres") == [("t", "table", ["a"]), (name, "table", ["b"])]
 
 
 def test_equal_names_of_different_schemas_are_different_tables() -> None:

@@ -1,0 +1,138 @@
+"""Reads one entry of a column list from its tokens alone: what an entry still says if sqlglot cannot parse it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from shortlist.schemas.document import ForeignKey
+from shortlist.schemas.sql.columns import Item, group_end
+from shortlist.schemas.sql.constraints import Definition
+from shortlist.schemas.sql.lexing import Token, words
+
+__all__ = ["read_entry", "repaired_items"]
+
+TYPES = words(
+    "INT INTEGER BIGINT SMALLINT TINYINT MEDIUMINT NUMBER NUMERIC DECIMAL DEC FLOAT DOUBLE REAL BIT BOOL BOOLEAN TEXT "
+    "CHAR CHARACTER VARCHAR VARCHAR2 NVARCHAR NVARCHAR2 NCHAR BLOB CLOB DATETIME DATETIME2 TIMESTAMP TIMESTAMPTZ DATE "
+    "TIME JSON JSONB UUID STRING BINARY VARBINARY MONEY SERIAL BIGSERIAL INT2 INT4 INT8 INT64 FLOAT64 XML LONGTEXT "
+    "MEDIUMTEXT TINYTEXT"
+)
+# Words that are a type, or a part of one of several words.
+TYPE_WORDS = TYPES | words(
+    "LONG RAW UNSIGNED SIGNED ZEROFILL BIG SMALL NATIVE NATIONAL VARYING PRECISION INTERVAL YEAR MONTH DAY HOUR MINUTE "
+    "SECOND TO WITH WITHOUT LOCAL ZONE ARRAY SETOF BYTE LARGE OBJECT SUB_TYPE REF ENUM SET"
+)
+# Words between REFERENCES and the table, such as Teradata's REFERENCES WITH NO CHECK OPTION t.
+_REFERENCE_OPTIONS = words("WITH NO CHECK OPTION ONLY TABLE")
+
+
+def repaired_items(items: Sequence[Item], text: str) -> list[Item]:
+    """Returns the entries of a list as its writer meant them.
+
+    Splits an entry where a line begins like a column although the line before has no comma, and joins two words before
+    a type into one name (``first name varchar(20)``).
+    """
+    return [_with_blank_in_name(part) for item in items for part in _split_lines(item, text)]
+
+
+def _split_lines(item: Item, text: str) -> Iterator[Item]:
+    start, depth = 0, 0
+    tokens = item.tokens
+    for i in range(1, len(tokens) - 1):
+        depth += (tokens[i - 1].text in ("(", "<", "[")) - (tokens[i - 1].text in (")", ">", "]"))
+        begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
+        is_name = tokens[i].kind in ("word", "name") and tokens[i].keyword not in TYPE_WORDS
+        if begins_line and depth == 0 and is_name and tokens[i + 1].keyword in TYPES:
+            yield replace(item, tokens=tokens[start:i], comments=[] if start else item.comments)
+            start = i
+    yield item if start == 0 else replace(item, tokens=tokens[start:], comments=[], enum=(), clause="")
+
+
+def _with_blank_in_name(item: Item) -> Item:
+    tokens = item.tokens
+    is_split = (
+        item.is_column
+        and len(tokens) > 2
+        and tokens[0].kind == tokens[1].kind == "word"
+        and tokens[1].keyword not in TYPE_WORDS
+        and tokens[2].keyword in TYPES
+        and tokens[0].end + 1 == tokens[1].start
+    )
+    if not is_split:
+        return item
+    name = Token("name", f'"{tokens[0].text} {tokens[1].text}"', tokens[0].start, tokens[1].end)
+    return replace(item, tokens=[name, *tokens[2:]])
+
+
+def read_entry(item: Item) -> Definition:
+    """Returns the keys and the allowed values in an entry; its name, type and comments are in the item itself."""
+    found = Definition()
+    tokens = item.tokens[1:] if item.is_column else item.tokens
+    own: tuple[str, ...] = (item.name,) if item.is_column else ()
+    i = 0
+    while i < len(tokens):
+        word, follower = tokens[i].keyword, tokens[i + 1].keyword if i + 1 < len(tokens) else ""
+        start, i = i, i + 1
+        if word == "CHECK" and i < len(tokens) and tokens[i].text == "(":
+            i = _read_check(tokens, i, own, found)
+        elif tokens[start].text == "(":
+            i = group_end(tokens, start) + 1
+        elif word == "PRIMARY" and follower == "KEY":
+            i = _read_primary_key(tokens, i + 1, own, found)
+        elif word == "FOREIGN" and follower == "KEY" and not own:
+            own, i = _names(tokens, i + 1)
+        elif word == "REFERENCES":
+            i = _read_reference(tokens, i, own, found)
+    return found
+
+
+def _read_primary_key(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
+    if own:
+        found.primary_key = own
+        return at
+    names, end = _names(tokens, at)
+    found.primary_key = names
+    return end
+
+
+def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
+    while at < len(tokens) and tokens[at].keyword in _REFERENCE_OPTIONS:
+        at += 1
+    end = _dotted_end(tokens, at)
+    target = ".".join(token.value for token in tokens[at:end] if token.text != ".")
+    has_columns = end < len(tokens) and tokens[end].text == "("
+    columns, after = _names(tokens, end) if has_columns else ((), end)
+    if target and own:
+        found.foreign_keys.append(ForeignKey(own, target, columns))
+    return max(after, at)
+
+
+def _read_check(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
+    """Reads ``(a IN ('x', 'y'))``."""
+    end = group_end(tokens, at)
+    inner = [token for token in tokens[at + 1 : end] if token.text != "("]
+    if len(inner) > 2 and inner[0].kind in ("word", "name") and inner[1].keyword == "IN":
+        literals = [token for token in inner[2:] if token.text not in (",", ")")]
+        if literals and all(token.kind == "string" for token in literals):
+            found.enums[own[0] if own else inner[0].value] = tuple(token.value for token in literals)
+    return end + 1
+
+
+def _dotted_end(tokens: Sequence[Token], start: int) -> int:
+    """Returns the token after the dotted name that begins at `start`."""
+    i = start + 1
+    while i + 1 < len(tokens) and tokens[i].text == ".":
+        i += 2
+    return min(i, len(tokens))
+
+
+def _names(tokens: Sequence[Token], start: int) -> tuple[tuple[str, ...], int]:
+    """Returns the first word of each part of the next bracket from `start` on, and the token after the bracket."""
+    opening = next((i for i in range(start, len(tokens)) if tokens[i].text == "("), len(tokens))
+    end = group_end(tokens, opening)
+    pairs = zip(tokens[opening:end], tokens[opening + 1 : end], strict=False)
+    names = [token.value for before, token in pairs if before.text in "(," and token.kind in ("word", "name")]
+    if not names and start < len(tokens) and tokens[start].kind in ("word", "name"):
+        return (tokens[start].value,), start + 1  # PRIMARY KEY a
+    return tuple(names), end + 1

@@ -1,0 +1,49 @@
+"""Makes plain names of templated ones, such as ``@cdm.person`` or ``{{ schema }}.person``, without moving any text."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["plain_names"]
+
+# Only after these words a template stands for a name. Elsewhere it may be text, a default or a variable.
+_NAMED = re.compile(
+    r"\b(?:(?:TABLE|VIEW|EXISTS|ONLY|ON|REFERENCES|COLUMN|FROM|JOIN|LIKE|OF|SCHEMA|USE|search_path\s*(?:=|TO))\s+)++"
+    r"(?P<name>(?:\{\{[^{}\n]{0,200}\}\}|\{%[^{}\n]{0,200}%\}|\$\([^()\s]{1,80}\)|[$#]?\{[^{}\s]{1,80}\}"
+    r"|%\([^()\s]{1,80}\)s|[^\s(),;'{])++)",
+    re.IGNORECASE,
+)
+_TEMPLATE = re.compile(
+    r"\{\{-?\s*(?P<jinja>[^{}\n]*?)\s*-?\}\}|[$#]?\{\$?(?P<braces>[^{}\s]+)\}|\$\((?P<sqlcmd>[^()\s]+)\)"
+    r"|%\((?P<python>[^()\s]+)\)s|%(?P<percent>\w+)%|&&?(?P<plus>\w+)\.?|@@?(?P<at>\w+)@?"
+    r"|(?<![:\w]):[\"']?(?P<colon>\w+)[\"']?(?=\.)|(?<!\w)\$(?P<dollar>[A-Za-z]\w*)\$?|<(?P<angle>\w+)>|#__"
+)
+_MARKS = re.compile(r"[{$@&%:<]|#__")
+_LAST_WORD = re.compile(r"\w+(?=\W*\Z)")
+_GLUED = re.compile(r"\w")
+
+
+def plain_names(script: str) -> str:
+    """Returns the script with each template in a name replaced by its variable's name.
+
+    A template that is only a part of a name, as in ``${prefix}users``, is left out. Blanks before the name keep the
+    text as long as it was.
+    """
+    return _NAMED.sub(_plain, script) if _MARKS.search(script) else script
+
+
+def _plain(named: re.Match[str]) -> str:
+    name = named["name"]
+    if not _MARKS.search(name):
+        return named[0]
+    return named[0][: -len(name)] + _TEMPLATE.sub(_variable, name).rjust(len(name))
+
+
+def _variable(template: re.Match[str]) -> str:
+    text, whole = template.string, template[0]
+    variable = template[template.lastgroup] if template.lastgroup else ""
+    word = _LAST_WORD.search(variable)
+    # SQL*Plus's &owner..t ends the variable with a dot of its own.
+    is_followed = _GLUED.match(text, template.end()) and not whole.endswith(".")
+    is_preceded = template.start() > 0 and _GLUED.match(text[template.start() - 1])
+    return "" if word is None or is_followed or is_preceded else word[0]
