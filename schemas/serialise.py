@@ -76,7 +76,7 @@ def _tool_heads(tool: Tool) -> tuple[str, ...]:
 
 def _table_heads(table: Table) -> tuple[str, ...]:
     kind = "" if table.kind == "table" else f"{table.kind} "
-    name = kind + split_name(table.name)
+    name = kind + split_name(table.name.removesuffix("*") if table.members else table.name)
     return _in_namespace(table.namespace, name), name
 
 

@@ -9,7 +9,27 @@ from shortlist.schemas.sql.columns import join_comments
 from shortlist.schemas.sql.constraints import Definition
 from shortlist.schemas.sql.statements import Statement
 
-__all__ = ["DraftBook", "TableDraft"]
+__all__ = ["DraftBook", "Origin", "TableDraft"]
+
+
+@dataclass(slots=True)
+class Origin:
+    """A table or type from which a draft has columns; `kind` is as in `Derivation`, or ``query``.
+
+    `draft` is None as long as the script has not created it. `taken` are the names of the columns that the draft got,
+    in lower case, and `at` is the place among the draft's columns where they begin.
+    """
+
+    kind: str
+    name: str
+    draft: TableDraft | None = None
+    taken: frozenset[str] = frozenset()
+    at: int = 0
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether the draft is a child that follows the changes of its parent."""
+        return self.kind in ("partition", "inherits")
 
 
 @dataclass(slots=True)
@@ -28,6 +48,8 @@ class TableDraft:
     database: int = 0  # how often the script changes to another database or schema before it
     is_dropped: bool = False
     is_replaced: bool = False
+    is_detached: bool = False  # it was a partition and is a table of its own now
+    origins: list[Origin] = field(default_factory=list)
 
     @property
     def full_name(self) -> str:
@@ -42,8 +64,9 @@ class TableDraft:
         self.enums.update(found.enums)
 
     def attach(self, statement: Statement) -> None:
-        """Appends a statement to the source of the table."""
-        self.sources.append(statement.text)
+        """Appends a statement to the source of the table, once."""
+        if not self.sources or self.sources[-1] is not statement.text:  # it may do two things to one table
+            self.sources.append(statement.text)
 
     def describe(self, column_name: str, text: str) -> None:
         """Adds a comment in front of the comments of a column, or of the table if `column_name` is empty."""
@@ -71,7 +94,10 @@ class TableDraft:
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
         enum = column.enum or self.enums.get(column.name, ()) or types.get(column.type.removesuffix("[]"), ())
-        return replace(column, enum=enum, is_primary_key=column.is_primary_key or is_key)
+        is_key = is_key or column.is_primary_key
+        if enum == column.enum and is_key == column.is_primary_key:
+            return column  # a script may have thousands of partitions that share their parent's columns
+        return replace(column, enum=enum, is_primary_key=is_key)
 
 
 class DraftBook:
@@ -83,6 +109,7 @@ class DraftBook:
         self._last: dict[str, TableDraft] = {}  # by full name
         self._num_replaced = 0
         self.enums: dict[str, tuple[str, ...]] = {}
+        self.types: dict[str, TableDraft] = {}  # composite types by their name in lower case
 
     def __len__(self) -> int:
         return len(self._drafts) - self._num_replaced
@@ -116,10 +143,14 @@ class DraftBook:
         matching = (draft for draft in drafts if not draft.is_replaced and _match(draft.namespace.lower(), parts[:-1]))
         return next(matching, None)
 
-    def tables(self) -> tuple[Table, ...]:
-        """Returns the finished tables in script order."""
-        kept = (draft for draft in self._drafts if not draft.is_replaced)
-        return tuple(draft.table(index, self.enums) for index, draft in enumerate(kept))
+    def find_near(self, name: str, draft: TableDraft) -> TableDraft | None:
+        """Returns the table of a name that a statement about `draft` mentions; the namespace of `draft` comes first."""
+        beside = self.last(f"{draft.namespace}.{name}", draft.database) if draft.namespace else None
+        return beside or self.find(name)
+
+    def kept(self) -> list[TableDraft]:
+        """Returns the drafts in script order, without those that were replaced."""
+        return [draft for draft in self._drafts if not draft.is_replaced]
 
 
 def _match(namespace: str, parts: list[str]) -> bool:

@@ -14,10 +14,13 @@ from sqlglot.errors import ParseError, SqlglotError
 from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
 from shortlist.schemas.sql.columns import Item, clean_comment, comment_clause, join_comments
-from shortlist.schemas.sql.constraints import Definition, dotted, read_definitions, read_projections
+from shortlist.schemas.sql.constraints import Definition, dotted, read_definitions
+from shortlist.schemas.sql.derived import read_moves
 from shortlist.schemas.sql.dialect import DIALECTS, likely_dialects, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
+from shortlist.schemas.sql.families import group_families
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
+from shortlist.schemas.sql.lineage import Lineage
 from shortlist.schemas.sql.piecewise import PiecewiseReader
 from shortlist.schemas.sql.preparing import Prepared, prepare, variants
 from shortlist.schemas.sql.statements import Statement, split_statements
@@ -44,7 +47,7 @@ _DATABASE_CHANGE = re.compile(
     r"^[ \t]*+(?:USE\s|\\c(?:onnect)?\s|SET\s++(?:SESSION\s++)?(?:search_path|SCHEMA)\b)", re.M | re.I
 )
 # Kinds of statements that say little about the dialect.
-_NOT_SAMPLED = frozenset({"comment", "property", "enum", "alter", "drop"})
+_NOT_SAMPLED = frozenset({"comment", "property", "enum", "type", "alter", "drop"})
 
 _is_reading: contextvars.ContextVar[bool] = contextvars.ContextVar("is_reading", default=False)
 # sqlglot logs SQL that it cannot parse as a warning. A caller's SQL must not reach the log; it is reported instead.
@@ -110,6 +113,7 @@ class _ScriptReader:
         self._lexer = lexer_for(dialect)
         self._piecewise = PiecewiseReader(lambda text: _try_parse(text, dialect))
         self._book = DraftBook()
+        self._lineage = Lineage(self._book, dialect)
         self._unparsed: list[Unparsed] = []
         self._warnings: list[str] = []
         self._starts = line_starts(script)
@@ -122,7 +126,9 @@ class _ScriptReader:
         start, base = 0, 0
         while start >= 0:
             start, base = self._read_from(start, base)
-        return ParsedTables(self._book.tables(), tuple(self._unparsed), tuple(self._warnings), self._dialect)
+        self._warnings += self._lineage.finish()[: max(0, _MAX_WARNINGS - len(self._warnings))]
+        tables = group_families(self._book)
+        return ParsedTables(tables, tuple(self._unparsed), tuple(self._warnings), self._dialect)
 
     def _read_from(self, start: int, base: int) -> tuple[int, int]:
         """Reads the statements from offset `start` on, up to one that may include others.
@@ -156,6 +162,8 @@ class _ScriptReader:
         elif prepared.kind == "enum":
             values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
             self._book.enums[prepared.name.lower()] = values
+        elif prepared.kind == "type":
+            self._lineage.add_type(prepared)
         elif prepared.kind == "index":
             self._read_index(statement, prepared)
         elif prepared.kind == "drop":
@@ -175,8 +183,12 @@ class _ScriptReader:
         earlier = self._book.last(draft.full_name, draft.database)
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
-        found = self._define(node, prepared)
-        draft.add(found)
+        if earlier and self._lineage.restores(draft, prepared.derivation, earlier):
+            earlier.attach(statement)
+            earlier.is_dropped = False
+            return
+        draft.add(self._define(node, prepared))
+        self._lineage.derive(draft, prepared, node)
         tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
         beside = [*statement.leading, *prepared.body.comments, statement.trailing]
         draft.comment = join_comments([comment_clause(tail, self._lexer), clean_comment(list(filter(None, beside)))])
@@ -198,7 +210,7 @@ class _ScriptReader:
             includes_another = _NEXT_START.search(prepared.text, 1)
             if error.is_final or includes_another:
                 raise
-            found = self._piecewise.read(prepared)
+            found = self._piecewise.read(prepared) or self._read_without_list(prepared)
             if found is None:
                 raise
             node, num_partial = found
@@ -206,6 +218,13 @@ class _ScriptReader:
                 entries = f"{num_partial} of the {len(prepared.body.items)} entries"
                 self._warnings.append(f"{entries} of {prepared.name[:80]!r} were read in part ({error.reason})")
             return node
+
+    def _read_without_list(self, prepared: Prepared) -> tuple[exp.Create, int] | None:
+        """Reads a table whose columns are those of another one; its list says only more about them."""
+        if prepared.derivation is None or prepared.derivation.kind == "inherits":
+            return None
+        node = _try_parse(prepared.text[: prepared.tokens[prepared.derivation.start].start], self._dialect)
+        return (node, len(prepared.body.items)) if node else None
 
     def _database(self, statement: Statement) -> int:
         """Returns how often the script has changed databases: equal names in different ones are different tables."""
@@ -222,11 +241,14 @@ class _ScriptReader:
                 entries += [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
             elif isinstance(part, exp.PrimaryKey):
                 entries.append(part)
-        found = read_definitions(entries, items, self._dialect)
-        found.columns = read_projections(node.expression, found.columns, self._dialect)
-        return found
+        return read_definitions(entries, items, self._dialect)
 
     def _read_alter(self, statement: Statement, prepared: Prepared) -> None:
+        for move in read_moves(prepared.tokens, prepared.at):
+            if child := self._lineage.move(move):
+                child.attach(statement)
+            elif not move.is_end:
+                self._find(move.child, "ALTER TABLE")  # warns
         found = Definition()
         if prepared.body.items:
             try:
