@@ -17,7 +17,8 @@ class Origin:
     """A table or type from which a draft has columns; `kind` is as in `Derivation`, or ``query``.
 
     `draft` is None as long as the script has not created it. `taken` are the names of the columns that the draft got,
-    in lower case, and `at` is the place among the draft's columns where they begin.
+    in lower case, and `at` is the place among the draft's columns where they begin. `has_check` says that it holds
+    only some rows of its parent.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Origin:
     draft: TableDraft | None = None
     taken: frozenset[str] = frozenset()
     at: int = 0
+    has_check: bool = False
 
     @property
     def is_parent(self) -> bool:

@@ -1,7 +1,8 @@
 """Groups the partitions and shards of a table into one family, so that they do not crowd out other tables.
 
-A partition (PARTITION OF, ATTACH PARTITION) belongs to its topmost parent, and so does a child by INHERITS without
-columns of its own; a child with further columns is another kind of thing and stays a table. Three or more tables of one
+A partition (PARTITION OF, ATTACH PARTITION) belongs to its topmost parent. So does a child by INHERITS without columns
+of its own, if its name or a CHECK shows that it holds a part of the rows: another child is a kind of its own
+(``invoice_note`` of ``note``) and stays a table. Three or more tables of one
 schema whose names differ only in a date or a number at the end (``events_20240101``, ``payment_p2022_05``, ``log_15``),
 with the same column names and no references among themselves, are shards. If there is a table without the ending and
 with the same columns, it is their parent; else the family is named after what they share (``events_*``). Tables that
@@ -36,8 +37,10 @@ _SUFFIX = re.compile(
     r"|1_prt_\w{1,40}"  # Greenplum's partitions
     r"|default|p_?default"
 )
-# Behind these words a number says what a table is about.
-_NUMBERED = re.compile(r"(?:^|[\W\d_])(?:v|ver|version|l|lvl|level|tier|step|stage|phase|type|class|grade)[_\-.]?$")
+# Behind these words, and behind another number (``iso_3166_1``), a number says what a table is about.
+_NUMBERED = re.compile(
+    r"(?:(?:^|[\W\d_])(?:v|ver|version|l|lvl|level|tier|step|stage|phase|type|class|grade)|\d)[_\-.]?$"
+)
 
 
 def group_families(book: DraftBook) -> tuple[Table, ...]:
@@ -69,8 +72,8 @@ def split_shard_name(name: str) -> tuple[str, str]:
     for start in _suffix_starts(name):
         base, suffix = name[:start], name[start:]
         if _SUFFIX.fullmatch(suffix.lower()) and re.search(r"[^\W\d_]", base):
-            is_kind = len(suffix) < 4 and _NUMBERED.search(base.lower())
-            return (name, "") if is_kind else (base, suffix)
+            is_number = len(suffix) < 4 and suffix.isdecimal()
+            return (name, "") if is_number and _NUMBERED.search(base.lower()) else (base, suffix)
     return name, ""
 
 
@@ -87,10 +90,21 @@ def _find_parents(drafts: Sequence[TableDraft]) -> dict[int, int]:
     for place, draft in enumerate(drafts):
         for origin in draft.origins:
             parent = places.get(id(origin.draft)) if origin.is_parent else None
-            if parent is not None and (origin.kind == "partition" or names.of(place) <= names.of(parent)):
+            if parent is None or (origin.kind == "inherits" and not names.of(place) <= names.of(parent)):
+                continue
+            if origin.kind == "partition" or _is_part(draft, drafts[parent], has_check=origin.has_check):
                 parents[place] = parent
                 break
     return parents
+
+
+def _is_part(child: TableDraft, parent: TableDraft, *, has_check: bool) -> bool:
+    """Whether a child by INHERITS holds a part of its parent's rows, as before PostgreSQL 10, and is no other kind."""
+    name = child.name.lower()
+    if name.startswith(parent.name.lower()) or re.search(r"\d", name):
+        return True
+    targets = {key.target_table.lower() for key in parent.foreign_keys}
+    return has_check and all(key.target_table.lower() in targets for key in child.foreign_keys)
 
 
 class _ColumnNames:

@@ -50,7 +50,9 @@ class Lineage:
         items = [item for item in prepared.body.items if item.is_column and not _is_method(item)]
         columns = [Column(item.name, item.type, item.comment, enum=item.enum) for item in items]
         if columns:
-            self.book.types[prepared.name.lower()] = TableDraft(prepared.name, "", "type", columns=columns)
+            name = prepared.name.lower()
+            for key in (name, name.rpartition(".")[2]):
+                self.book.types[key] = TableDraft(prepared.name, "", "type", columns=columns)
 
     def restores(self, draft: TableDraft, derivation: Derivation | None, earlier: TableDraft | None) -> bool:
         """Whether a CREATE makes a known table again, from itself or from one that the script does not create.
@@ -67,7 +69,8 @@ class Lineage:
             self._select(draft, _Query(node.expression, draft.columns))
         if found := prepared.derivation:
             for name in found.names:
-                self._add_origin(draft, Origin(found.kind, name, at=_num_taken(draft)))
+                has_check = any(token.keyword == "CHECK" for item in prepared.body.items for token in item.tokens)
+                self._add_origin(draft, Origin(found.kind, name, at=_num_taken(draft), has_check=has_check))
         for num_before, name in listed_likes(prepared.body.items):
             self._add_origin(draft, Origin("like", name, at=num_before + _num_taken(draft)))
 
@@ -127,7 +130,8 @@ class Lineage:
         """Returns the table of a name that the statement of a draft mentions; its own namespace comes first."""
         if kind == "type":
             types = self.book.types
-            return types.get(name.lower()) or types.get(name.lower().rpartition(".")[2])
+            if found := types.get(name.lower()) or types.get(name.lower().rpartition(".")[2]):
+                return found
         return self.book.find_near(name, draft)
 
     def _add_origin(self, draft: TableDraft, origin: Origin) -> None:

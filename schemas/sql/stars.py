@@ -117,16 +117,20 @@ class _Reader:
                     yield _selected(column, renamed.get(column.name.lower(), column.name))
 
     def _of_source(self, source: exp.Expr) -> list[Column]:
+        while isinstance(source, exp.Final):  # ClickHouse's FROM items FINAL
+            source = source.this
+        if source.args.get("pivots"):
+            return []
         if not isinstance(source, exp.Table):
             return _renamed(self.columns(source.this), source) if isinstance(source, exp.Subquery) else []
         namespace, name = dotted(source)
         if not namespace and name.lower() in self._shared:
-            return self._of_shared(name.lower())
+            return _renamed(self._of_shared(name.lower()), source)
         full_name = f"{namespace}.{name}" if namespace else name
         columns = self._lookup(full_name) if name and isinstance(source.this, exp.Identifier) else ()
         if columns is None:
             self._found.unknown.append(full_name)
-        return list(columns or ())
+        return _renamed(list(columns or ()), source)
 
     def _of_shared(self, name: str) -> list[Column]:
         if name not in self._read:
