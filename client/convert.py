@@ -162,6 +162,7 @@ def _read_item(item: pb.SelectedItem) -> Selected:
         namespace=item.namespace,
         always_included=item.always_included,
         columns=tuple(SelectedColumn(column.name, column.score) for column in item.columns),
+        members=tuple(item.members),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Unpack
 
 from shortlist.router.catalogs.caches import Caches, PreparedCatalog
-from shortlist.router.catalogs.catalog import Catalog, CatalogText, Item, find_pinned
+from shortlist.router.catalogs.catalog import Catalog, CatalogText, Item, Pinned, find_pinned, members_of
 from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engine
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.engine import DirectScorer, Engine
@@ -305,27 +305,29 @@ class Router:
     def _select(self, request: _Request, prepared: PreparedCatalog) -> Selection:
         """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
-        pinned, unknown = find_pinned(catalog.items, options.always_include)
-        warnings = [*catalog.warnings, *unknown]
+        pinned = find_pinned(catalog.items, options.always_include)
+        warnings = [*catalog.warnings, *pinned.warnings]
         found: FirstStage | None = None
         tokens: _Tokens | None = None
         try:
             found = self._first_stage(request, candidates) if self._needs_first_stage(request, candidates) else None
-            places = narrow(found.scores, options.max_candidates, pinned) if found else candidates.places
+            places = narrow(found.scores, options.max_candidates, pinned.scored) if found else candidates.places
             warnings += narrowing_warnings(found, places) if found else []
             tokens = self._tokenize(request, candidates, places)
             scores, is_degraded = self._score(request, tokens, places), False
             features = features_of(found, places, scores.logits)
             weights = self._loaded.score_weights.get(request.kind)
-            scored = combine(features, places, weights, candidates.links_among(places), pinned)
+            scored = combine(features, places, weights, candidates.links_among(places), pinned.places)
         except _OUT_OF_TIME as error:
             request.raise_unless_degraded(error)
             found = found or candidates.first_stage(request.text, None)
             scores, is_degraded = NO_SCORES, True
-            scored = first_stage_order(found.scores, options.max_candidates, pinned)
+            scored = first_stage_order(found.scores, options.max_candidates, pinned.places, pinned.scored)
+        best = choose(scored, options.top_n, 0.0 if is_degraded else options.min_score)
+        chosen = _chosen_items(catalog.items, best, scored, pinned)
         selection = _write_selection(
             catalog,
-            choose(scored, options.top_n, 0.0 if is_degraded else options.min_score),
+            chosen,
             num_considered=len(scored),
             scores=scores,
             warnings=warnings,
@@ -335,7 +337,8 @@ class Router:
             return_sources=options.return_documents and options.return_sources,
             is_degraded=is_degraded,
         )
-        return self._with_columns(request, selection, catalog.tables) if options.keep_columns else selection
+        tables = [item.subject for item, _ in chosen if isinstance(item.subject, Table)]
+        return self._with_columns(request, selection, tables) if options.keep_columns else selection
 
     def _needs_first_stage(self, request: _Request, candidates: Candidates) -> bool:
         """Returns whether to run the first stage: plain documents need it only if there are too many of them."""
@@ -391,9 +394,8 @@ class Router:
         features, scores = self._all_features(request, candidates, found)
         return column_features(tables, features), scores
 
-    def _with_columns(self, request: _Request, selection: Selection, tables: Sequence[Table]) -> Selection:
+    def _with_columns(self, request: _Request, selection: Selection, chosen: Sequence[Table]) -> Selection:
         """Lists the best columns of the selected tables, or none and a warning if time runs out."""
-        chosen = [tables[item.index] for item in selection.items]
         late = replace(selection, warnings=(*selection.warnings, _NO_TIME_FOR_COLUMNS))
         if selection.is_degraded:
             return late
@@ -432,9 +434,21 @@ class Router:
                 )
 
 
+def _chosen_items(
+    items: Sequence[Item], best: Sequence[Scored], scored: Sequence[Scored], pinned: Pinned
+) -> list[tuple[Item, Scored]]:
+    """Returns the chosen items with their scores, best first; pinned members have the score of their family."""
+    chosen = [(items[one.place], one) for one in best]
+    if not pinned.members:
+        return chosen
+    scores = {one.place: one.score for one in scored}
+    chosen += [(member, Scored(place, scores[place], is_pinned=True)) for place, member in pinned.members]
+    return sorted(chosen, key=lambda pair: -pair[1].score)
+
+
 def _write_selection(
     catalog: Catalog,
-    chosen: Sequence[Scored],
+    chosen: Sequence[tuple[Item, Scored]],
     *,
     num_considered: int,
     scores: DocumentScores,
@@ -447,9 +461,7 @@ def _write_selection(
 ) -> Selection:
     """Makes the selection; `num_considered` items were left after the first stage."""
     return Selection(
-        items=tuple(
-            _selected(catalog.items[one.place], one, rank, return_sources) for rank, one in enumerate(chosen, 1)
-        ),
+        items=tuple(_selected(item, one, rank, return_sources) for rank, (item, one) in enumerate(chosen, 1)),
         num_candidates=len(catalog.items),
         num_scored=len(scores.logits),
         num_dropped=len(catalog.items) - num_considered,
@@ -467,4 +479,13 @@ def _write_selection(
 
 def _selected(item: Item, scored: Scored, rank: int, return_source: bool) -> Selected:
     source = item.source if return_source else ""
-    return Selected(item.name, item.index, rank, scored.score, source, item.namespace, scored.is_pinned)
+    return Selected(
+        item.name,
+        item.index,
+        rank,
+        scored.score,
+        source,
+        item.namespace,
+        scored.is_pinned,
+        members=members_of(item),
+    )

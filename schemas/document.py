@@ -65,7 +65,12 @@ class Table:
 
     `namespace` is its catalog and schema as written, joined by dots. `kind` is ``table``, ``view`` or
     ``materialized view``. `source` is the exact text of its CREATE statement and of the other statements about it
-    (ALTER TABLE, CREATE INDEX, COMMENT ON), in script order, joined by newlines.
+    (ALTER TABLE, CREATE INDEX, COMMENT ON), in script order, joined by newlines. `index` is its position among all
+    tables and views of the script, from 0.
+
+    A table may represent a family: itself and its partitions, or date-sharded tables such as ``events_20240101``, which
+    are then one table ``events_*``. `members` are the others of the family, in script order; the other fields are the
+    parent's, or without a parent the first member's. `foreign_keys` are those of the whole family.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...] = ()
     source: str = ""
     index: int = 0
+    members: tuple[Table, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -113,6 +119,7 @@ class ParsedTools:
 class ParsedTables:
     """The tables of a script in order, the statements that could not be parsed, and warnings about the others.
 
+    A family of partitions or shards is one table.
     `dialect` is the dialect that the script was read in; empty means SQL common to all dialects.
     """
 

@@ -58,9 +58,11 @@ class SelectedColumn:
 class Selected:
     """One tool, table or document that was selected.
 
-    `index` is its place in the request, from 0; `rank` its place in the ranking, from 1; `score` lies in 0..1.
+    `index` is its place in the request, from 0; `rank` its place in the ranking, from 1; `score` lies in 0..1. A table
+    is counted among all tables and views of the script; a family has the place of its parent, or of its first member.
     `source` is its original text verbatim, empty where the caller did not want it. `name` is empty for a document.
     `columns` are those of a table that are to be kept, in the table's order, where the caller asked for them.
+    `members` are the full names of the partitions or shards that a table represents, in script order.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Selected:
     namespace: str = ""
     always_included: bool = False
     columns: tuple[SelectedColumn, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

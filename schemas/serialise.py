@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from shortlist.schemas.document import Column, Parameter, Table, Tool
 
@@ -24,6 +25,9 @@ _MAX_ENUM_VALUES = 12
 _MAX_DEFAULT_CHARS = 40
 _MAX_DETAIL_CHARS = 400
 _MAX_CHARS_PER_TOKEN = 64
+# Words in the names of partitions that say nothing about their rows.
+_PART_WORDS = frozenset({"p", "prt", "part", "partition", "default", "chunk", "hyper", "shard"})
+_MAX_PARTS = 24
 
 
 def split_name(name: str) -> str:
@@ -45,10 +49,11 @@ def tool_document(tool: Tool, *, count_tokens: CountTokens | None = None, budget
 def table_document(table: Table, *, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
     """Writes a table as ``namespace: name. comment``, a line of columns and a line of foreign keys.
 
-    The budget works as in `tool_document`.
+    The comment of a family is followed by what distinguishes its members (``parts: europe, asia``), except dates and
+    numbers. The budget works as in `tool_document`.
     """
     heads = _table_heads(table)
-    return _fit(heads, _one_line(table.comment), lambda: _table_details(table), count_tokens, budget_tokens)
+    return _fit(heads, _table_description(table), lambda: _table_details(table), count_tokens, budget_tokens)
 
 
 def column_document(table: Table, column: Column) -> str:
@@ -58,12 +63,12 @@ def column_document(table: Table, column: Column) -> str:
 
 
 def lexical_text(item: Tool | Table) -> str:
-    """Writes the text that BM25 searches: names, descriptions, and the names of parameters or columns."""
+    """Writes the text that BM25 searches: names, descriptions, and the names of parameters, columns and parts."""
     if isinstance(item, Tool):
         names = " ".join(parameter.name for parameter in item.parameters)
         return _joined(item.namespace, item.name, item.title, item.description, names)
     columns = " ".join(f"{column.name} {column.comment}" for column in item.columns)
-    return _joined(item.namespace, item.name, item.comment, columns)
+    return _joined(item.namespace, item.name, item.comment, columns, " ".join(_part_names(item)))
 
 
 def _tool_heads(tool: Tool) -> tuple[str, ...]:
@@ -76,8 +81,21 @@ def _tool_heads(tool: Tool) -> tuple[str, ...]:
 
 def _table_heads(table: Table) -> tuple[str, ...]:
     kind = "" if table.kind == "table" else f"{table.kind} "
-    name = kind + split_name(table.name)
+    name = kind + split_name(table.name.removesuffix("*") if table.members else table.name)
     return _in_namespace(table.namespace, name), name
+
+
+def _table_description(table: Table) -> str:
+    comment, parts = _one_line(table.comment), ", ".join(_part_names(table))
+    parts = f"parts: {parts}" if parts else ""
+    return _sentence(comment, parts) if comment else parts
+
+
+def _part_names(table: Table) -> list[str]:
+    """Returns the words of a family's members that its own name lacks, without numbers, up to a few."""
+    known = {*split_name(table.name).split(), *_PART_WORDS}
+    words = dict.fromkeys(word for member in table.members for word in split_name(member.name).split())
+    return list(islice((word for word in words if word.isalpha() and word not in known), _MAX_PARTS))
 
 
 def _in_namespace(namespace: str, name: str) -> str:

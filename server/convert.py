@@ -93,6 +93,7 @@ def _write_item(item: Selected) -> pb.SelectedItem:
         namespace=_writable(item.namespace),
         always_included=item.always_included,
         columns=[pb.SelectedColumn(name=_writable(one.name), score=one.score) for one in item.columns],
+        members=_write_texts(item.members),
     )
 
 

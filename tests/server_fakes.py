@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
-from shortlist.router.catalogs.catalog import Catalog, Item
+from shortlist.router.catalogs.catalog import Catalog, Item, members_of
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
 from shortlist.schemas.arguments import Message, Query, Tools, check_timeout, query_text, read_query
 from shortlist.schemas.document import Column, Table
@@ -164,6 +164,7 @@ class Router:
             Selected(
                 item.name, item.index, 0, 0.0, item.source, item.namespace,
                 columns=tuple(SelectedColumn(one.name, wanted.keep_columns) for one in columns_of(item, wanted)),
+                members=members_of(item),
             )
             for item in catalog.items
         ]  # fmt: skip

@@ -19,12 +19,14 @@ __all__ = [
     "Catalog",
     "CatalogText",
     "Item",
+    "Pinned",
     "TableColumn",
     "find_pinned",
     "item_of_column",
     "item_of_document",
     "item_of_table",
     "item_of_tool",
+    "members_of",
     "write_document",
 ]
 
@@ -78,7 +80,7 @@ class Catalog:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables in order; empty for other kinds of catalog."""
+        """The tables in order, a family as one; empty for other kinds of catalog."""
         return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
 
 
@@ -206,16 +208,48 @@ def write_document(item: Item, count_tokens: CountTokens | None = None, budget_t
             return text[:_MAX_EMBEDDED_CHARS]
 
 
-def find_pinned(items: Sequence[Item], names: Sequence[str]) -> tuple[frozenset[int], list[str]]:
-    """Returns the places of the items with these names, and a warning for each name that no item has.
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The items that a caller names: the places of whole items, and members of families with their families' places.
 
-    A name matches with its namespace and without.
+    `warnings` has one for each name that neither an item nor a member has.
     """
+
+    places: frozenset[int]
+    members: tuple[tuple[int, Item], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> frozenset[int]:
+        """The places of the items that need a score: a member has the score of its family."""
+        return self.places.union(place for place, _ in self.members)
+
+
+def find_pinned(items: Sequence[Item], names: Sequence[str]) -> Pinned:
+    """Returns the items and the members of families with these names; a name matches with its namespace and without."""
+    if not names:
+        return Pinned(frozenset())
     wanted = set(names)
-    pinned = frozenset(place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted)
-    found = {name for place in pinned for name in (items[place].name, _bare(items[place]))}
+    places = frozenset(place for place, item in enumerate(items) if item.name in wanted or _bare(item) in wanted)
+    tables = [(place, table) for place, item in enumerate(items) for table in _members(item)]
+    members = [(place, table) for place, table in tables if table.name in wanted or table.full_name in wanted]
+    found = {name for place in places for name in (items[place].name, _bare(items[place]))}
+    found.update(name for _, table in members for name in (table.name, table.full_name))
     unknown = [name for name in dict.fromkeys(names) if name not in found]
-    return pinned, [f"always_include: no candidate is named {name!r}" for name in unknown]
+    return Pinned(
+        places,
+        tuple((place, item_of_table(table)) for place, table in members),
+        tuple(f"always_include: no candidate is named {name!r}" for name in unknown),
+    )
+
+
+def members_of(item: Item) -> tuple[str, ...]:
+    """Returns the full names of the tables that an item represents, if it is a family."""
+    return tuple(table.full_name for table in _members(item))
+
+
+def _members(item: Item) -> tuple[Table, ...]:
+    return item.subject.members if isinstance(item.subject, Table) else ()
 
 
 def _bare(item: Item) -> str:

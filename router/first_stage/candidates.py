@@ -310,11 +310,14 @@ def narrowing_warnings(found: FirstStage, places: Sequence[int]) -> list[str]:
     ]
 
 
-def first_stage_order(scores: Values, max_candidates: int, pinned: Set[int]) -> list[Scored]:
+def first_stage_order(
+    scores: Values, max_candidates: int, pinned: Set[int], kept_always: Iterable[int] = ()
+) -> list[Scored]:
     """Orders the candidates by the first stage, for a caller whose time does not suffice for the cross-encoder.
 
+    The candidates `pinned` and `kept_always` are kept whatever their score; only the former are marked as pinned.
     A score then states the position only, 1, 1/2, 1/3 …: the first stage has none that is calibrated.
     """
-    kept = set(narrow(scores, max_candidates, pinned))
+    kept = set(narrow(scores, max_candidates, {*pinned, *kept_always}))
     order = [place for place in ranked(scores) if place in kept]
     return [Scored(place, 1 / rank, place in pinned) for rank, place in enumerate(order, 1)]

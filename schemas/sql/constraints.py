@@ -10,7 +10,7 @@ from sqlglot import exp
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.sql.columns import Item
 
-__all__ = ["Definition", "dotted", "names_in", "read_definitions", "read_projections"]
+__all__ = ["Definition", "dotted", "names_in", "read_definitions"]
 
 _CLUSTERED = (exp.ClusteredColumnConstraint, exp.NonClusteredColumnConstraint)
 
@@ -180,22 +180,3 @@ def _allowed_values(condition: exp.Expr | None) -> tuple[str, tuple[str, ...]]:
     if column is None or not all(literal and literal.is_string for literal in literals):
         return "", ()
     return column.name, tuple(literal.name for literal in literals if literal)
-
-
-def read_projections(query: exp.Expr | None, listed: list[Column], dialect: str) -> list[Column]:
-    """Returns the columns of a view or of CREATE TABLE AS: those listed, or else those that the query selects.
-
-    A column that the query casts gets the type of the cast.
-    """
-    selects = query.selects if isinstance(query, exp.Query) else []
-    types = [_cast_type(projection, dialect) for projection in selects]
-    if listed:
-        types = types if len(types) == len(listed) else [""] * len(listed)
-        return [replace(column, type=column.type or kind) for column, kind in zip(listed, types, strict=True)]
-    pairs = zip((projection.alias_or_name for projection in selects), types, strict=True)
-    return [Column(name, kind) for name, kind in pairs if name and name != "*"]
-
-
-def _cast_type(projection: exp.Expr, dialect: str) -> str:
-    cast = projection.unalias()
-    return cast.to.sql(dialect=dialect or None).lower() if isinstance(cast, exp.Cast) else ""

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from shortlist.schemas.document import Column
 from shortlist.schemas.sql.columns import Item
-from shortlist.schemas.sql.constraints import Definition, read_definitions, read_projections
+from shortlist.schemas.sql.constraints import Definition, read_definitions
 from shortlist.schemas.sql.entries import read_entry
 from shortlist.schemas.sql.lexing import Lexer
 from shortlist.schemas.sql.nodes import StatementError, parse_statement, try_parse
@@ -57,6 +57,8 @@ class DefinitionReader:
             )
             return named_table(prepared), Definition(columns=[Column(name) for name in names])
         partial = self._piecewise.read(prepared)
+        if partial is None and prepared.derivation and prepared.derivation.kind != "inherits":
+            return named_table(prepared), Definition()  # its columns are those of another table
         if partial is None:
             raise error
         found = self._define(partial.head, partial.items)
@@ -85,9 +87,7 @@ class DefinitionReader:
                 nodes += [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
             elif isinstance(part, exp.PrimaryKey):
                 nodes.append(part)
-        found = read_definitions(nodes, items, self._dialect)
-        found.columns = read_projections(node.expression, found.columns, self._dialect)
-        return found
+        return read_definitions(nodes, items, self._dialect)
 
 
 def _add_keys(prepared: Prepared, found: Definition) -> None:

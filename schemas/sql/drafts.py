@@ -10,7 +10,29 @@ from shortlist.schemas.sql.comments import join_comments
 from shortlist.schemas.sql.constraints import Definition
 from shortlist.schemas.sql.entries import read_entry
 
-__all__ = ["DraftBook", "TableDraft"]
+__all__ = ["DraftBook", "Origin", "TableDraft"]
+
+
+@dataclass(slots=True)
+class Origin:
+    """A table or type from which a draft has columns; `kind` is as in `Derivation`, or ``query``.
+
+    `draft` is None as long as the script has not created it. `taken` are the names of the columns that the draft got,
+    in lower case, and `at` is the place among the draft's columns where they begin. `has_check` says that it holds
+    only some rows of its parent.
+    """
+
+    kind: str
+    name: str
+    draft: TableDraft | None = None
+    taken: frozenset[str] = frozenset()
+    at: int = 0
+    has_check: bool = False
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether the draft is a child that follows the changes of its parent."""
+        return self.kind in ("partition", "inherits")
 
 
 @dataclass(slots=True)
@@ -30,6 +52,8 @@ class TableDraft:
     database: int = 0  # how often the script changes to another database or schema before it
     is_dropped: bool = False
     is_replaced: bool = False
+    is_detached: bool = False  # it was a partition and is a table of its own now
+    origins: list[Origin] = field(default_factory=list)
 
     @property
     def full_name(self) -> str:
@@ -45,8 +69,9 @@ class TableDraft:
         self.enums.update(found.enums)
 
     def attach(self, text: str) -> None:
-        """Appends a statement to the source of the table."""
-        self.sources.append(text)
+        """Appends a statement to the source of the table, once if it does several things to it."""
+        if text not in self.sources[-1:]:
+            self.sources.append(text)
 
     def drop_column(self, name: str) -> None:
         """Removes a column, and the keys that it is part of."""
@@ -103,7 +128,10 @@ class TableDraft:
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
         enum = column.enum or self.enums.get(column.name, ()) or types.get(column.type.removesuffix("[]"), ())
-        return replace(column, enum=enum, is_primary_key=column.is_primary_key or is_key)
+        is_key = is_key or column.is_primary_key
+        if enum == column.enum and is_key == column.is_primary_key:
+            return column  # a script may have thousands of partitions that share their parent's columns
+        return replace(column, enum=enum, is_primary_key=is_key)
 
 
 def _is_named(column: Column, name: str) -> bool:
@@ -129,6 +157,7 @@ class DraftBook:
         self._last: dict[str, TableDraft] = {}  # by full name
         self._num_replaced = 0
         self.enums: dict[str, tuple[str, ...]] = {}
+        self.types: dict[str, TableDraft] = {}  # composite types by their name in lower case
 
     def __len__(self) -> int:
         return len(self._drafts) - self._num_replaced
@@ -197,13 +226,26 @@ class DraftBook:
         matching = (draft for draft in drafts if not draft.is_replaced and _match(draft.namespace.lower(), parts[:-1]))
         return next(matching, None)
 
-    def tables(self) -> tuple[Table, ...]:
-        """Returns the finished tables in script order."""
-        kept = [draft for draft in self._drafts if not draft.is_replaced]
+    def find_near(self, name: str, draft: TableDraft) -> TableDraft | None:
+        """Returns the table of a name that a statement about `draft` mentions.
+
+        The schema that plain names meant there comes first, then the namespace of `draft`.
+        """
+        for namespace in filter(None, (draft.schema, draft.namespace)):
+            if beside := self.last(f"{namespace}.{name}", draft.database):
+                return beside
+        return self.find(name)
+
+    def kept(self) -> list[TableDraft]:
+        """Returns the drafts in script order, without those that were replaced."""
+        return [draft for draft in self._drafts if not draft.is_replaced]
+
+    def finish_keys(self) -> None:
+        """Gives the plain target names of all foreign keys their schema, as far as it has such a table."""
+        kept = self.kept()
         known = {draft.full_name.lower() for draft in kept}
         for draft in kept:
             draft.foreign_keys = [_in_schema(key, draft.schema, known) for key in draft.foreign_keys]
-        return tuple(draft.table(index, self.enums) for index, draft in enumerate(kept))
 
 
 def _in_schema(key: ForeignKey, schema: str, known: set[str]) -> ForeignKey:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
@@ -15,11 +16,14 @@ from shortlist.schemas.sql.columns import comment_clause
 from shortlist.schemas.sql.comments import clean_comment, join_comments
 from shortlist.schemas.sql.constraints import Definition, dotted
 from shortlist.schemas.sql.definitions import NEXT_START, DefinitionReader
+from shortlist.schemas.sql.derived import read_moves
 from shortlist.schemas.sql.descriptions import PROPERTY_ARGUMENTS, read_comments, read_property
 from shortlist.schemas.sql.detection import detect_dialect
 from shortlist.schemas.sql.dialect import DIALECTS, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
+from shortlist.schemas.sql.families import group_families
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
+from shortlist.schemas.sql.lineage import Lineage
 from shortlist.schemas.sql.namespaces import changes_database, new_schema
 from shortlist.schemas.sql.nodes import StatementError
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
@@ -76,6 +80,7 @@ class _ScriptReader:
         self._book = DraftBook()
         self._unparsed: list[Unparsed] = []
         self._remarks = Remarks()
+        self._lineage = Lineage(self._book, dialect, self._remarks)
         self._definer = DefinitionReader(dialect, self._lexer, self._remarks)
         self._variables: dict[str, str] = {}  # of T-SQL, whose texts may be given by variables
         self._starts = line_starts(script)
@@ -90,6 +95,7 @@ class _ScriptReader:
             "comment": self._read_comment,
             "property": self._read_property,
             "enum": self._read_enum,
+            "type": self._read_type,
             "index": self._read_index,
             "drop": self._read_drop,
             "alter": self._read_alter,
@@ -106,7 +112,10 @@ class _ScriptReader:
         start, base = 0, 0
         while start >= 0:
             start, base = self._read_from(start, base)
-        return ParsedTables(self._book.tables(), tuple(self._unparsed), self._remarks.texts(), self._dialect)
+        self._lineage.finish()
+        self._book.finish_keys()
+        tables = group_families(self._book)
+        return ParsedTables(tables, tuple(self._unparsed), self._remarks.texts(), self._dialect)
 
     def _read_from(self, start: int, base: int) -> tuple[int, int]:
         """Reads the statements from offset `start` on, up to one that may include others.
@@ -182,7 +191,12 @@ class _ScriptReader:
         earlier = self._book.last(draft.full_name, draft.database)
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
+        if earlier and self._lineage.restores(draft, prepared.derivation, earlier):
+            earlier.attach(self._source(statement))
+            earlier.is_dropped = False
+            return
         draft.add(found)
+        self._lineage.derive(draft, prepared, node)
         draft.comment = self._comment_of(statement, prepared)
         draft.attach(self._source(statement))
         replaces = prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER") or not _is_create(statement)
@@ -202,6 +216,7 @@ class _ScriptReader:
         return join_comments([comment_clause(tail, self._lexer), above, beside])
 
     def _read_alter(self, statement: Statement, prepared: Prepared) -> None:
+        self._read_moves(statement, prepared)
         found = Definition()
         if prepared.body.items:
             _, found = self._definer.read(prepared)
@@ -214,6 +229,14 @@ class _ScriptReader:
             for change in changes:
                 self._apply(draft, change)
             draft.add(found)
+
+    def _read_moves(self, statement: Statement, prepared: Prepared) -> None:
+        """Reads ATTACH PARTITION, DETACH PARTITION, INHERIT and NO INHERIT."""
+        for move in read_moves(prepared.tokens, prepared.at):
+            find = self._search if move.is_end else partial(self._find, verb="ALTER TABLE")
+            if child := find(move.child):
+                self._lineage.move(move, child, self._search(move.parent))
+                child.attach(self._source(statement))
 
     def _apply(self, draft: TableDraft, change: Change) -> None:
         if change.kind == "rename table":
@@ -271,6 +294,9 @@ class _ScriptReader:
         values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
         self._book.enums[prepared.name.lower()] = values
 
+    def _read_type(self, statement: Statement, prepared: Prepared) -> None:
+        self._lineage.add_type(prepared)
+
     def _read_drop(self, statement: Statement, prepared: Prepared) -> None:
         for name in prepared.all_names:
             self._book.drop(self._qualified(name), self._database(statement))
@@ -312,8 +338,11 @@ class _ScriptReader:
         schema = self._element_schema or self._schema
         return f"{schema}.{name}" if schema and "." not in name else name
 
+    def _search(self, name: str) -> TableDraft | None:
+        return self._book.find(self._qualified(name)) or self._book.find(name)
+
     def _find(self, name: str, verb: str) -> TableDraft | None:
-        draft = self._book.find(self._qualified(name)) or self._book.find(name)
+        draft = self._search(name)
         if draft is None:
             self._remarks.add(f"{verb} names tables that the script does not create before", name)
         return draft

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from shortlist.schemas.sql.columns import Item, ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.derived import Derivation, read_derivation
 from shortlist.schemas.sql.lexing import Lexer, Token, words
 
 __all__ = [
@@ -25,8 +27,8 @@ __all__ = [
 ]
 
 # "table", "view", "materialized view", "index", "alter", "drop", "comment", "property" (extended properties), "enum",
-# "schema" (CREATE SCHEMA), "rename" (RENAME TABLE), "sp_rename", "transfer" (ALTER SCHEMA … TRANSFER), "dynamic"
-# (statements in a string), or "unread" for what is like a table but is not read.
+# "type" (composite), "schema" (CREATE SCHEMA), "rename" (RENAME TABLE), "sp_rename", "transfer" (ALTER SCHEMA …
+# TRANSFER), "dynamic" (statements in a string), or "unread" for what is like a table but is not read.
 StatementKind = str
 
 # A statement that may be about tables begins like this.
@@ -88,7 +90,7 @@ class Prepared:
     """One statement about tables: its kind, its tokens including comments, and its column list if it has one.
 
     `at` is the number of the token that names the kind (TABLE, VIEW, INDEX, ON); `name_tokens` are the tokens of the
-    object's name.
+    object's name. The clause of a `derivation` is blanked in `text`, but its tokens are kept.
     """
 
     kind: StatementKind
@@ -97,6 +99,7 @@ class Prepared:
     at: int
     name_tokens: tuple[Token, ...]
     body: TableBody
+    derivation: Derivation | None = None
 
     @property
     def name(self) -> str:
@@ -131,12 +134,37 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
         return None
     names = tuple(name_tokens(tokens, at + 1))
     body = TableBody()
-    if kind in ("table", "view", "materialized view"):
-        body = read_body(tokens, text, _after_name(tokens, at, names), lexer)
+    after_name = _after_name(tokens, at, names)
+    derivation = read_derivation(tokens, after_name) if kind == "table" else None
+    if derivation and derivation.kind != "inherits":
+        body = read_body(tokens, text, derivation.end, lexer) if derivation.has_list else body
+        text = _blank(text, _derivation_spans(derivation, tokens, body))
+    elif kind in ("table", "view", "materialized view"):
+        body = read_body(tokens, text, after_name, lexer)
+    elif kind == "type":
+        body = read_body(tokens, text, _after_as(tokens, after_name), lexer)
     elif kind == "alter":
-        additions = _additions(tokens, _after_name(tokens, at, names))
+        additions = _additions(tokens, after_name)
         body = ListReader(additions, text, 0, lexer).read() if additions else body
-    return Prepared(kind, text, tokens, at, names, body)
+    return Prepared(kind, text, tokens, at, names, body, derivation)
+
+
+def _derivation_spans(derivation: Derivation, tokens: Sequence[Token], body: TableBody) -> Iterator[tuple[int, int]]:
+    """Yields the clause, and what follows it except a column list: sqlglot knows few of these clauses."""
+    kept = range(body.open, body.close + 1) if body.open >= 0 else range(0)
+    yield from ((tokens[i].start, tokens[i].end) for i in range(derivation.start, len(tokens)) if i not in kept)
+    for token, follower in pairwise(tokens[kept.start : kept.stop]):
+        if token.keyword == "WITH" and follower.keyword == "OPTIONS":
+            yield token.start, follower.end
+
+
+def _after_as(tokens: Sequence[Token], after_name: int) -> int:
+    """Returns the token behind AS or IS and Oracle's OBJECT, where the list of a type begins."""
+    code = [i for i in range(after_name, len(tokens)) if tokens[i].kind not in ("comment", "run")]
+    for i, follower in pairwise(code):
+        if tokens[i].keyword in ("AS", "IS"):
+            return follower + 1 if tokens[follower].keyword == "OBJECT" else follower
+    return len(tokens)
 
 
 def _as_create(text: str) -> str:
@@ -198,6 +226,8 @@ def _classify_create(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[Sta
             return ("", 0) if is_other else ("materialized view" if is_materialized else word.lower(), i)
         if word == "TYPE" and any(token.keyword == "ENUM" for token in tokens[i : i + 8]):
             return "enum", i
+        if word == "TYPE" and follower != "BODY":
+            return "type", i
         if word in ("SCHEMA", "DICTIONARY", "STREAM", "SOURCE"):
             return "schema" if word == "SCHEMA" else "unread", i
         if (word in _OTHER_OBJECTS or word == "TYPE") and (word, follower) != ("EVENT", "TABLE"):

@@ -101,13 +101,19 @@ def _table(items: Sequence[Selected]) -> Iterator[str]:
     rank_width = len(str(len(items)))
     room = _line_width() - rank_width - _BAR_CELLS - len("  0.000  ") - 2
     for item in items:
-        mark = "  (always included)" if item.always_included else ""
+        mark = _mark(item)
         label = _cut(_label(item), room - len(mark)) + mark
         yield f"{item.rank:>{rank_width}}  {item.score:.3f}  {_bar(item.score)}  {label}".rstrip()
         if item.columns:
             indent = " " * (rank_width + len("  0.000  ") + _BAR_CELLS + 2)
             names = ", ".join(column.name for column in item.columns)
             yield from textwrap.wrap(names, _line_width(), initial_indent=indent, subsequent_indent=indent)
+
+
+def _mark(item: Selected) -> str:
+    number = len(item.members)
+    members = f" ({number:,} {'partition' if number == 1 else 'partitions'})" if number else ""
+    return f"{members}  (always included)" if item.always_included else members
 
 
 def _label(item: Selected) -> str:

@@ -53,6 +53,7 @@ def _item(name: str, source: str, columns: Sequence[dict[str, Any]] = ()) -> dic
         "namespace": "",
         "always_included": False,
         "columns": list(columns),
+        "members": [],
     }
 
 

@@ -49,6 +49,15 @@ def test_tables_are_selected_and_pinned_ones_included(late: Router) -> None:
     assert named(selection) == [named(everything)[0], last]
 
 
+def test_a_partition_that_is_named_has_the_position_of_its_family(late: Router) -> None:
+    ddl = f"{DDL}CREATE TABLE old_orders PARTITION OF shop.orders DEFAULT;"
+    pinned = late.select_tables(
+        "city", ddl, top_n=1, max_candidates=1, always_include=["old_orders"], allow_degraded=True
+    )
+    assert [(item.name, item.always_included) for item in pinned.items] == [("warehouses", False), ("old_orders", True)]
+    assert pinned.is_degraded
+
+
 def test_documents_are_ordered_by_their_words(late: Router) -> None:
     selection = late.rerank("capital of France", ["Berlin", "Paris, capital of France"], allow_degraded=True)
     assert [item.index for item in selection.items] == [1, 0]

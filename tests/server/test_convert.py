@@ -24,6 +24,7 @@ SELECTION = Selection(
             "space",
             always_included=True,
             columns=(SelectedColumn("id", 0.5), SelectedColumn("odd \ud800", 0.25)),
+            members=("part_1", "part_2"),
         ),
     ),
     num_candidates=9,
@@ -49,7 +50,9 @@ def test_every_field_of_a_selected_item_is_written() -> None:
     response = convert.write_selection(SELECTION, pb.SelectToolsResponse)
     written, item = values_of(response.items[0]), SELECTION.items[0]
     assert [(one.name, one.score) for one in written["columns"]] == [("id", 0.5), ("odd ?", 0.25)]  # type: ignore[attr-defined]
-    assert {**written, "columns": item.columns} == {**dataclasses.asdict(item), "columns": item.columns}
+    kept = {"columns": item.columns, "members": item.members}
+    assert {**written, **kept} == {**dataclasses.asdict(item), **kept}
+    assert written["members"] == ["part_1", "part_2"]
 
 
 def test_every_field_of_the_report_is_written() -> None:

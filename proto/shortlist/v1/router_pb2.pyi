@@ -140,7 +140,7 @@ class RerankResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[SelectedItem, _Mapping]]] = ..., report: _Optional[_Union[SelectionReport, _Mapping]] = ...) -> None: ...
 
 class SelectedItem(_message.Message):
-    __slots__ = ("name", "index", "rank", "score", "source", "namespace", "always_included", "columns")
+    __slots__ = ("name", "index", "rank", "score", "source", "namespace", "always_included", "columns", "members")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +149,7 @@ class SelectedItem(_message.Message):
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     ALWAYS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     rank: int
@@ -157,7 +158,8 @@ class SelectedItem(_message.Message):
     namespace: str
     always_included: bool
     columns: _containers.RepeatedCompositeFieldContainer[SelectedColumn]
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., namespace: _Optional[str] = ..., always_included: bool = ..., columns: _Optional[_Iterable[_Union[SelectedColumn, _Mapping]]] = ...) -> None: ...
+    members: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., namespace: _Optional[str] = ..., always_included: bool = ..., columns: _Optional[_Iterable[_Union[SelectedColumn, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SelectedColumn(_message.Message):
     __slots__ = ("name", "score")

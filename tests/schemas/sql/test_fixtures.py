@@ -21,7 +21,7 @@ def expected_of(path: Path) -> dict[str, Any]:
 
 
 def full_table(short: dict[str, Any]) -> dict[str, Any]:
-    defaults = {"kind": "table", "comment": "", "foreign_keys": []}
+    defaults = {"kind": "table", "comment": "", "foreign_keys": [], "members": []}
     columns = [column + ["", "", "", []][len(column) - 1 :] for column in short["columns"]]
     return defaults | short | {"columns": columns, "num_statements": short.get("num_statements", 1)}
 
@@ -33,6 +33,7 @@ def shown_table(table: Table) -> dict[str, Any]:
         "comment": table.comment,
         "columns": [shown_column(column) for column in table.columns],
         "foreign_keys": [shown_key(key) for key in table.foreign_keys],
+        "members": [member.full_name for member in table.members],
         "num_statements": num_statements(table.source),
     }
 

@@ -113,6 +113,26 @@ def test_columns_are_printed_below_their_table(run: Run) -> None:
     assert all(line.startswith(" " * 21) and len(line) <= 100 for line in lines[1 : lines.index("")])
 
 
+def test_the_number_of_partitions_is_printed_behind_their_table(run: Run) -> None:
+    parts = "".join(f"create table sale_{number} partition of sale default;" for number in range(24))
+    script = (
+        f"create table sale (id int);{parts}create table shop (id int); create table shop_1 partition of shop default;"
+    )
+    code, out, _ = run("tables", "sale", "--always-include", "shop", stdin=script.encode())
+    assert code == 0
+    assert [line.split("  ")[-1].strip() for line in out.splitlines()[:2]] == [
+        "sale (24 partitions)",
+        "(always included)",
+    ]
+    assert "shop (1 partition)  (always included)" in out
+
+
+def test_members_are_listed_in_json(run: Run) -> None:
+    script = "create table sale (id int); create table sale_1 partition of sale default;"
+    _, out, _ = run("tables", "sale", "--json", stdin=script.encode())
+    assert [item["members"] for item in json.loads(out)["items"]] == [["sale_1"]]
+
+
 def test_rerank_reads_one_document_per_line_and_skips_blank_lines(run: Run, folder: Path) -> None:
     code, out, _ = run("rerank", "paris", str(folder / "docs.txt"), "--json")
     items = json.loads(out)["items"]
