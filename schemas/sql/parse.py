@@ -15,12 +15,12 @@ from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
 from shortlist.schemas.sql.columns import Item, clean_comment, comment_clause, join_comments
 from shortlist.schemas.sql.constraints import Definition, dotted, read_definitions
-from shortlist.schemas.sql.derived import read_moves
 from shortlist.schemas.sql.dialect import DIALECTS, likely_dialects, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
-from shortlist.schemas.sql.families import group_families
+from shortlist.schemas.sql.families.clauses import read_moves
+from shortlist.schemas.sql.families.grouping import group_families
+from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
-from shortlist.schemas.sql.lineage import Lineage
 from shortlist.schemas.sql.piecewise import PiecewiseReader
 from shortlist.schemas.sql.preparing import Prepared, prepare, variants
 from shortlist.schemas.sql.statements import Statement, split_statements
