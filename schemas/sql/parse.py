@@ -16,14 +16,14 @@ from shortlist.schemas.sql.columns import comment_clause
 from shortlist.schemas.sql.comments import clean_comment, join_comments
 from shortlist.schemas.sql.constraints import Definition, dotted
 from shortlist.schemas.sql.definitions import NEXT_START, DefinitionReader
-from shortlist.schemas.sql.derived import read_moves
 from shortlist.schemas.sql.descriptions import PROPERTY_ARGUMENTS, read_comments, read_property
 from shortlist.schemas.sql.detection import detect_dialect
 from shortlist.schemas.sql.dialect import DIALECTS, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
-from shortlist.schemas.sql.families import group_families
+from shortlist.schemas.sql.families.clauses import read_moves
+from shortlist.schemas.sql.families.grouping import group_families
+from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
-from shortlist.schemas.sql.lineage import Lineage
 from shortlist.schemas.sql.namespaces import changes_database, new_schema
 from shortlist.schemas.sql.nodes import StatementError
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare

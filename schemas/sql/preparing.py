@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from shortlist.schemas.sql.columns import Item, ListReader, TableBody, group_end, read_body
-from shortlist.schemas.sql.derived import Derivation, read_derivation
+from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
 from shortlist.schemas.sql.lexing import Lexer, Token, words
 
 __all__ = [

@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.schemas.document import ForeignKey, ParsedTables, Table
 from shortlist.schemas.serialise import table_document
-from shortlist.schemas.sql.families import split_shard_name
+from shortlist.schemas.sql.families.grouping import split_shard_name
 from shortlist.schemas.sql.parse import parse_tables
 
 ORDERS = "CREATE TABLE shop.orders (id int, buyer int, at date) PARTITION BY RANGE (at);\n"

@@ -13,11 +13,11 @@ from sqlglot import exp
 
 from shortlist.schemas.document import Column
 from shortlist.schemas.sql.columns import Item
-from shortlist.schemas.sql.derived import Derivation, Move, listed_likes
 from shortlist.schemas.sql.drafts import DraftBook, Origin, TableDraft
+from shortlist.schemas.sql.families.clauses import Derivation, Move, listed_likes
+from shortlist.schemas.sql.families.stars import project
 from shortlist.schemas.sql.preparing import Prepared
 from shortlist.schemas.sql.remarks import Remarks
-from shortlist.schemas.sql.stars import project
 
 __all__ = ["Lineage"]
 
