@@ -21,7 +21,7 @@ PROPERTY_ARGUMENTS = (
     "level2name",
 )
 """The arguments of sp_addextendedproperty, in its order."""
-_DESCRIBING = ("ms_description", "description")
+_DESCRIBING = ("description", "caption")  # MS_Description, Table_Description, MS_Caption …
 
 Comment = tuple[str, str, str]
 
@@ -61,7 +61,7 @@ def _listed(table: str, tokens: Sequence[Token], lexer: Lexer) -> Iterator[Comme
 def read_property(arguments: Mapping[str, str]) -> Comment | None:
     """Returns what the arguments of sp_addextendedproperty say about a table, a view or a column; None if nothing."""
     kind, detail = arguments.get("level1type", "").upper(), arguments.get("level2type", "").upper()
-    if arguments.get("name", "").lower() not in _DESCRIBING or kind not in ("TABLE", "VIEW"):
+    if not arguments.get("name", "").lower().endswith(_DESCRIBING) or kind not in ("TABLE", "VIEW"):
         return None
     if detail not in ("", "COLUMN"):
         return None  # the comment of an index or a constraint

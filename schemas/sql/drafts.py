@@ -13,6 +13,22 @@ from shortlist.schemas.sql.entries import read_entry
 __all__ = ["DraftBook", "TableDraft"]
 
 
+# Of the tables in which SQLite keeps the index of a virtual table (FTS3 to FTS5, R*Tree, Geopoly).
+_SHADOW_SUFFIXES = (
+    "data",
+    "idx",
+    "content",
+    "docsize",
+    "config",
+    "segments",
+    "segdir",
+    "stat",
+    "node",
+    "rowid",
+    "parent",
+)
+
+
 @dataclass(slots=True)
 class TableDraft:
     """A table whose statements are still being read."""
@@ -129,6 +145,7 @@ class DraftBook:
         self._last: dict[str, TableDraft] = {}  # by full name
         self._num_replaced = 0
         self.enums: dict[str, tuple[str, ...]] = {}
+        self.virtual: set[str] = set()  # names of SQLite's virtual tables, in lower case
 
     def __len__(self) -> int:
         return len(self._drafts) - self._num_replaced
@@ -199,7 +216,8 @@ class DraftBook:
 
     def tables(self) -> tuple[Table, ...]:
         """Returns the finished tables in script order."""
-        kept = [draft for draft in self._drafts if not draft.is_replaced]
+        shadows = {f"{name}_{suffix}" for name in self.virtual for suffix in _SHADOW_SUFFIXES}
+        kept = [draft for draft in self._drafts if not draft.is_replaced and draft.name.lower() not in shadows]
         known = {draft.full_name.lower() for draft in kept}
         for draft in kept:
             draft.foreign_keys = [_in_schema(key, draft.schema, known) for key in draft.foreign_keys]

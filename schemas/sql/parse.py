@@ -182,6 +182,8 @@ class _ScriptReader:
         earlier = self._book.last(draft.full_name, draft.database)
         if earlier and not earlier.is_dropped and prepared.has("IF", "NOT", "EXISTS"):
             return
+        if prepared.has("VIRTUAL"):
+            self._book.virtual.add(name.lower())
         draft.add(found)
         draft.comment = self._comment_of(statement, prepared)
         draft.attach(self._source(statement))
