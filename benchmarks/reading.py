@@ -98,13 +98,15 @@ def load_counts(path: Path | None) -> Mapping[str, Mapping[str, Any]]:
         return {}
     try:
         counts = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(counts, dict) or not all(isinstance(entry, dict) for entry in counts.values()):
+        raise ValueError(f"{path} must be an object that maps the name of each script to an object")
     for name, entry in counts.items():
-        missing = [kind for kind in KINDS if kind not in entry]
-        if missing and len(missing) < len(KINDS):
-            raise ValueError(f"{path}: {name} has no count of {', '.join(missing)}; give all six or none")
-    return dict(counts)
+        given = [kind for kind in KINDS if type(entry.get(kind)) is int]
+        if missing := [kind for kind in KINDS if kind not in given and (given or kind in entry)]:
+            raise ValueError(f"{path}: {name} has no number for {', '.join(missing)}; give all six or none")
+    return counts
 
 
 def read_all(folder: Path, counts: Mapping[str, Mapping[str, Any]], *, is_given: bool) -> Iterator[Result]:
@@ -163,7 +165,8 @@ def lines(results: Sequence[Result], show: int) -> Iterator[str]:
         yield f"| {' | '.join(cells + [cell(result, kind) for kind in KINDS])} |"
     num_lost = sum(sum(result.lost.values()) for result in results)
     num_invented = sum(sum(result.invented.values()) for result in results)
-    yield f"\n{len(results)} scripts, {num_lost:,} things lost (−), {num_invented:,} invented (+)"
+    num_checked = sum(bool(result.checked_by) for result in results)
+    yield f"\nscripts: {len(results)}, checked: {num_checked}, lost (−): {num_lost:,}, invented (+): {num_invented:,}"
     for result in results:
         yield from details(result, show)
 

@@ -154,17 +154,19 @@ def test_the_table_shows_losses_beside_the_numbers(
     printed = capsys.readouterr()
     assert printed.err == "1/1 shop.sql\n"
     assert "| shop.sql | sqlite | sqlite | SQLite | 3 −2 | 5 −1 +1 | 2 −1 | 1 −1 | 0 | 0 |\n" in printed.out
-    assert "1 scripts, 5 things lost (−), 1 invented (+)" in printed.out
+    assert "scripts: 1, checked: 1, lost (−): 5, invented (+): 1" in printed.out
     assert "- lost tables: customer, names\n" in printed.out
 
 
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ('{"shop.sql": {"dialect": "mysql", "tables": 3}}', "shop.sql has no count of columns, primary keys"),
+        ('{"shop.sql": {"dialect": "mysql", "tables": 3}}', "shop.sql has no number for columns, primary keys"),
+        ('{"shop.sql": {"tables": "3"}}', "shop.sql has no number for tables"),
         ("{", "counts.json is not JSON"),
+        ('{"shop.sql": 3}', "must be an object that maps the name of each script to an object"),
     ],
-    ids=["counts missing", "not JSON"],
+    ids=["counts missing", "no number", "not JSON", "no object"],
 )
 def test_a_wrong_file_of_counts_is_an_error(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], counts: str, message: str
@@ -297,5 +299,6 @@ def test_a_statement_that_libpg_query_refuses_is_said_and_may_be_read_or_not(che
 def test_nothing_of_a_real_script_is_lost_or_invented(script: ModuleType, path: Path) -> None:
     result = script.read(path, script.load_counts(COUNTS).get(path.name, {}))
 
+    assert result.checked_by, result.notes
     assert {kind: number for kind, number in result.lost.items() if number} == {}
     assert {kind: number for kind, number in result.invented.items() if number} == {}
