@@ -38,11 +38,12 @@ def read_comments(prepared: Prepared, lexer: Lexer) -> Iterator[Comment]:
     if after < len(tokens) and tokens[after].text == "(" and (target < 0 or tokens[target].keyword == "TABLE"):
         yield from _listed(dotted_name(names), tokens[after : group_end(tokens, after)], lexer)
     elif target >= 0:
-        yield from _single(tokens[target].keyword, dotted_name(names).split("."), tokens[after:], lexer)
+        parts = [token.value for token in names if token.text != "."]
+        yield from _single(tokens[target].keyword, parts, tokens[after:], lexer)
 
 
 def _single(kind: str, parts: Sequence[str], rest: Sequence[Token], lexer: Lexer) -> Iterator[Comment]:
-    if len(rest) < 2 or rest[0].keyword != "IS" or not parts[0]:
+    if len(rest) < 2 or rest[0].keyword not in ("IS", "AS") or not parts:
         return
     literal = next((token for token in rest if token.kind == "string"), None)
     text = " ".join(lexer.content(literal.text).split()) if literal else ""
