@@ -143,6 +143,7 @@ _TOP_NS = ("top_n", "topN")
 _ONE_TOP_N: JsonDict = {
     "not": {"required": [*_TOP_NS], "properties": {name: {"not": {"type": "null"}} for name in _TOP_NS}}
 }
+_TOP_N_CAMEL = "Another name of `top_n`; give one of them."
 _QUERY_TEXT = "The query, as a string or as an object with `text`."
 
 
@@ -157,7 +158,7 @@ class RerankV2(BaseModel):
     )
     model: StrictStr | None = Field(None, description="Any name is accepted; the response names the model that scored.")
     top_n: _Count | None = Field(None, description="The most documents to return; all if absent.")
-    top_n_camel: _Count | None = Field(None, alias="topN", description="Another name of `top_n`; give one of them.")
+    top_n_camel: _Count | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
     return_documents: _Flag | None = Field(None, description="Whether results include the documents.")
     score_threshold: Any = Field(
         None,
@@ -185,7 +186,7 @@ class RerankV1(RerankV2):
 class TeiRerank(BaseModel):
     """A request in the form of text-embeddings-inference; unknown fields are ignored, with a warning in a header."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=_ONE_TOP_N)
 
     query: StrictStr = Field(
         description="The query.",
@@ -199,6 +200,7 @@ class TeiRerank(BaseModel):
     top_n: _Count | None = Field(
         None, description="The most results to return; all if absent. Only some clients of this API send it."
     )
+    top_n_camel: _Count | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
     truncate: _Flag | None = Field(
         None,
         description="False rejects a query of more tokens than are read, with 413; otherwise it is cut, and a header "
@@ -250,7 +252,7 @@ def read_tei(body: Mapping[str, Any]) -> ParsedRequest:
     """Reads a request in the form of text-embeddings-inference; raises as `read_v1`."""
     valid = _validated(TeiRerank, body)
     return ParsedRequest(
-        _request(valid.query, valid.texts, valid.top_n),
+        _request(valid.query, valid.texts, _top_n_of(valid)),
         partial(_write_tei, valid),
         {"query.text": "query", "documents": "texts"},
         lambda response: _warnings_header(_all_warnings(_tei_warnings(valid, response), response.report, "texts")),
@@ -300,7 +302,7 @@ def _parsed(
     return ParsedRequest(_request(body.query, texts, _top_n_of(body)), write, {"query.text": "query"})
 
 
-def _top_n_of(body: RerankV2) -> int | None:
+def _top_n_of(body: RerankV2 | TeiRerank) -> int | None:
     if body.top_n is not None and body.top_n_camel is not None:
         raise InvalidInput("cannot be combined with top_n; give one of them", field="topN")
     return body.top_n_camel if body.top_n is None else body.top_n

@@ -66,10 +66,10 @@ def test_a_request_chooses_whether_documents_are_returned(web: httpx.Client, pat
     assert ["document" in result for result in answer["results"]] == [returns] * 3
 
 
-@pytest.mark.parametrize("text", ["true", "True", "FALSE"])
-def test_a_boolean_may_be_a_text(web: httpx.Client, text: str) -> None:
+@pytest.mark.parametrize(("text", "returns"), [("true", True), ("True", True), ("FALSE", False)])
+def test_a_boolean_may_be_a_text(web: httpx.Client, text: str, returns: bool) -> None:
     answer = rerank(web, return_documents=text)
-    assert ["document" in result for result in answer["results"]] == [text == "true" or text == "True"] * 3
+    assert ["document" in result for result in answer["results"]] == [returns] * 3
 
 
 @pytest.mark.parametrize("fields", [{"topN": 2}, {"topN": 2, "top_n": None}, {"topN": None, "top_n": 2}])
@@ -302,8 +302,9 @@ def test_a_header_of_warnings_stays_short(web: httpx.Client) -> None:
     assert told(answer)[1:] == ["2 more are left out"]
 
 
-def test_the_number_of_tei_results_may_be_limited(web: httpx.Client) -> None:
-    answer = web.post("/rerank", json={"query": "capital of France", "texts": DOCUMENTS, "top_n": 1})
+@pytest.mark.parametrize("name", ["top_n", "topN"])
+def test_the_number_of_tei_results_may_be_limited(web: httpx.Client, name: str) -> None:
+    answer = web.post("/rerank", json={"query": "capital of France", "texts": DOCUMENTS, name: 1})
     assert answer.json() == [{"index": 1, "score": 1.0}]
 
 
