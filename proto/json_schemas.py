@@ -91,7 +91,8 @@ def all_schemas() -> dict[str, Schema]:
     made |= {"config": config(), "evaluation": evaluation(), "model": model()}
     made |= {"corpus_line": corpus_line(), "query_line": query_line()}
     made |= {_snake(kind.__name__): _of_model(kind) for kind in (RerankV1, RerankV2, TeiRerank)}
-    made |= {"rerank_results": rerank_results(), "tei_results": tei_results(), "error": error()}
+    made |= {"rerank_results": rerank_results(), "infinity_results": infinity_results(), "tei_results": tei_results()}
+    made |= {"error": error()}
     return {name: {"$schema": DRAFT, "$id": URN + name, **schema} for name, schema in sorted(made.items())}
 
 
@@ -249,19 +250,36 @@ _RESULT: Schema = {
 
 
 def rerank_results() -> Schema:
-    """Describes what `/v1/rerank` and `/v2/rerank` answer."""
+    """Describes what `/v1/rerank`, `/v2/rerank` and, given `documents`, `/rerank` answer."""
+    document: Schema = {
+        "type": "object",
+        "required": ["text"],
+        "properties": {"text": {"type": "string"}},
+        "description": "The document: what was given where that was an object, and its text. Absent if not wanted.",
+    }
+    return _rerank_results("RerankResults", document)
+
+
+def infinity_results() -> Schema:
+    """Describes what `/infinity/rerank` answers."""
+    document: Schema = {"type": "string", "description": "The document's text. Absent if it is not wanted."}
+    return _rerank_results("InfinityResults", document)
+
+
+def _rerank_results(title: str, document: Schema) -> Schema:
     made: Schema = {
         "type": "object",
         "required": ["id", "object", "model", "usage", "results", "meta"],
         "properties": {
             "id": {"type": "string", "description": "The request's id."},
-            "object": {"const": "list"},
+            "object": {"const": "rerank"},
             "model": {"type": "string", "description": "The name of the model that scored."},
             "usage": {
                 "type": "object",
-                "required": ["total_tokens"],
+                "required": ["prompt_tokens", "total_tokens"],
                 "properties": {
-                    "total_tokens": {"type": "integer", "description": "Tokens read, the query's once per pair."}
+                    "prompt_tokens": {"type": "integer", "description": "Tokens read, the query's once per pair."},
+                    "total_tokens": {"type": "integer", "description": "The same number."},
                 },
             },
             "results": {
@@ -273,18 +291,13 @@ def rerank_results() -> Schema:
                     "properties": {
                         **_RESULT,
                         "relevance_score": {"type": "number", "minimum": 0, "maximum": 1},
-                        "document": {
-                            "type": "object",
-                            "required": ["text"],
-                            "properties": {"text": {"type": "string"}},
-                            "description": "The document: what was given where that was an object, and its text.",
-                        },
+                        "document": document,
                     },
                 },
             },
             "meta": {
                 "type": "object",
-                "required": ["api_version", "billed_units"],
+                "required": ["api_version", "billed_units", "tokens"],
                 "properties": {
                     "api_version": {
                         "type": "object",
@@ -296,20 +309,28 @@ def rerank_results() -> Schema:
                         "required": ["search_units"],
                         "properties": {"search_units": {"type": "integer", "description": "One per 100 documents."}},
                     },
+                    "tokens": {
+                        "type": "object",
+                        "required": ["input_tokens", "output_tokens"],
+                        "properties": {
+                            "input_tokens": {"type": "integer", "description": "As in `usage`."},
+                            "output_tokens": {"const": 0},
+                        },
+                    },
                     "warnings": {
                         "type": "array",
                         "items": {"type": "string"},
-                        "description": "What is odd but usable.",
+                        "description": "What was cut because it did not fit the model, and what is odd but usable.",
                     },
                 },
             },
         },
     }
-    return {"title": "RerankResults", **made}
+    return {"title": title, **made}
 
 
 def tei_results() -> Schema:
-    """Describes what `/rerank` answers."""
+    """Describes what `/rerank` answers, given `texts`."""
     made: Schema = {
         "type": "array",
         "items": {
@@ -325,7 +346,7 @@ def error() -> Schema:
     """Describes what every route answers when it fails."""
     made: Schema = {
         "type": "object",
-        "required": ["error", "message"],
+        "required": ["error", "message", "detail"],
         "properties": {
             "error": {
                 "type": "object",
@@ -341,7 +362,8 @@ def error() -> Schema:
                     },
                 },
             },
-            "message": {"type": "string", "description": "The same text, where client libraries look for it."},
+            "message": {"type": "string", "description": "The same text, where Cohere's clients look for it."},
+            "detail": {"type": "string", "description": "The same text, where Jina's clients look for it."},
         },
     }
     return {"title": "Error", **made}

@@ -107,10 +107,13 @@ class Status:
         return status
 
     def as_json(self) -> dict[str, Any]:
-        """Writes it as the body of an HTTP response (AIP-193); vendors' SDKs read the `message` at the top."""
+        """Writes it as the body of an HTTP response (AIP-193).
+
+        Vendors' clients read `message` (Cohere's) or `detail` (Jina's) at the top.
+        """
         details = [json_format.MessageToDict(detail) for detail in self.as_message().details]
         error = {"code": self.kind.http, "status": self.code.name, "message": self.text, "details": details}
-        return {"error": error, "message": self.text}
+        return {"error": error, "message": self.text, "detail": self.text}
 
 
 def status_of(error: Exception, *, is_expired: bool = False, is_retriable: bool = True, request_id: str = "") -> Status:

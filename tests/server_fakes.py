@@ -17,7 +17,15 @@ from shortlist.schemas.arguments import Message, Query, Tools, check_timeout, qu
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
-from shortlist.schemas.results import CacheCounts, ModelInfo, Selected, SelectedColumn, Selection, Timings
+from shortlist.schemas.results import (
+    CacheCounts,
+    ModelInfo,
+    Selected,
+    SelectedColumn,
+    Selection,
+    Timings,
+    Truncation,
+)
 
 
 @dataclass(frozen=True)
@@ -258,7 +266,7 @@ class Router:
             num_dropped=len(found) - len(kept),
             unparsed=(),
             warnings=tuple(f"no candidate is named {name!r}" for name in options.always_include if name not in names),
-            truncated=(),
+            truncated=self._cut(text),
             model_name=self.info.name,
             model_version=self.info.version,
             num_tokens=scores.num_tokens,
@@ -266,6 +274,11 @@ class Router:
                 queue_ms=scores.queue_ms, infer_ms=scores.infer_ms, total_ms=scores.queue_ms + scores.infer_ms
             ),
         )
+
+    def _cut(self, query: str) -> tuple[Truncation, ...]:
+        """Reports a query of more words than the model reads tokens; it is scored whole all the same."""
+        kept, total = self.info.default_query_tokens, len(words(query))
+        return (Truncation(-1, "", kept, total),) if total > kept else ()
 
 
 def columns_of(item: Item, options: SelectionOptions) -> Sequence[Column]:

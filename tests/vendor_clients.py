@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -62,16 +63,18 @@ def cohere_error(url: str, key: str) -> list[int]:
     return [BEST]
 
 
-def litellm_as(provider: str) -> Callable[[str, str], list[int]]:
-    """LiteLLM, which speaks a vendor's contract to whatever address it is given."""
+def litellm_as(provider: str, path: str = "") -> Callable[[str, str], list[int]]:
+    """LiteLLM, which speaks a vendor's contract to whatever address it is given; here it wants documents back too."""
 
     def check(url: str, key: str) -> list[int]:
         import litellm
 
-        base = url if provider in ("huggingface", "cohere") else f"{url}/v1/rerank"
         answer = litellm.rerank(
-            model=f"{provider}/any", query=QUERY, documents=DOCUMENTS, top_n=2, api_base=base, api_key=key
-        )
+            model=f"{provider}/any", query=QUERY, documents=DOCUMENTS, top_n=2, api_base=url + path, api_key=key,
+            return_documents=True,
+        )  # fmt: skip
+        assert len(answer.results) == 2
+        assert answer.results[0]["document"]["text"] == DOCUMENTS[BEST]
         return [result["index"] for result in answer.results]
 
     return check
@@ -91,6 +94,20 @@ def llama_index_jina(url: str, key: str) -> list[int]:
     return _llama_index(
         JinaRerank(api_key=key, model="jina-reranker-v2-base-multilingual", top_n=2, base_url=f"{url}/v1")
     )
+
+
+def llama_index_error(url: str, key: str) -> list[int]:
+    """LlamaIndex's post-processor for Jina, on a request that is wrong: its exception holds our text."""
+    from llama_index.core.schema import NodeWithScore, TextNode
+    from llama_index.postprocessor.jinaai_rerank import JinaRerank
+
+    text = ""
+    try:
+        JinaRerank(api_key=key, base_url=url).postprocess_nodes([NodeWithScore(node=TextNode(text="x"))], query_str=" ")
+    except RuntimeError as error:
+        text = str(error)
+    assert text.startswith("query: is empty")
+    return [BEST]
 
 
 def llama_index_tei(url: str, key: str) -> list[int]:
@@ -116,6 +133,48 @@ def haystack_cohere(url: str, key: str) -> list[int]:
     ranker = CohereRanker(model="rerank-v3.5", api_key=Secret.from_token(key), api_base_url=url, top_k=2)
     documents = [Document(id=str(place), content=text) for place, text in enumerate(DOCUMENTS)]
     return [int(document.id) for document in ranker.run(query=QUERY, documents=documents)["documents"]]
+
+
+def haystack_jina(url: str, key: str) -> list[int]:
+    """Haystack's ranker for Jina, which names the whole address and hands on the model and the usage."""
+    from haystack import Document
+    from haystack.utils import Secret
+    from haystack_integrations.components.rankers.jina import JinaRanker
+
+    ranker = JinaRanker(api_key=Secret.from_token(key), base_url=f"{url}/v1/rerank")
+    documents = [Document(id=str(place), content=text) for place, text in enumerate(DOCUMENTS)]
+    answer = ranker.run(query=QUERY, documents=documents)
+    assert len(answer["documents"]) == len(DOCUMENTS)
+    assert answer["meta"]["usage"]["total_tokens"] > 0
+    return [int(document.id) for document in answer["documents"]]
+
+
+def infinity(url: str, key: str) -> list[int]:
+    """Infinity's own client, which is generated from its schema."""
+    from infinity_client import Client
+    from infinity_client.api.default import rerank
+    from infinity_client.models import RerankInput
+
+    body = RerankInput(query=QUERY, documents=DOCUMENTS, model="any")
+    answer = rerank.sync(client=Client(base_url=url), body=body)
+    return [result.index for result in answer.results]
+
+
+_DIFY = """
+import json, sys
+from dify_plugin.interfaces.model.openai_compatible.rerank import OAICompatRerankModel
+url, key, query, *documents = sys.argv[1:]
+model, credentials = OAICompatRerankModel(model_schemas=[]), {"endpoint_url": url + "/v1", "api_key": key}
+model.validate_credentials("any", credentials)
+print(json.dumps([document.index for document in model._invoke("any", credentials, query, documents).docs]))
+"""
+
+
+def dify(url: str, key: str) -> list[int]:
+    """Dify's base class for rerankers, which also checks credentials; its package replaces the sockets of a process."""
+    command = [sys.executable, "-c", _DIFY, url, key, QUERY, *DOCUMENTS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return list(json.loads(done.stdout))
 
 
 def langchain_cohere(url: str, key: str) -> list[int]:
@@ -145,12 +204,20 @@ CHECKS: dict[str, tuple[str, Callable[[str, str], list[int]]]] = {
     "cohere v2": ("cohere", cohere_v2),
     "cohere, an error": ("cohere", cohere_error),
     "litellm as cohere": ("litellm", litellm_as("cohere")),
-    "litellm as jina": ("litellm", litellm_as("jina_ai")),
+    "litellm as cohere, /v1": ("litellm", litellm_as("cohere", "/v1")),
+    "litellm as jina": ("litellm", litellm_as("jina_ai", "/v1/rerank")),
     "litellm as tei": ("litellm", litellm_as("huggingface")),
+    "litellm as vllm": ("litellm", litellm_as("hosted_vllm")),
+    "litellm as vllm, /v1": ("litellm", litellm_as("hosted_vllm", "/v1")),
+    "litellm as infinity": ("litellm", litellm_as("infinity", "/infinity")),
     "llama-index as cohere": ("llama_index.postprocessor.cohere_rerank", llama_index_cohere),
     "llama-index as jina": ("llama_index.postprocessor.jinaai_rerank", llama_index_jina),
+    "llama-index, an error": ("llama_index.postprocessor.jinaai_rerank", llama_index_error),
     "llama-index as tei": ("llama_index.postprocessor.tei_rerank", llama_index_tei),
     "haystack as cohere": ("haystack_integrations.components.rankers.cohere", haystack_cohere),
+    "haystack as jina": ("haystack_integrations.components.rankers.jina", haystack_jina),
+    "infinity": ("infinity_client", infinity),
+    "dify": ("dify_plugin", dify),
     "langchain as cohere": ("langchain_cohere", langchain_cohere),
 }
 

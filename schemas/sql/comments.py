@@ -12,7 +12,9 @@ _KINDS = r"(?:tables?|views?|schemas?|index(?:es)?|databases?|sequences?|model|e
 _CAPTION = re.compile(
     r"name: .*; type: |(?:stand-in )?structure for (?:table|view)|(?:final |temporary )?(?:view|table) structure for|"
     r"\(see below for the actual view|dump(?:ing|ed) |object:  |ddl for (?:table|view)|records of |(?:table|view):? "
-    r"[`\"\w.\[\]-]+$|-+ *$|file created|[\w.`\"]+ definition$|auto-generated definition|> statement-breakpoint|"
+    r"[`\"\w.\[\]-]+(?:, owner:.*)?$|"
+    r"\w+ (?:sql )?dump \d|\S+\.sql$|-+ *$|file created|[\w.`\"]+ definition$|auto-generated definition|"
+    r"> statement-breakpoint|"
     rf"(?:create|drop|define|add|alter|build|redefine) ?(?:all )?(?:the )?{_KINDS}(?: [`\"\w.\[\]]+;?)?\W*$|"
     rf"{_KINDS}\W*$|ddl\W*$|connect \w+$|new object type path|\d+ \+/- select|"
     # Statements that are commented out.
@@ -25,7 +27,7 @@ _CAPTION = re.compile(
 # Lines that steer a migration tool: Liquibase, goose, sql-migrate, dbmate, Flyway, Evolutions.
 _DIRECTIVE = re.compile(
     r"liquibase formatted|changeset [^\s:]+:|(?:rollback|preconditions?|validchecksum|labels|context|property name=)\b|"
-    r"\+\s?(?:goose|migrate|micrate|up|down|dbmate|begin|end)\b|migrate:(?:up|down)|flyway|#?\s?!(?:ups|downs)$|(?:ups|downs)$|"
+    r"comment:|\+\s?(?:goose|migrate|micrate|up|down|dbmate|begin|end)\b|migrate:(?:up|down)|flyway|#?\s?!(?:ups|downs)$|(?:ups|downs)$|"
     r"@(?:up|down|undo)\b",
     re.IGNORECASE,
 )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from shortlist.schemas.document import Column
 from shortlist.schemas.sql.columns import Item
 from shortlist.schemas.sql.constraints import Definition, read_definitions
 from shortlist.schemas.sql.entries import read_entry
@@ -15,7 +14,7 @@ from shortlist.schemas.sql.lexing import Lexer
 from shortlist.schemas.sql.nodes import StatementError, parse_statement, try_parse
 from shortlist.schemas.sql.piecewise import PiecewiseReader, named_table
 from shortlist.schemas.sql.preparing import Prepared
-from shortlist.schemas.sql.projections import projected_names
+from shortlist.schemas.sql.projections import projected_columns
 from shortlist.schemas.sql.remarks import Remarks
 
 __all__ = ["NEXT_START", "DefinitionReader"]
@@ -51,11 +50,11 @@ class DefinitionReader:
         return node, found
 
     def _read_in_part(self, prepared: Prepared, error: StatementError) -> tuple[exp.Create, Definition]:
-        if names := projected_names(prepared):
+        if columns := projected_columns(prepared):
             self._remarks.add(
                 "queries could not be parsed, so only the names of their columns were read", prepared.name
             )
-            return named_table(prepared), Definition(columns=[Column(name) for name in names])
+            return named_table(prepared), Definition(columns=columns)
         partial = self._piecewise.read(prepared)
         if partial is None and prepared.derivation and prepared.derivation.kind != "inherits":
             return named_table(prepared), Definition()  # its columns are those of another table

@@ -21,7 +21,7 @@ PROPERTY_ARGUMENTS = (
     "level2name",
 )
 """The arguments of sp_addextendedproperty, in its order."""
-_DESCRIBING = ("ms_description", "description")
+_DESCRIBING = ("description", "caption")  # MS_Description, Table_Description, MS_Caption …
 
 Comment = tuple[str, str, str]
 
@@ -38,11 +38,12 @@ def read_comments(prepared: Prepared, lexer: Lexer) -> Iterator[Comment]:
     if after < len(tokens) and tokens[after].text == "(" and (target < 0 or tokens[target].keyword == "TABLE"):
         yield from _listed(dotted_name(names), tokens[after : group_end(tokens, after)], lexer)
     elif target >= 0:
-        yield from _single(tokens[target].keyword, dotted_name(names).split("."), tokens[after:], lexer)
+        parts = [token.value for token in names if token.text != "."]
+        yield from _single(tokens[target].keyword, parts, tokens[after:], lexer)
 
 
 def _single(kind: str, parts: Sequence[str], rest: Sequence[Token], lexer: Lexer) -> Iterator[Comment]:
-    if len(rest) < 2 or rest[0].keyword != "IS" or not parts[0]:
+    if len(rest) < 2 or rest[0].keyword not in ("IS", "AS") or not parts:
         return
     literal = next((token for token in rest if token.kind == "string"), None)
     text = " ".join(lexer.content(literal.text).split()) if literal else ""
@@ -61,7 +62,7 @@ def _listed(table: str, tokens: Sequence[Token], lexer: Lexer) -> Iterator[Comme
 def read_property(arguments: Mapping[str, str]) -> Comment | None:
     """Returns what the arguments of sp_addextendedproperty say about a table, a view or a column; None if nothing."""
     kind, detail = arguments.get("level1type", "").upper(), arguments.get("level2type", "").upper()
-    if arguments.get("name", "").lower() not in _DESCRIBING or kind not in ("TABLE", "VIEW"):
+    if not arguments.get("name", "").lower().endswith(_DESCRIBING) or kind not in ("TABLE", "VIEW"):
         return None
     if detail not in ("", "COLUMN"):
         return None  # the comment of an index or a constraint

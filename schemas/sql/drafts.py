@@ -35,6 +35,22 @@ class Origin:
         return self.kind in ("partition", "inherits")
 
 
+# Of the tables in which SQLite keeps the index of a virtual table (FTS3 to FTS5, R*Tree, Geopoly).
+_SHADOW_SUFFIXES = (
+    "data",
+    "idx",
+    "content",
+    "docsize",
+    "config",
+    "segments",
+    "segdir",
+    "stat",
+    "node",
+    "rowid",
+    "parent",
+)
+
+
 @dataclass(slots=True)
 class TableDraft:
     """A table whose statements are still being read."""
@@ -158,6 +174,7 @@ class DraftBook:
         self._num_replaced = 0
         self.enums: dict[str, tuple[str, ...]] = {}
         self.types: dict[str, TableDraft] = {}  # composite types by their name in lower case
+        self.virtual: set[str] = set()  # names of SQLite's virtual tables, in lower case
 
     def __len__(self) -> int:
         return len(self._drafts) - self._num_replaced
@@ -237,8 +254,9 @@ class DraftBook:
         return self.find(name)
 
     def kept(self) -> list[TableDraft]:
-        """Returns the drafts in script order, without those that were replaced."""
-        return [draft for draft in self._drafts if not draft.is_replaced]
+        """Returns the drafts in script order, without those that were replaced, and without SQLite's shadow tables."""
+        shadows = {f"{name}_{suffix}" for name in self.virtual for suffix in _SHADOW_SUFFIXES}
+        return [draft for draft in self._drafts if not draft.is_replaced and draft.name.lower() not in shadows]
 
     def finish_keys(self) -> None:
         """Gives the plain target names of all foreign keys their schema, as far as it has such a table."""

@@ -195,6 +195,8 @@ class _ScriptReader:
             earlier.attach(self._source(statement))
             earlier.is_dropped = False
             return
+        if prepared.has("VIRTUAL"):
+            self._book.virtual.add(name.lower())
         draft.add(found)
         self._lineage.derive(draft, prepared, node)
         draft.comment = self._comment_of(statement, prepared)
@@ -210,7 +212,11 @@ class _ScriptReader:
             )
 
     def _comment_of(self, statement: Statement, prepared: Prepared) -> str:
-        tail = prepared.tokens[prepared.body.close + 1 :] if prepared.body.close >= 0 else prepared.tokens
+        body = prepared.body
+        # H2 writes a comment before the list of columns, all others behind it.
+        tail = (
+            [*prepared.tokens[: body.open], *prepared.tokens[body.close + 1 :]] if body.close >= 0 else prepared.tokens
+        )
         above = clean_comment(statement.leading, is_first=statement.start == self._first_start)
         beside = clean_comment([*prepared.body.comments, *filter(None, [statement.trailing])])
         return join_comments([comment_clause(tail, self._lexer), above, beside])

@@ -34,6 +34,7 @@ StatementKind = str
 # A statement that may be about tables begins like this.
 _INTERESTING = re.compile(
     r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH\s+TABLE|REPLACE\s+(?:\w+\s+)?VIEW"
+    r"|INSERT\s+INTO\s+(?:\"?main\"?\.)?\"?sqlite_(?:schema|master)\"?"
     r"|SELECT\b[^;]*?\bINTO)\b",
     re.IGNORECASE,
 )
@@ -47,6 +48,17 @@ _LIKE_CREATE = re.compile(
 _DYNAMIC = re.compile(r"\s*(?:CREATE|ALTER|COMMENT|EXEC)\s", re.IGNORECASE)
 # Statements that another one may follow on its line.
 _CONDITION = re.compile(r"(?:IF|BEGIN|ELSE)\b", re.IGNORECASE)
+# A table behind words that are no SQL, as in the logs of programs, and the words that begin SQL.
+_BURIED = re.compile(
+    r"\bCREATE\s+(?:(?:OR|REPLACE|GLOBAL|LOCAL|TEMPORARY|TEMP|UNLOGGED)\s+){0,4}TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?[^\s(]+\s*\(",
+    re.IGNORECASE,
+)
+_SQL = re.compile(
+    r"(?:/\*M?!|SELECT|INSERT|UPDATE|DELETE|GRANT|REVOKE|WITH|COPY|SET|MERGE|CALL|USE|SHOW|ANALYZE|VACUUM|LOAD|LOCK|UNLOCK|START|"
+    r"COMMIT|ROLLBACK|DECLARE|PRINT|EXPLAIN|PREPARE|TRUNCATE|REFRESH|CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|DO|RENAME|ATTACH|"
+    r"REPLACE|PRAGMA|VALUES|UPSERT|EXPORT|IMPORT|CLUSTER)\b",
+    re.IGNORECASE,
+)
 # After CREATE, words that say that the statement is not about a table.
 _OTHER_OBJECTS = words(
     "FUNCTION PROCEDURE PROC TRIGGER SEQUENCE DOMAIN SCHEMA DATABASE USER ROLE EXTENSION AGGREGATE CAST COLLATION "
@@ -125,7 +137,9 @@ def dotted_name(name_tokens: Sequence[Token]) -> str:
 
 def prepare(text: str, lexer: Lexer) -> Prepared | None:
     """Returns the prepared statement, or None if it is not about tables."""
-    if not _INTERESTING.match(text):
+    if not _SQL.match(text) and (buried := _BURIED.search(text)) and not _CONDITION.match(text):
+        text = " " * buried.start() + text[buried.start() :]
+    elif not _INTERESTING.match(text):
         return None
     text = _as_create(_behind_condition(text, lexer))
     tokens = tuple(lexer.tokens(text))
@@ -207,7 +221,7 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         kind = next(filter(None, procedures), "")
         is_dynamic = not kind and any(_DYNAMIC.match(token.value) for token in tokens if token.kind == "string")
         return ("dynamic" if is_dynamic else kind), 0
-    if first == "DO":
+    if first in ("DO", "INSERT"):  # INSERT INTO sqlite_schema, which holds the statement that makes a virtual table
         return "dynamic", 0
     if first == "RENAME":
         return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shortlist.schemas.document import Column
 from shortlist.schemas.sql.lexing import Token
 from shortlist.schemas.sql.preparing import Prepared
 
-__all__ = ["projected_names"]
+__all__ = ["projected_columns"]
 
 _SELECTS = ("SELECT", "SEL")
 _MODIFIERS = ("DISTINCT", "ALL", "STRAIGHT_JOIN", "SQL_NO_CACHE")
 _ENDS = ("FROM", "WHERE", "UNION", "INTO", "GROUP", "ORDER", "LIMIT")
 
 
-def projected_names(prepared: Prepared) -> list[str]:
+def projected_columns(prepared: Prepared) -> list[Column]:
     """Returns the columns that a view lists or that its query selects; empty if it is no view or has none by name.
 
     Only plain columns and aliases have names: of ``a.b``, ``f(x) AS y`` and ``f(x) y`` these are b, y and y.
@@ -24,8 +25,8 @@ def projected_names(prepared: Prepared) -> list[str]:
     if query < 0 or prepared.kind not in ("table", "view", "materialized view"):
         return []
     if prepared.body.items:
-        return [item.name for item in prepared.body.items if item.is_column]
-    return [name for part in _parts(tokens[query + 1 :]) if (name := _name(part))]
+        return [Column(item.name, item.type, item.comment) for item in prepared.body.items if item.is_column]
+    return [Column(name) for part in _parts(tokens[query + 1 :]) if (name := _name(part))]
 
 
 def _parts(tokens: Sequence[Token]) -> list[list[Token]]:

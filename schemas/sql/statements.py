@@ -76,6 +76,7 @@ class _Splitter:
         self._has_text_body = False  # whether the body of a routine is a string, which the lexer passes over
         self._rescans_left = _MAX_RESCANS * len(script)
         self._comments: list[tuple[int, int]] = []
+        self._inner_comments: list[tuple[int, int]] = []  # of the current statement
         self._statements: list[Statement] = []  # complete, not yet yielded
         self._num_statements = 0
         self._unit_lines: list[int] | None = None if dialect in _UNIT_LINE_DIALECTS else []
@@ -138,6 +139,7 @@ class _Splitter:
 
     def _comment(self, match: re.Match[str], begin: int, end: int) -> None:
         if self._start >= 0:
+            self._inner_comments.append((begin, end))
             return
         last = self._statements[-1] if self._statements else None
         if last and not last.trailing and "\n" not in self._script[last.end : begin]:
@@ -160,8 +162,21 @@ class _Splitter:
             and (self._depth == 0 or _NEVER_INSIDE.match(match["verb"]))
             and not self._is_routine()
         ):
+            above = self._comments_above(verb)
             self._finish(verb, is_continued=True)
+            self._comments = above  # without a semicolon, the comment above a statement lies in the one before it
         self._start = verb if self._start < 0 else self._start
+
+    def _comments_above(self, verb: int) -> list[tuple[int, int]]:
+        """Returns the comments on lines of their own between the last code of the current statement and `verb`."""
+        kept: list[tuple[int, int]] = []
+        for start, end in reversed(self._inner_comments):
+            line = self._script.rfind("\n", 0, start) + 1
+            if self._script[line:start].strip() or self._script[end:verb].strip():
+                break
+            kept.insert(0, (start, end))
+            verb = start
+        return kept
 
     def _element(self, match: re.Match[str], begin: int, end: int) -> None:
         """Splits at CREATE SCHEMA, and before the elements that follow it on its line."""
@@ -246,7 +261,7 @@ class _Splitter:
             )
             self._num_statements += 1
         self._start, self._depth, self._comments, self._cursor, self._open_quote = -1, 0, [], end, -1
-        self._has_text_body = False
+        self._has_text_body, self._inner_comments = False, []
 
     def _leading_comments(self) -> list[str]:
         below, kept = self._start, []

@@ -18,6 +18,8 @@ _TEMPLATE = re.compile(
     r"|%\((?P<python>[^()\s]+)\)s|%(?P<percent>\w+)%|&&?(?P<plus>\w+)\.?|@@?(?P<at>\w+)@?"
     r"|(?<![:\w]):[\"']?(?P<colon>\w+)[\"']?(?=\.)|(?<!\w)\$(?P<dollar>[A-Za-z]\w*)\$?|<(?P<angle>\w+)>|#__"
 )
+# Jinja's statements and comments.
+_BLOCK = re.compile(r"\{%[^{}\n]{0,300}%\}|\{#[^{}\n]{0,300}#\}")
 _MARKS = re.compile(r"[{$@&%:<]|#__")
 _LAST_WORD = re.compile(r"\w+(?=\W*\Z)")
 _GLUED = re.compile(r"\w")
@@ -29,7 +31,10 @@ def plain_names(script: str) -> str:
     A template that is only a part of a name, as in ``${prefix}users``, is left out. Blanks before the name keep the
     text as long as it was.
     """
-    return _NAMED.sub(_plain, script) if _MARKS.search(script) else script
+    if not _MARKS.search(script):
+        return script
+    script = _BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), script)
+    return _NAMED.sub(_plain, script)
 
 
 def _plain(named: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortlist.schemas.errors import InvalidInput
+from shortlist.server.cli.encoding import decode
 
 __all__ = ["Script", "ToolTexts", "read_documents", "read_script", "read_tool_texts"]
 
@@ -44,14 +45,14 @@ class ToolTexts:
         return f"{name}:{at}" if at else name
 
 
-def read_tool_texts(paths: Sequence[str]) -> ToolTexts:
+def read_tool_texts(paths: Sequence[str], *, encoding: str = "") -> ToolTexts:
     """Reads tool texts: a `*.json` file is one text, a `*.jsonl` file one per line, a folder all such files below it.
 
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
     """
     found = ToolTexts([], [])
-    for name, text in _read(paths, suffixes=(".json", ".jsonl")):
+    for name, text in _read(paths, suffixes=(".json", ".jsonl"), encoding=encoding):
         lines: Iterable[tuple[int | None, str]] = _lines(text) if name.endswith(".jsonl") else [(None, text)]
         for number, part in lines:
             found.texts.append(part)
@@ -59,7 +60,7 @@ def read_tool_texts(paths: Sequence[str]) -> ToolTexts:
     return found
 
 
-def read_script(paths: Sequence[str]) -> Script:
+def read_script(paths: Sequence[str], *, encoding: str = "") -> Script:
     """Reads DDL and joins it in order; for a folder, all `*.sql` files below it.
 
     Raises:
@@ -67,7 +68,7 @@ def read_script(paths: Sequence[str]) -> Script:
     """
     names, first_lines, parts = [], [], []
     line = 1
-    for name, text in _read(paths, suffixes=(".sql",)):
+    for name, text in _read(paths, suffixes=(".sql",), encoding=encoding):
         # A file may lack the last semicolon; its last statement must not run into the next file's first.
         part = text if text.rstrip().endswith(";") else text + "\n;"
         names.append(name)
@@ -78,13 +79,13 @@ def read_script(paths: Sequence[str]) -> Script:
     return Script(text, tuple(names), tuple(first_lines))
 
 
-def read_documents(paths: Sequence[str]) -> list[str]:
+def read_documents(paths: Sequence[str], *, encoding: str = "") -> list[str]:
     """Reads documents, one per line without blank lines; for a folder, all `*.txt` files below it.
 
     Raises:
         InvalidInput: a path cannot be read, or a folder holds no such file.
     """
-    return [line for _, text in _read(paths, suffixes=(".txt",)) for _, line in _lines(text)]
+    return [line for _, text in _read(paths, suffixes=(".txt",), encoding=encoding) for _, line in _lines(text)]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -95,13 +96,13 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.removesuffix("\r")
 
 
-def _read(paths: Sequence[str], *, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _read(paths: Sequence[str], *, suffixes: tuple[str, ...], encoding: str) -> Iterator[tuple[str, str]]:
     for path in paths or [STDIN]:
         if path == STDIN:
-            yield "stdin", _decode(sys.stdin.buffer.read(), "stdin")
+            yield "stdin", decode(sys.stdin.buffer.read(), "stdin", encoding)
         else:
             for file in _files(Path(path), suffixes):
-                yield str(file), _read_file(file)
+                yield str(file), _read_file(file, encoding)
 
 
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -119,15 +120,8 @@ def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return files
 
 
-def _read_file(file: Path) -> str:
+def _read_file(file: Path, encoding: str) -> str:
     try:
-        return _decode(file.read_bytes(), str(file))
+        return decode(file.read_bytes(), str(file), encoding)
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}", field=str(file)) from error
-
-
-def _decode(raw: bytes, name: str) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"is not UTF-8 (byte {error.start + 1}); convert it first", field=name) from error

@@ -15,6 +15,7 @@ from shortlist.schemas.options import Kind, Option, SelectionOptions, make_optio
 from shortlist.schemas.results import Selection, ServerInfo
 from shortlist.schemas.selector import Selector
 from shortlist.server.cli.connection import add_connection_options, connect, connection_options_in
+from shortlist.server.cli.encoding import check_encoding
 from shortlist.server.cli.input import Script, read_documents, read_script, read_tool_texts
 from shortlist.server.cli.model import add_model_options, load_router, model_options_in, slow_notice
 from shortlist.server.cli.numbers import number, whole
@@ -76,6 +77,13 @@ def _add_info(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_input(parser: argparse.ArgumentParser, query: str, paths: str) -> None:
     parser.add_argument("query", metavar=query, help="the query, in any language")
     parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
+    parser.add_argument(
+        "--encoding",
+        type=_encoding,
+        default=None,
+        metavar="NAME",
+        help="of files without a byte-order mark, such as cp1252 (default: utf-8)",
+    )
 
 
 def _add_selection_options(parser: argparse.ArgumentParser, kind: Kind) -> None:
@@ -103,6 +111,13 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
             add(type=_reader(option, whole), metavar="N")
         case _:
             add(type=_reader(option, whole), metavar="N", help=f"{option.description} (default: {option.default})")
+
+
+def _encoding(name: str) -> str:
+    try:
+        return check_encoding(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _reader(option: Option, read: Callable[[str], float]) -> Callable[[str], float]:
@@ -135,7 +150,7 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def _run_tools(args: argparse.Namespace) -> int:
     _check_usage(args)
-    tools = read_tool_texts(args.paths)
+    tools = read_tool_texts(args.paths, encoding=args.encoding or "")
     with _selector(args) as selector:
         selection = selector.select_tools(
             args.query,
@@ -149,7 +164,7 @@ def _run_tools(args: argparse.Namespace) -> int:
 
 def _run_tables(args: argparse.Namespace) -> int:
     _check_usage(args)
-    script = read_script(args.paths)
+    script = read_script(args.paths, encoding=args.encoding or "")
     with _selector(args) as selector:
         selection = selector.select_tables(
             args.query,
@@ -163,7 +178,7 @@ def _run_tables(args: argparse.Namespace) -> int:
 
 def _run_rerank(args: argparse.Namespace) -> int:
     _check_usage(args)
-    documents = read_documents(args.paths)
+    documents = read_documents(args.paths, encoding=args.encoding or "")
     with _selector(args) as selector:
         selection = selector.rerank(args.query, documents, _options_in(args, "documents"), timeout_seconds=args.timeout)
     return _print(args, selection, "documents", _locate_document)

@@ -53,7 +53,7 @@ def _route(path: str, verb: str, operation: dict[str, Any]) -> str:
         parts.append(f"<p>Takes {_kind(content['schema'])}.</p>")
     parts.append(f"<pre>{_escape(command)}</pre>")
     good = operation["responses"]["200"]["content"].get("application/json", {})
-    if "$ref" in good.get("schema", {}):
+    if good.get("schema", {}).keys() & {"$ref", "anyOf"}:
         parts.append(f"<p>Returns {_kind(good['schema'])}.</p>")
     if "example" in good:
         parts.append(f"<pre>{_escape(json.dumps(good['example'], indent=2))}</pre>")

@@ -17,6 +17,7 @@ from shortlist.server.http.body import (
 )
 from shortlist.server.http.openapi_examples import EXAMPLES
 from shortlist.server.http.openapi_schemas import REF, Json, schemas
+from shortlist.server.http.rerank import WARNINGS_HEADER
 
 __all__ = ["describe"]
 
@@ -37,6 +38,36 @@ _ERRORS: dict[int, str] = {
 # The errors of routes that rank, and of routes that return information.
 _RANKING_ERRORS = tuple(code for code in _ERRORS if code != 404)
 _INFORMATION_ERRORS = (401, 403, 500, 503)
+
+
+def _ref(name: str, *, without: str = "") -> Json:
+    """Refers to a schema; an object that matches must not have a value for the field `without`."""
+    excluded = {"properties": {without: {"type": "null"}}} if without else {}
+    return {"$ref": REF + name, **excluded}
+
+
+# By route: the schemas of its requests and answers, and a summary.
+_RANKING: dict[str, tuple[Json, Json, str]] = {
+    "/v1/rerank": (_ref("RerankV1"), _ref("RerankResults"), "Ranks documents, as Jina's and Cohere's v1 do"),
+    "/v2/rerank": (_ref("RerankV2"), _ref("RerankResults"), "Ranks documents, as Cohere's v2 does"),
+    "/v1/v2/rerank": (
+        _ref("RerankV2"),
+        _ref("RerankResults"),
+        "The same as /v2/rerank, for clients that add its path to an address that ends in `/v1`",
+    ),
+    "/rerank": (
+        {"anyOf": [_ref("TeiRerank", without="documents"), _ref("RerankV1", without="texts")]},
+        {"anyOf": [_ref("TeiResults"), _ref("RerankResults")]},
+        "Ranks `texts`, as text-embeddings-inference does, or `documents`, as vLLM and llama.cpp do",
+    ),
+    "/infinity/rerank": (
+        _ref("RerankV1"),
+        _ref("InfinityResults"),
+        "Ranks documents, as Infinity does: the answer has documents as strings",
+    ),
+    "/v1/tools:select": (_ref("SelectToolsRequest"), _ref("SelectToolsResponse"), "Selects tools for a query"),
+    "/v1/tables:select": (_ref("SelectTablesRequest"), _ref("SelectTablesResponse"), "Selects tables for a query"),
+}
 
 
 def describe(*, needs_key: bool) -> Json:
@@ -64,14 +95,7 @@ def describe(*, needs_key: bool) -> Json:
 
 
 def _ranking_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
-    routes = {
-        "/v1/rerank": ("RerankV1", "RerankResults", "Ranks documents, as Jina's and Cohere's v1 do"),
-        "/v2/rerank": ("RerankV2", "RerankResults", "Ranks documents, as Cohere's v2 does"),
-        "/rerank": ("TeiRerank", "TeiResults", "Ranks texts, as text-embeddings-inference does"),
-        "/v1/tools:select": ("SelectToolsRequest", "SelectToolsResponse", "Selects tools for a query"),
-        "/v1/tables:select": ("SelectTablesRequest", "SelectTablesResponse", "Selects tables for a query"),
-    }
-    for path, (request, response, summary) in routes.items():
+    for path, (request, response, summary) in _RANKING.items():
         request_example, response_example = EXAMPLES[path]
         operation = {
             "operationId": _operation_id(path),
@@ -80,14 +104,21 @@ def _ranking_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
             "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _parameters()],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"$ref": REF + request}, "example": request_example}},
+                "content": {"application/json": {"schema": request, "example": request_example}},
             },
             "responses": {
-                "200": _response("The results, best first.", {"$ref": REF + response}, response_example),
+                "200": _answer(path, response, response_example),
                 **_refs(_RANKING_ERRORS),
             },
         }
         yield path, {"post": operation}
+
+
+def _answer(path: str, schema: Json, example: object) -> Json:
+    made = _response("The results, best first.", schema, example)
+    if path == "/rerank":
+        made["headers"][WARNINGS_HEADER] = {"$ref": f"#/components/headers/{WARNINGS_HEADER}"}
+    return made
 
 
 def _information_routes(needs_key: bool) -> Iterator[tuple[str, Json]]:
@@ -173,6 +204,13 @@ def _headers() -> Json:
             "required": False,
             "schema": {"type": "integer", "minimum": 1},
             "description": "How many seconds to wait before a retry; absent if a retry does not help.",
+        },
+        WARNINGS_HEADER: {
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "What `meta.warnings` holds in other answers, here for a list of results that has no place "
+            "for it: what was cut because it did not fit the model, unknown fields. A JSON list of strings; absent if "
+            "there is nothing to say.",
         },
         "WWW-Authenticate": {
             "required": True,

@@ -9,6 +9,7 @@ __all__ = ["EXAMPLES"]
 
 _QUERY = "capital of France"
 _DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France."]
+_ASKED = {"model": "any", "query": _QUERY, "documents": _DOCUMENTS, "top_n": 1}
 _REPORT: dict[str, Any] = {
     "num_candidates": 2,
     "num_scored": 2,
@@ -35,11 +36,15 @@ _REPORT: dict[str, Any] = {
 def _vendor(version: str) -> dict[str, Any]:
     return {
         "id": "8f0f9c1c4a1f4d0e9c8f6a51f0b2c3d4",
-        "object": "list",
+        "object": "rerank",
         "model": "shortlist",
-        "usage": {"total_tokens": 30},
+        "usage": {"prompt_tokens": 30, "total_tokens": 30},
         "results": [{"index": 1, "relevance_score": 0.98}],
-        "meta": {"api_version": {"version": version}, "billed_units": {"search_units": 1}},
+        "meta": {
+            "api_version": {"version": version},
+            "billed_units": {"search_units": 1},
+            "tokens": {"input_tokens": 30, "output_tokens": 0},
+        },
     }
 
 
@@ -65,7 +70,12 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
         {"model": "any", "query": _QUERY, "documents": _DOCUMENTS, "top_n": 1, "return_documents": False},
         _vendor("1"),
     ),
-    "/v2/rerank": ({"model": "any", "query": _QUERY, "documents": _DOCUMENTS, "top_n": 1}, _vendor("2")),
+    "/v2/rerank": (_ASKED, _vendor("2")),
+    "/v1/v2/rerank": (_ASKED, _vendor("2")),
+    "/infinity/rerank": (
+        _ASKED,
+        {**_vendor("1"), "results": [{"index": 1, "relevance_score": 0.98, "document": _DOCUMENTS[1]}]},
+    ),
     "/rerank": ({"query": _QUERY, "texts": _DOCUMENTS}, [{"index": 1, "score": 0.98}, {"index": 0, "score": 0.11}]),
     "/v1/tools:select": (
         {

@@ -20,6 +20,7 @@ _FILES = (
     "rerank_v1",
     "rerank_v2",
     "rerank_results",
+    "infinity_results",
     "tei_rerank",
     "tei_results",
     "error",

@@ -88,7 +88,9 @@ class RestApi:
         ranked = {
             "/v1/rerank": ("Rerank", rerank.read_v1),
             "/v2/rerank": ("Rerank", rerank.read_v2),
-            "/rerank": ("Rerank", rerank.read_tei),
+            "/v1/v2/rerank": ("Rerank", rerank.read_v2),  # LiteLLM's, where its base address ends in /v1
+            "/infinity/rerank": ("Rerank", rerank.read_infinity),
+            "/rerank": ("Rerank", rerank.read_either),
             "/v1/tools:select": ("SelectTools", _reader(proto_json.read_tools)),
             "/v1/tables:select": ("SelectTables", _reader(proto_json.read_tables)),
         }
@@ -125,6 +127,7 @@ class RestApi:
             parsed = await _in_turn(len(content), lambda: read(body.read_json(content)))
             answer = await self._answer(method, call, parsed.request, request)
             written = await _in_turn(answer.ByteSize(), lambda: _json(parsed.write(answer, call)))
+            headers = parsed.headers(answer)
         except ClientDisconnect:
             return self._failed(call, RequestCancelled("the caller left before its request had arrived"))
         except asyncio.CancelledError:  # the server stops and its grace period is over; the task ends here
@@ -132,7 +135,7 @@ class RestApi:
         except Exception as error:  # the boundary of the request
             _rename_field(error, parsed.names if parsed else {})
             return self._failed(call, error)
-        return Response(written, media_type="application/json")
+        return Response(written, headers=dict(headers), media_type="application/json")
 
     async def _answer(self, method: Method, call: Call, message: Any, request: Request) -> Any:
         """Answers, unless the caller leaves first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, tool
 
-from shortlist import Router
+from shortlist import Router, Selection
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.arguments import Message
@@ -84,8 +84,24 @@ def test_the_expected_model_is_accepted(router: Router) -> None:
     assert len(selection.items) == 3
 
 
-def test_a_query_over_its_budget_is_reported(router: Router) -> None:
-    selection = router.select_tools("invoice " * 100, [tool("ping")])
+LONG_QUERY = "invoice " * 100
+SCRIPT = "create table invoice (id int)"
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        pytest.param(lambda router: router.select_tools(LONG_QUERY, [tool("ping")]), id="tools"),
+        pytest.param(lambda router: router.select_tools(LONG_QUERY, []), id="no tools"),
+        pytest.param(lambda router: router.select_tables(LONG_QUERY, SCRIPT), id="tables"),
+        pytest.param(lambda router: router.select_tables(LONG_QUERY, SCRIPT, keep_columns=0.5), id="columns"),
+        pytest.param(lambda router: router.rerank(LONG_QUERY, ["ping"]), id="documents"),
+        pytest.param(lambda router: router.rerank(LONG_QUERY, []), id="no documents"),
+        pytest.param(lambda router: router.rerank(LONG_QUERY, ["ping"] * 9, max_candidates=3), id="narrowed documents"),
+    ],
+)
+def test_a_query_over_its_budget_is_reported(router: Router, select: Callable[[Router], Selection]) -> None:
+    selection = select(router)
 
     (cut,) = selection.truncated
     assert (cut.index, cut.name, cut.kept_tokens, cut.total_tokens) == (-1, "", 62, 100)

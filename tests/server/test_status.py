@@ -115,7 +115,7 @@ def test_a_caller_is_not_asked_to_repeat_what_may_have_changed_something() -> No
 
 def test_an_http_answer_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
     body = status_of(errors.RateLimited("slow down", retry_seconds=2)).as_json()
-    assert body["message"] == body["error"]["message"] == "slow down"
+    assert body["message"] == body["detail"] == body["error"]["message"] == "slow down"
     assert (body["error"]["code"], body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert [detail["@type"].rsplit(".", 1)[1] for detail in body["error"]["details"]] == ["ErrorInfo", "RetryInfo"]
 

@@ -166,3 +166,8 @@ def test_a_banner_is_no_description(name: str) -> None:
 )
 def test_a_comment_about_the_table_stays(comment: str) -> None:
     assert shown(f"-- {comment}\nCREATE TABLE album (id int);") == [f"album(id) '{comment}'"]
+
+
+def test_a_comment_above_a_statement_without_a_semicolon_before_it_describes_it() -> None:
+    script = "CREATE TABLE a (x int) -- one\n-- two\n-- and more\nCREATE TABLE b (y int)"
+    assert shown(script) == ["a(x)", "b(y) 'two and more'"]

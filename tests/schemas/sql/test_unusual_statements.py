@@ -54,6 +54,19 @@ READ = {
         "CREATE TABLE t (a int);\nALTER TABLE t ADD CONSTRAINT (FOREIGN KEY (a) REFERENCES u CONSTRAINT x.r1);",
         ["t(a) a -> u"],
     ),
+    "a line of a log": ("Executing (default): CREATE TABLE IF NOT EXISTS t (id INTEGER, n TEXT);", ["t(id, n)"]),
+    "SQLite's full-text search": (
+        "CREATE VIRTUAL TABLE notes USING fts5(title, body);\n"
+        "CREATE TABLE IF NOT EXISTS 'notes_data'(id INTEGER PRIMARY KEY, block BLOB);\n"
+        "CREATE TABLE IF NOT EXISTS 'notes_content'(id INTEGER PRIMARY KEY, c0, c1);\nCREATE TABLE notes_log (id INT);",
+        ["notes(title, body)", "notes_log(id)"],
+    ),
+    "SQLite's full-text search in a dump": (
+        "PRAGMA writable_schema=ON;\nINSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)"
+        "VALUES('table','notes','notes',0,'CREATE VIRTUAL TABLE notes USING fts5(title)');\n"
+        "CREATE TABLE IF NOT EXISTS 'notes_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;",
+        ["notes(title)"],
+    ),
     "a hashed key": ("CREATE TABLE t (a int, PRIMARY KEY NONCLUSTERED HASH (a) WITH (BUCKET_COUNT = 64));", ["t(a*)"]),
 }
 

@@ -216,7 +216,7 @@ def test_info_is_readable(run: Run) -> None:
     ],
 )
 def test_a_failure_is_one_line_and_exit_code_1(run: Run, folder: Path, arguments: list[str], message: str) -> None:
-    (folder / "raw").write_bytes(b"\xff\xfe")
+    (folder / "raw").write_bytes(b"\xff\xfd")
     (folder / "explode").write_text("explode")
     code, out, err = run(*[argument.format(folder=folder) for argument in arguments])
     assert (code, out, len(err.splitlines())) == (1, "", 1)

@@ -28,7 +28,9 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 ASKED = [
     ("/v1/rerank", "RerankV1", "RerankResults"),
     ("/v2/rerank", "RerankV2", "RerankResults"),
+    ("/v1/v2/rerank", "RerankV2", "RerankResults"),
     ("/rerank", "TeiRerank", "TeiResults"),
+    ("/infinity/rerank", "RerankV1", "InfinityResults"),
     ("/v1/tools:select", "SelectToolsRequest", "SelectToolsResponse"),
     ("/v1/tables:select", "SelectTablesRequest", "SelectTablesResponse"),
 ]
@@ -110,6 +112,45 @@ def test_the_document_allows_what_the_server_accepts(web: httpx.Client, fields: 
     body = {"query": "orders", "ddl": "CREATE TABLE orders (id int)", **fields}
     check(body, "SelectTablesRequest")
     assert web.post("/v1/tables:select", json=body).status_code == 200
+
+
+def check_body(body: dict[str, Any]) -> None:
+    """Validates a body of `/rerank`, which has a schema of its own in the route."""
+    schema = DOCUMENT["paths"]["/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema.Draft202012Validator({**schema, "components": {"schemas": SCHEMAS}}).validate(body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answered"),
+    [
+        ({"documents": ["a"]}, "RerankResults"),
+        ({"documents": [{"text": "a"}], "return_documents": "true", "topN": 3}, "RerankResults"),
+        ({"texts": ["a"], "raw_scores": "False"}, "TeiResults"),
+        ({"texts": ["a"], "documents": None}, "TeiResults"),
+    ],
+    ids=["documents", "more of them", "texts", "null"],
+)
+def test_the_document_says_what_rerank_takes(web: httpx.Client, fields: dict[str, Any], answered: str) -> None:
+    check_body({"query": "a", **fields})
+    check(web.post("/rerank", json={"query": "a", **fields}).json(), answered)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"texts": ["a"], "documents": ["a"]}, {"documents": ["a"], "top_n": 1, "topN": 1}],
+    ids=["neither", "both", "one field by two names"],
+)
+def test_the_document_forbids_what_rerank_rejects(web: httpx.Client, fields: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        check_body({"query": "a", **fields})
+    assert web.post("/rerank", json={"query": "a", **fields}).status_code == 400
+
+
+def test_the_document_names_the_header_of_warnings(web: httpx.Client) -> None:
+    answer = web.post("/rerank", json={"query": "a", "texts": ["a"], "unknown": 1})
+    described = DOCUMENT["paths"]["/rerank"]["post"]["responses"]["200"]["headers"]
+    assert "X-Shortlist-Warnings" in described
+    assert "X-Shortlist-Warnings" in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/v1/tools:select", "/v1/nothing"])
