@@ -103,8 +103,14 @@ def _is_part(child: TableDraft, parent: TableDraft, *, has_check: bool) -> bool:
     name = child.name.lower()
     if name.startswith(parent.name.lower()) or re.search(r"\d", name):
         return True
-    targets = {key.target_table.lower() for key in parent.foreign_keys}
-    return has_check and all(key.target_table.lower() in targets for key in child.foreign_keys)
+    return has_check and _joins(child) <= _joins(parent)
+
+
+def _joins(draft: TableDraft) -> set[tuple[tuple[str, ...], str]]:
+    """Returns the columns of each foreign key, and the bare name of the table that they refer to."""
+    return {
+        (tuple(map(str.lower, key.columns)), key.target_table.lower().rpartition(".")[2]) for key in draft.foreign_keys
+    }
 
 
 class _ColumnNames:

@@ -133,7 +133,7 @@ def test_a_child_with_columns_of_its_own_is_a_table_with_its_parents_columns_too
     ],
 )
 def test_a_child_is_a_member_if_its_name_or_a_check_says_that_it_holds_some_rows(child: str, is_member: bool) -> None:
-    parsed = parse_tables(f"CREATE TABLE notes (id int, kind int);{child}", dialect="postgres")
+    parsed = parse_tables(f"CREATE TABLE notes (id int, kind int REFERENCES invoices);{child}", dialect="postgres")
 
     assert (len(parsed.tables), len(parsed.tables[0].members)) == ((1, 1) if is_member else (2, 0))
     assert [column.name for column in parsed.tables[-1].columns] == ["id", "kind"]
