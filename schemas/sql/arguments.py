@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from shortlist.schemas.sql.lexing import Lexer, Token
+from shortlist.schemas.sql.script.lexing import Lexer, Token
 
 __all__ = ["procedure_arguments", "read_variables"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from shortlist.schemas.sql.columns import group_end
-from shortlist.schemas.sql.lexing import Lexer, Token
+from shortlist.schemas.sql.definitions.columns import group_end
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens
+from shortlist.schemas.sql.script.lexing import Lexer, Token
 
 __all__ = ["PROPERTY_ARGUMENTS", "read_comments", "read_property"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from shortlist.schemas.sql.definitions.nodes import StatementError, parse_statement
 from shortlist.schemas.sql.dialect import likely_dialects
-from shortlist.schemas.sql.lexing import lexer_for
-from shortlist.schemas.sql.nodes import StatementError, parse_statement
 from shortlist.schemas.sql.preparing import prepare
-from shortlist.schemas.sql.statements import split_statements
+from shortlist.schemas.sql.script.lexing import lexer_for
+from shortlist.schemas.sql.script.statements import split_statements
 
 __all__ = ["detect_dialect"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from shortlist.schemas.document import Column, ForeignKey, Table
-from shortlist.schemas.sql.columns import Item
-from shortlist.schemas.sql.comments import join_comments
-from shortlist.schemas.sql.constraints import Definition
-from shortlist.schemas.sql.entries import read_entry
+from shortlist.schemas.sql.definitions.columns import Item
+from shortlist.schemas.sql.definitions.constraints import Definition
+from shortlist.schemas.sql.definitions.entries import read_entry
+from shortlist.schemas.sql.script.comments import join_comments
 
 __all__ = ["DraftBook", "Origin", "TableDraft"]
 

@@ -12,10 +12,10 @@ from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
 from shortlist.schemas.sql.altering import Change, read_changes, read_renames
 from shortlist.schemas.sql.arguments import procedure_arguments, read_variables
-from shortlist.schemas.sql.columns import comment_clause
-from shortlist.schemas.sql.comments import clean_comment, join_comments
-from shortlist.schemas.sql.constraints import Definition, dotted
-from shortlist.schemas.sql.definitions import NEXT_START, DefinitionReader
+from shortlist.schemas.sql.definitions.columns import comment_clause
+from shortlist.schemas.sql.definitions.constraints import Definition, dotted
+from shortlist.schemas.sql.definitions.nodes import StatementError
+from shortlist.schemas.sql.definitions.reader import NEXT_START, DefinitionReader
 from shortlist.schemas.sql.descriptions import PROPERTY_ARGUMENTS, read_comments, read_property
 from shortlist.schemas.sql.detection import detect_dialect
 from shortlist.schemas.sql.dialect import DIALECTS, resolve_dialect
@@ -23,13 +23,13 @@ from shortlist.schemas.sql.drafts import DraftBook, TableDraft
 from shortlist.schemas.sql.families.clauses import read_moves
 from shortlist.schemas.sql.families.grouping import group_families
 from shortlist.schemas.sql.families.lineage import Lineage
-from shortlist.schemas.sql.lexing import lexer_for, line_starts, locate
-from shortlist.schemas.sql.namespaces import changes_database, new_schema
-from shortlist.schemas.sql.nodes import StatementError
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
 from shortlist.schemas.sql.remarks import Remarks
-from shortlist.schemas.sql.statements import Statement, split_statements
-from shortlist.schemas.sql.templates import plain_names
+from shortlist.schemas.sql.script.comments import clean_comment, join_comments
+from shortlist.schemas.sql.script.lexing import lexer_for, line_starts, locate
+from shortlist.schemas.sql.script.namespaces import changes_database, new_schema
+from shortlist.schemas.sql.script.statements import Statement, split_statements
+from shortlist.schemas.sql.script.templates import plain_names
 
 __all__ = ["DIALECTS", "MAX_DDL_CHARS", "MAX_TABLES", "parse_tables"]
 

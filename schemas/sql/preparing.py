@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from shortlist.schemas.sql.columns import Item, ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
-from shortlist.schemas.sql.lexing import Lexer, Token, words
+from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
 __all__ = [
     "Prepared",

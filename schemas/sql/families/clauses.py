@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shortlist.schemas.sql.columns import Item, group_end
-from shortlist.schemas.sql.lexing import Token, words
+from shortlist.schemas.sql.definitions.columns import Item, group_end
+from shortlist.schemas.sql.script.lexing import Token, words
 
 __all__ = ["Derivation", "Move", "listed_likes", "read_derivation", "read_moves"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from shortlist.schemas.document import Column
-from shortlist.schemas.sql.constraints import dotted
+from shortlist.schemas.sql.definitions.constraints import dotted
 
 __all__ = ["Projection", "project"]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shortlist.schemas.document import Column, ForeignKey
 from shortlist.schemas.errors import LimitExceeded, UnknownDialect
-from shortlist.schemas.sql import nodes
 from shortlist.schemas.sql import parse as table
+from shortlist.schemas.sql.definitions import nodes
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 
 FRAGMENTS = [

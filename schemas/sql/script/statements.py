@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from shortlist.schemas.sql.lexing import Nesting, is_apostrophe, lexer_for
-from shortlist.schemas.sql.quotes import resume_behind
+from shortlist.schemas.sql.script.lexing import Nesting, is_apostrophe, lexer_for
+from shortlist.schemas.sql.script.quotes import resume_behind
 
 __all__ = ["Statement", "split_statements"]
 

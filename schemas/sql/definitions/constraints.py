@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from shortlist.schemas.document import Column, ForeignKey
-from shortlist.schemas.sql.columns import Item
+from shortlist.schemas.sql.definitions.columns import Item
 
 __all__ = ["Definition", "dotted", "names_in", "read_definitions"]
 

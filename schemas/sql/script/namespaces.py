@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shortlist.schemas.sql.lexing import unquote
+from shortlist.schemas.sql.script.lexing import unquote
 
 __all__ = ["changes_database", "new_schema"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shortlist.schemas.sql.comments import clean_comment, join_comments
-from shortlist.schemas.sql.lexing import Lexer, Token, words
+from shortlist.schemas.sql.script.comments import clean_comment, join_comments
+from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
 __all__ = [
     "Item",

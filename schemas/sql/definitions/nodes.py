@@ -9,8 +9,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError
 
-from shortlist.schemas.sql.lexing import line_starts
 from shortlist.schemas.sql.preparing import Prepared, variants
+from shortlist.schemas.sql.script.lexing import line_starts
 
 __all__ = ["StatementError", "parse_statement", "try_parse"]
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from shortlist.schemas.sql.columns import Item
-from shortlist.schemas.sql.constraints import Definition, read_definitions
-from shortlist.schemas.sql.entries import read_entry
-from shortlist.schemas.sql.lexing import Lexer
-from shortlist.schemas.sql.nodes import StatementError, parse_statement, try_parse
-from shortlist.schemas.sql.piecewise import PiecewiseReader, named_table
+from shortlist.schemas.sql.definitions.columns import Item
+from shortlist.schemas.sql.definitions.constraints import Definition, read_definitions
+from shortlist.schemas.sql.definitions.entries import read_entry
+from shortlist.schemas.sql.definitions.nodes import StatementError, parse_statement, try_parse
+from shortlist.schemas.sql.definitions.piecewise import PiecewiseReader, named_table
+from shortlist.schemas.sql.definitions.projections import projected_columns
 from shortlist.schemas.sql.preparing import Prepared
-from shortlist.schemas.sql.projections import projected_columns
 from shortlist.schemas.sql.remarks import Remarks
+from shortlist.schemas.sql.script.lexing import Lexer
 
 __all__ = ["NEXT_START", "DefinitionReader"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from shortlist.schemas.sql.columns import Item
-from shortlist.schemas.sql.constraints import Definition
-from shortlist.schemas.sql.entries import read_entry, repaired_items
+from shortlist.schemas.sql.definitions.columns import Item
+from shortlist.schemas.sql.definitions.constraints import Definition
+from shortlist.schemas.sql.definitions.entries import read_entry, repaired_items
 from shortlist.schemas.sql.preparing import Prepared, clean_entries, head_texts
 
 __all__ = ["PartialList", "PiecewiseReader", "named_table"]

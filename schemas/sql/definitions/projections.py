@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shortlist.schemas.document import Column
-from shortlist.schemas.sql.lexing import Token
 from shortlist.schemas.sql.preparing import Prepared
+from shortlist.schemas.sql.script.lexing import Token
 
 __all__ = ["projected_columns"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from shortlist.schemas.document import ForeignKey
-from shortlist.schemas.sql.columns import Item, group_end
-from shortlist.schemas.sql.constraints import Definition
-from shortlist.schemas.sql.lexing import Token, words
+from shortlist.schemas.sql.definitions.columns import Item, group_end
+from shortlist.schemas.sql.definitions.constraints import Definition
+from shortlist.schemas.sql.script.lexing import Token, words
 
 __all__ = ["read_entry", "repaired_items"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shortlist.schemas.sql.lexing import words
+from shortlist.schemas.sql.script.lexing import words
 
 __all__ = ["next_statement_line", "resume_behind"]
 
