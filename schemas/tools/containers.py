@@ -129,8 +129,7 @@ class ContainerRules:
         """Returns whether the member under a key of a list is instead an object of tools by their names."""
         if key not in self.lists or has_name(member):
             return False
-        is_wrapped = any(isinstance(member.get(wrapper), dict) for wrapper in WRAPPER_KEYS)
-        return bool(member) and not (is_wrapped or is_typed(member) or self.keys_of(member))
+        return bool(member) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
 
     def group_of(self, container: Mapping[str, Any], key: str, *, is_map: bool) -> Group:
         """Returns what a container says of the entries under one of its keys."""
@@ -160,7 +159,7 @@ class ContainerRules:
         if not isinstance(member, dict):
             return False
         is_map = bool(member) and not is_typed(member) and all(isinstance(part, dict) for part in member.values())
-        return has_name(member) or is_map or bool(self.keys_of(member, levels_left - 1))
+        return has_name(member) or _holds_named(member) or is_map or bool(self.keys_of(member, levels_left - 1))
 
     def _is_envelope(self, key: str, member: object, levels_left: int, *, is_named: bool) -> bool:
         if is_named and key not in self._keys_beside_name:
@@ -206,6 +205,10 @@ class ContainerRules:
 
     def _is_wrapped(self, member: Mapping[str, Any]) -> bool:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)
+
+
+def _holds_named(tool: Mapping[str, Any]) -> bool:
+    return any(isinstance(inner := tool.get(key), dict) and has_name(inner) for key in WRAPPER_KEYS)
 
 
 def _name_of(container: Mapping[str, Any]) -> str:
