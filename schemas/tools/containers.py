@@ -137,11 +137,11 @@ class ContainerRules:
             name, member = clean_text(shorten(key, _MAX_NAME_CHARS)), container.get(key)
             if not isinstance(member, list) and not self.keys_of(member):
                 return Group(key=name)
-            return NO_GROUP if isinstance(member, dict) and _name_of(member) else Group(namespace=name)
+            if not isinstance(member, dict):
+                return Group(namespace=name)
+            return NO_GROUP if _name_of(member) else Group(name, _describe(member))
         name = "" if not _REQUEST_KEYS.isdisjoint(container) else _name_of(container)
-        return Group(
-            name, shorten(description_text(container.get("description")), _MAX_DESCRIPTION_CHARS) if name else ""
-        )
+        return Group(name, _describe(container)) if name else NO_GROUP
 
     def _is_tool(self, value: Mapping[str, Any], *, is_named: bool) -> bool:
         """Returns whether an object is a tool even if it holds a list of tools."""
@@ -205,6 +205,10 @@ class ContainerRules:
 
     def _is_wrapped(self, member: Mapping[str, Any]) -> bool:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)
+
+
+def _describe(container: Mapping[str, Any]) -> str:
+    return shorten(description_text(container.get("description")), _MAX_DESCRIPTION_CHARS)
 
 
 def _holds_named(tool: Mapping[str, Any]) -> bool:

@@ -428,7 +428,7 @@ def _nameless(holder: Mapping[str, Any]) -> InvalidTool:
 
 def _hint(holder: Mapping[str, Any]) -> str:
     """Returns what to do about an object without a name, if its members say what it is."""
-    encoded = next((key for key in WRAPPER_KEYS if _decoded(holder.get(key))[1]), "")
+    encoded = next((key for key in (*WRAPPER_KEYS, "tools", "functions") if _decoded(holder.get(key))[1]), "")
     if encoded:
         return f'its "{encoded}" is {_describe(holder[encoded])}'
     if isinstance(holder.get("paths"), dict) and ("openapi" in holder or "swagger" in holder):
@@ -439,7 +439,7 @@ def _hint(holder: Mapping[str, Any]) -> str:
     if kind == "mcp" or "mcpServers" in holder:
         return "an MCP server is not a tool; ask it for its tools (tools/list) and give those"
     is_kind_of_tool = isinstance(kind, str) and kind not in ("function", "custom", "object", "namespace", "tool")
-    is_provided = is_kind_of_tool and "properties" not in holder
+    is_provided = is_kind_of_tool and "properties" not in holder and "lc" not in holder
     return _PROVIDER_HINT if is_provided or not _PROVIDER_KEYS.isdisjoint(holder) else ""
 
 

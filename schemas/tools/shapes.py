@@ -69,11 +69,13 @@ _OTHER_KEYWORDS = frozenset(
 _DEFINITION_KEYS = frozenset({"$defs", "definitions", "components"})
 _WRAPPER_KEYS = ("json", "jsonSchema", "json_schema")  # Bedrock: inputSchema.json, AI SDK: inputSchema.jsonSchema
 
+_ZOD_KEYS = frozenset({"_def", "_zod", "~standard"})
 _MAX_WRAPPER_MEMBERS = 4
 _MAX_TYPE_CHARS = 200
 _MAX_TYPE_LEVELS = 4
 _MAX_BARE_LEVELS = 6
 _GENERIC = re.compile(r"(?:typing\.)?(\w+)\s*(?:\[(.*)\]|<(.*)>)", re.DOTALL)
+_TYPE_AND_TEXT = re.compile(r"\s*(\w+(?:\[\w*\])?)\s*(?:[:,(\u2013\u2014]|-\s)(.+)", re.DOTALL)
 _LIST_TYPES = frozenset({"array", "frozenset", "iterable", "list", "sequence", "set", "tuple"})
 _MAP_TYPES = frozenset({"dict", "map", "mapping", "object", "record"})
 
@@ -203,7 +205,8 @@ def unwrapped(schema: object) -> tuple[str, object]:
     for key in _WRAPPER_KEYS:
         inner = schema.get(key)
         if isinstance(inner, dict) and not any(isinstance(schema[other], dict) for other in schema if other != key):
-            is_schema = _names_object(inner.get("type")) or isinstance(inner.get("properties"), dict)
+            is_object = _names_object(inner.get("type")) and "description" not in inner
+            is_schema = is_object or isinstance(inner.get("properties"), dict)
             if is_schema or any(name in inner for name in ("$schema", "$ref", "anyOf", "oneOf", "allOf")):
                 return key, inner
     return "", schema
@@ -236,7 +239,9 @@ def as_root(schema: object) -> object:
 
 
 def _members(schema: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yields the parameters of a bare map."""
+    """Yields the parameters of a bare map; none of a schema of Zod, which must be converted to a JSON Schema first."""
+    if not _ZOD_KEYS.isdisjoint(schema):
+        return
     is_all_text = all(isinstance(value, str) for value in schema.values()) and any(map(_is_own_name, schema))
     is_inline = "type" in schema and _names_object(schema["type"]) and not is_all_text
     for name, value in schema.items():
@@ -258,7 +263,7 @@ def _members(schema: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 def as_parameter(part: object, level: int = 0) -> object:
     """Reads one parameter of a list or a bare map, whose keys and types are often not those of JSON Schema."""
     if isinstance(part, str):
-        return {"description": part} if (schema := schema_of_type(part)) is None else schema
+        return _read_text(part)
     if isinstance(part, list):
         return {"enum": part}
     if not isinstance(part, dict):
@@ -278,9 +283,24 @@ def as_parameter(part: object, level: int = 0) -> object:
         _read_options(schema)
     if isinstance(schema["type"], str) and (typed := schema_of_type(schema["type"])) is not None:
         schema = {**schema, "type": None, **typed} | ({"items": part["items"]} if "items" in part else {})
-    if schema.get("is_required") is True or schema.get("isRequired") is True:
+    if any(schema.get(key) in (True, "true", "True") for key in ("required", "is_required", "isRequired")):
         schema["required"] = True
     return schema
+
+
+def _read_text(text: str) -> dict[str, Any]:
+    """Reads a type, a description, or both: ``int``, ``how many``, ``int: how many``, ``int (required)``."""
+    schema = schema_of_type(text)
+    if schema is not None:
+        return schema
+    both = _TYPE_AND_TEXT.fullmatch(text)
+    schema = schema_of_type(both[1]) if both else None
+    if both is None or schema is None:
+        return {"description": text}
+    rest = both[2].strip(" ()")
+    if rest.lower() in ("required", "optional"):
+        return {**schema, "required": True} if rest.lower() == "required" else schema
+    return {**schema, "description": rest}
 
 
 def in_one_language(description: object) -> object:

@@ -106,8 +106,9 @@ def test_other_members_are_neither_parameters_nor_a_warning(members: dict[str, o
     assert (parsed.tools[0].parameters, parsed.warnings) == ((), ())
 
 
-def test_settings_under_parameters_are_a_warning() -> None:
-    assert 'no parameters could be read from "parameters"' in parse({**TOOL, "parameters": {"top_k": 5}}).warnings[0]
+@pytest.mark.parametrize("value", [{"top_k": 5}, {"_def": {"typeName": "ZodObject"}, "~standard": {"vendor": "zod"}}])
+def test_an_object_that_holds_no_parameters_is_a_warning(value: object) -> None:
+    assert 'no parameters could be read from "parameters"' in parse({**TOOL, "parameters": value}).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,7 @@ def test_settings_under_parameters_are_a_warning() -> None:
         ),
         ({"title": {"type": "string"}, "description": {"type": "string"}}, ["title string", "description string"]),
         ({"berth": "string", "days": "how long the ship stays"}, ["berth string", "days how long the ship stays"]),
+        ({"n": "int: how many", "berth": "string (required)"}, ["n integer how many", "berth string required"]),
         ({"title": "string", "description": "string"}, ["title string", "description string"]),
         (
             {"berth": {"type": "string"}, "days": "int", "required": ["berth"]},
@@ -164,6 +166,7 @@ def test_settings_under_parameters_are_a_warning() -> None:
         "properties",
         "title",
         "text",
+        "type-and-text",
         "title-as-text",
         "required",
         "inline",

@@ -129,9 +129,13 @@ def test_the_name_of_what_holds_tools_is_their_namespace_but_a_request_is_none(v
 
 
 def test_the_description_of_a_namespace_comes_with_its_tools() -> None:
-    parsed = parse({"name": "sea", "description": "Ships at sea", "tools": [SHIP, {"name": "b"}]}, SHIP)
+    named = {"name": "sea", "description": "Ships at sea", "tools": [SHIP, {"name": "b"}]}
+    keyed = {"port": {"description": "Berths", "tools": [SHIP]}}
 
-    assert [tool.namespace_description for tool in parsed.tools] == ["Ships at sea", "Ships at sea", ""]
+    parsed = parse(named, keyed, SHIP)
+
+    descriptions = [tool.namespace_description for tool in parsed.tools]
+    assert descriptions == ["Ships at sea", "Ships at sea", "Berths", ""]
 
 
 def test_a_given_namespace_is_joined_with_the_one_in_the_object() -> None:
@@ -248,9 +252,10 @@ def test_cache_points_are_neither_tools_nor_errors() -> None:
         ({"mcpServers": {"port": {"command": "npx", "args": ["-y"]}}}, "an MCP server is not a tool"),
         ({"openapi": "3.1.0", "paths": {"/ships": {"get": {}}}}, "give each operation"),
         ({"type": "function", "function": json.dumps(SHIP)}, '"function" is a string that holds JSON'),
+        ({"tools": json.dumps([SHIP])}, '"tools" is a string that holds JSON'),
         ({"type": "namespace", "name": "sea"}, 'must have a list "tools"'),
     ],
-    ids=["openai", "gemini", "mcp", "mcp-servers", "openapi", "encoded-twice", "namespace"],
+    ids=["openai", "gemini", "mcp", "mcp-servers", "openapi", "encoded-twice", "list-encoded-twice", "namespace"],
 )
 def test_what_is_not_a_tool_is_left_out_with_advice(value: object, hint: str) -> None:
     parsed = parse([value, SHIP])
