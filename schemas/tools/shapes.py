@@ -374,6 +374,8 @@ def _any_of(parts: list[str], level: int) -> dict[str, Any] | None:
 
 def _split(text: str, separator: str) -> list[str]:
     """Splits a text at the separators that are in no brackets."""
+    if separator not in text:
+        return [text]
     parts, depth, began = [], 0, 0
     for at, sign in enumerate(text):
         depth += (sign in "[<") - (sign in "]>")
