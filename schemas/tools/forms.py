@@ -1,7 +1,16 @@
 """Lists the published forms of tools, and reads each tool by the first form that recognises it.
 
+These forms are read: OpenAI (chat completions, responses, custom tools, namespaces), Anthropic, MCP, Gemini and Vertex,
+Bedrock (Converse) and Strands, Cohere (v1 and v2), the AI SDK, one operation of OpenAPI, a JSON Schema with a title or a
+name, and a plain object with a name. A tool may be wrapped under any key that frameworks use (`function`, `toolSpec`,
+`tool`, `data`, …). Its parameters may be under the keys of LangChain, LangGraph, LlamaIndex, CrewAI, Haystack,
+smolagents, Semantic Kernel and Dify, as a JSON Schema, a list, a map by name, or JSON text. Not read are whole OpenAPI
+documents, schemas of Zod or Pydantic that were not converted to JSON Schema, configurations of MCP servers, and
+providers' own tools without a name (`{"type": "web_search"}`); each is left out, or ranked without parameters, with a
+reason.
+
 To support another form, add one `ToolForm` to `FORMS`: how to recognise it, and the keys of its parts. If keys cannot
-describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `parse.py` finds the lists
+describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `containers.py` finds the lists
 and envelopes of a form by its keys, and the schemas of all forms are checked and flattened alike.
 """
 
@@ -144,6 +153,13 @@ class ToolForm:
 
     def _find_schema(self, holder: Mapping[str, Any], tool: Mapping[str, Any], wrapper: str) -> _Found:
         first = None
+        for key in self.parameters_keys:  # the usual case, without trying the others
+            schema = holder.get(key)
+            if isinstance(schema, dict) and isinstance(properties := schema.get("properties"), dict) and properties:
+                pointer = f"/{wrapper}/{key}" if wrapper else f"/{key}"
+                return _with_definitions(_Found(pointer, schema, key not in _MAP_KEYS), holder, tool)
+            if schema is not None:
+                break
         for found in self._candidates(holder, tool, wrapper):
             if has_parameters(found.schema):
                 return _with_definitions(found, holder, tool)
@@ -478,11 +494,12 @@ def _with_definitions(found: _Found, holder: Mapping[str, Any], tool: Mapping[st
     schema = found.schema
     if not isinstance(schema, dict) or schema is holder:
         return found
-    for place in (holder,) if holder is tool else (holder, tool):
-        for key, definitions in definitions_of(place).items():
-            own = schema.get(key)
-            schema = {**schema, key: {**definitions, **own} if isinstance(own, dict) else definitions}
-    return found if schema is found.schema else replace(found, schema=schema)
+    definitions = definitions_of(holder) if holder is tool else {**definitions_of(tool), **definitions_of(holder)}
+    if not definitions:
+        return found
+    own = {key: schema[key] for key in definitions if isinstance(schema.get(key), dict)}
+    merged = {key: {**outer, **own.get(key, {})} for key, outer in definitions.items()}
+    return replace(found, schema={**schema, **merged})
 
 
 def _body_of(operation: Mapping[str, Any]) -> dict[str, Any]:

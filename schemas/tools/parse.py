@@ -142,17 +142,20 @@ class _Parser:
         self._warn(parts.name, *parts.notes, *problems, *warnings, *self._find_unread(entry, parts, parameters))
         return parameters
 
-    def _find_unread(self, entry: Entry, parts: ToolParts, parameters: Sequence[Parameter]) -> Iterator[str]:
-        if not isinstance(entry.node.value, dict):
-            return
-        if not parameters and (key := find_unread_parameters(entry.node.value)):
-            key = shorten(key, 40)
-            yield f'no parameters were found, but "{key}" looks like them; put them under "parameters"'
+    def _find_unread(self, entry: Entry, parts: ToolParts, parameters: Sequence[Parameter]) -> list[str]:
+        tool = entry.node.value
+        if not isinstance(tool, dict):
+            return []
+        found = []
+        if not parameters and (key := find_unread_parameters(tool)):
+            hint = 'looks like them; put them under "parameters"'
+            found.append(f'no parameters were found, but "{shorten(key, 40)}" {hint}')
         elif not parameters and has_own_names(parts.schema):
             key = parts.pointer.rpartition("/")[2]
-            yield f'no parameters could be read from "{key}"; write a JSON Schema of an object with properties'
-        for key in self._entries.rules.lists_of_tools(entry.node.value):
-            yield f'its list "{key}" is not read, because it has parameters of its own and so is a tool itself'
+            found.append(f'no parameters could be read from "{key}"; write a JSON Schema of an object with properties')
+        unread = self._entries.rules.lists_of_tools(tool)
+        reason = "is not read, because it has parameters of its own and so is a tool itself"
+        return [*found, *(f'its list "{key}" {reason}' for key in unread)] if unread else found
 
     def _warn(self, name: str, *warnings: str) -> None:
         for warning in warnings:
@@ -177,7 +180,7 @@ def _guess_name(text: str) -> str:
 
 def _joined(*namespaces: str) -> str:
     """Joins namespaces by dots, each once."""
-    return ".".join(dict.fromkeys(name for name in namespaces if name))
+    return ".".join(dict.fromkeys(filter(None, namespaces)))
 
 
 def _lower_first(message: str) -> str:
