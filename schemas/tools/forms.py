@@ -1,8 +1,8 @@
 """Lists the published forms of tools, and reads each tool by the first form that recognises it.
 
 These forms are read: OpenAI (chat completions, responses, custom tools, namespaces), Anthropic, MCP, Gemini and Vertex,
-Bedrock (Converse) and Strands, Cohere (v1 and v2), the AI SDK, one operation of OpenAPI, a JSON Schema with a title or a
-name, and a plain object with a name. A tool may be wrapped under any key that frameworks use (`function`, `toolSpec`,
+Bedrock (Converse) and Strands, Cohere (v1 and v2), the AI SDK, one operation of OpenAPI, a JSON Schema with a title or
+a name, and a plain object with a name. A tool may be wrapped under any key that frameworks use (`function`, `toolSpec`,
 `tool`, `data`, …). Its parameters may be under the keys of LangChain, LangGraph, LlamaIndex, CrewAI, Haystack,
 smolagents, Semantic Kernel and Dify, as a JSON Schema, a list, a map by name, or JSON text. Not read are whole OpenAPI
 documents, schemas of Zod or Pydantic that were not converted to JSON Schema, configurations of MCP servers, and
