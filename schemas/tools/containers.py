@@ -102,6 +102,8 @@ class ContainerRules:
         """
         if not isinstance(value, dict):
             return []
+        if levels_left and self._keys_of_containers.isdisjoint(value):
+            return list(value) if self._is_map_of_tools(value, levels_left) else []
         is_named = has_name(value)
         if is_named and self._keys_beside_name.isdisjoint(value):
             return []
@@ -109,8 +111,6 @@ class ContainerRules:
             return []
         if levels_left == 0:
             return list(value)
-        if self._keys_of_containers.isdisjoint(value):
-            return list(value) if self._is_map_of_tools(value, levels_left) else []
         return [
             key
             for key, member in value.items()

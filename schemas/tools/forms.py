@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from shortlist.schemas.errors import InvalidTool
 from shortlist.schemas.tools.jsontext import decode_at, skip_whitespace
@@ -80,8 +80,7 @@ class ToolParts:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A value that may hold the parameters of a tool."""
 
     pointer: str
@@ -223,6 +222,9 @@ def has_object(key: str) -> Callable[[Mapping[str, Any]], bool]:
 
 def has_value(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
     """Returns a rule that recognises a tool by a value other than null under one of `keys`."""
+    if len(keys) == 1:
+        key = keys[0]
+        return lambda tool: tool.get(key) is not None
     return lambda tool: any(tool.get(key) is not None for key in keys)
 
 
@@ -247,7 +249,10 @@ def _is_wrapped(tool: Mapping[str, Any], key: str) -> bool:
 
 def _find_wrapper(tool: Mapping[str, Any]) -> str:
     """Returns the key of the object that is the tool; empty if there is none, or more than one."""
-    for key in () if _WRAPPER_SET.isdisjoint(tool) else WRAPPER_KEYS:
+    is_disjoint = _WRAPPER_SET.isdisjoint(tool)
+    if is_disjoint and "name" in tool:
+        return ""
+    for key in () if is_disjoint else WRAPPER_KEYS:
         inner = tool.get(key)
         if isinstance(inner, dict) and has_name(inner) and _is_wrapped(tool, key):
             return key
@@ -499,7 +504,7 @@ def _with_definitions(found: _Found, holder: Mapping[str, Any], tool: Mapping[st
         return found
     own = {key: schema[key] for key in definitions if isinstance(schema.get(key), dict)}
     merged = {key: {**outer, **own.get(key, {})} for key, outer in definitions.items()}
-    return replace(found, schema={**schema, **merged})
+    return found._replace(schema={**schema, **merged})
 
 
 def _body_of(operation: Mapping[str, Any]) -> dict[str, Any]:

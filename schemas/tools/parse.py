@@ -180,6 +180,8 @@ def _guess_name(text: str) -> str:
 
 def _joined(*namespaces: str) -> str:
     """Joins namespaces by dots, each once."""
+    if not any(namespaces):
+        return ""
     return ".".join(dict.fromkeys(filter(None, namespaces)))
 
 
