@@ -91,7 +91,7 @@ class ContainerRules:
         self.lists.update((key, form) for form in forms for key in form.list_keys)
         own_envelopes = frozenset(key for form in forms for key in form.envelope_keys)
         self.envelopes = own_envelopes.union(_ENVELOPES)
-        self._keys_beside_name = own_envelopes.union(self.lists)
+        self._keys_beside_name = own_envelopes.union(self.lists, _COLLECTIONS)
         self._keys_of_containers = self.envelopes.union(self.lists, _COLLECTIONS)
         self._wrappers = frozenset(form.wrapper for form in forms if form.wrapper)
 
@@ -116,7 +116,7 @@ class ContainerRules:
             for key, member in value.items()
             if (key in self.lists and self._is_list_of(value, member, levels_left, is_named=is_named))
             or (key in self.envelopes and self._is_envelope(key, member, levels_left, is_named=is_named))
-            or (key in _COLLECTIONS and not is_named and self._is_collection(member, levels_left))
+            or (key in _COLLECTIONS and self._is_collection(member, levels_left))
         ]
 
     def lists_of_tools(self, tool: Mapping[str, Any]) -> list[str]:

@@ -67,7 +67,8 @@ _OTHER_KEYWORDS = frozenset(
     }
 )  # fmt: skip
 _DEFINITION_KEYS = frozenset({"$defs", "definitions", "components"})
-_WRAPPER_KEYS = ("json", "jsonSchema", "json_schema")  # Bedrock: inputSchema.json, AI SDK: inputSchema.jsonSchema
+# Bedrock: inputSchema.json, AI SDK: inputSchema.jsonSchema
+_WRAPPER_KEYS = ("json", "jsonSchema", "json_schema", "schema")
 
 _ZOD_KEYS = frozenset({"_def", "_zod", "~standard"})
 _MAX_WRAPPER_MEMBERS = 4
