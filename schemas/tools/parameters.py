@@ -322,7 +322,8 @@ def _add_label(view: _View, value: str, label: str) -> None:
 def _labelled(text: str, labels: Mapping[str, str]) -> str:
     """Returns an allowed value with its title, as in ``fast: Fast delivery``."""
     label = labels.get(text, "")
-    return shorten(f"{text}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
+    shown = text or '""'
+    return shorten(f"{shown}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
 
 
 def _are_alike(title: str, value: str) -> bool:

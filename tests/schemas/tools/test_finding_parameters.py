@@ -274,6 +274,7 @@ def test_an_operation_of_openapi_is_read_with_its_body() -> None:
         ({"type": "array", "items": {"oneOf": [{"const": "f", "title": "Fast"}, {"const": "s"}]}}, ("f: Fast", "s")),
         ({"oneOf": [{"$ref": "#/$defs/fast"}, {"const": "s"}]}, ("f: Fast", "s")),
         ({"const": "f", "title": "Fast"}, ("f",)),
+        ({"oneOf": [{"const": "", "title": "Any"}, {"const": "f"}]}, ('"": Any', "f")),
     ],
     ids=[
         "title",
@@ -285,6 +286,7 @@ def test_an_operation_of_openapi_is_read_with_its_body() -> None:
         "items",
         "reference",
         "no-alternative",
+        "empty-value",
     ],
 )
 def test_the_title_of_a_value_stays_with_it(schema: object, enum: tuple[str, ...]) -> None:
