@@ -28,7 +28,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool; `source` is its exact slice of the caller's text, `index` its position among all entries, from 0."""
+    """One tool; `source` is its exact slice of the caller's text, `index` its position among all entries, from 0.
+
+    `namespace_description` is what the object that holds the tool (a server, an agent, a namespace) says of itself.
+    """
 
     name: str
     description: str = ""
@@ -37,6 +40,7 @@ class Tool:
     parameters: tuple[Parameter, ...] = ()
     source: str = ""
     index: int = 0
+    namespace_description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

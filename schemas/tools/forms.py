@@ -1,7 +1,16 @@
 """Lists the published forms of tools, and reads each tool by the first form that recognises it.
 
+These forms are read: OpenAI (chat completions, responses, custom tools, namespaces), Anthropic, MCP, Gemini and Vertex,
+Bedrock (Converse) and Strands, Cohere (v1 and v2), the AI SDK, one operation of OpenAPI, a JSON Schema with a title or
+a name, and a plain object with a name. A tool may be wrapped under any key that frameworks use (`function`, `toolSpec`,
+`tool`, `data`, …). Its parameters may be under the keys of LangChain, LangGraph, LlamaIndex, CrewAI, Haystack,
+smolagents, Semantic Kernel and Dify, as a JSON Schema, a list, a map by name, or JSON text. Not read are whole OpenAPI
+documents, schemas of Zod or Pydantic that were not converted to JSON Schema, configurations of MCP servers, and
+providers' own tools without a name (`{"type": "web_search"}`); each is left out, or ranked without parameters, with a
+reason.
+
 To support another form, add one `ToolForm` to `FORMS`: how to recognise it, and the keys of its parts. If keys cannot
-describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `parse.py` finds the lists
+describe it, add an instance of a subclass that overrides `read`. Nothing else changes: `containers.py` finds the lists
 and envelopes of a form by its keys, and the schemas of all forms are checked and flattened alike.
 """
 
@@ -9,21 +18,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shortlist.schemas.errors import InvalidTool
+from shortlist.schemas.tools.jsontext import decode_at, skip_whitespace
+from shortlist.schemas.tools.shapes import (
+    as_parameter,
+    definitions_of,
+    description_of,
+    has_parameters,
+    in_one_language,
+    is_json_schema,
+    looks_like_parameters,
+    unwrapped,
+)
 
 __all__ = [
     "ACCEPTED",
     "FORMS",
+    "WRAPPER_KEYS",
     "ToolForm",
     "ToolParts",
     "as_json",
     "as_text",
     "clean_text",
+    "description_text",
+    "find_unread_parameters",
+    "has_name",
     "has_object",
+    "has_schema",
     "has_value",
     "read_tool",
     "shorten",
@@ -39,13 +64,29 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ToolParts:
-    """The parts of one tool; `schema` describes its parameters, and `pointer` is where `schema` is in the tool."""
+    """The parts of one tool; `schema` describes its parameters, and `pointer` is where `schema` is in the tool.
+
+    `namespace` is the one that the tool names itself. `is_json_schema` says whether `schema` should be a JSON Schema;
+    otherwise a list or a map of parameters is as good, and it is not checked. `notes` are warnings for the caller.
+    """
 
     name: str
     description: str
     title: str
     schema: object
     pointer: str
+    namespace: str = ""
+    is_json_schema: bool = True
+    notes: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    """A value that may hold the parameters of a tool."""
+
+    pointer: str
+    schema: object
+    is_json_schema: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +99,8 @@ class ToolForm:
         wrapper: The key of the object that holds all parts; empty if the tool itself holds them.
         name_key: The key of the name. A form that names tools by their title has no other title.
         description_key: The key of the description; without one, the description of the schema is used.
-        parameters_keys: Keys that may hold the schema of the parameters. The first with a value other than null counts;
-            without one, an object that has `properties` is itself the schema.
+        parameters_keys: Keys that may hold the schema of the parameters. The first that has parameters counts. Without
+            one, an object that has `properties` is itself the schema, and then the keys of all other forms are read.
         is_schema: The object that holds the parts is always itself the schema.
         list_keys: Keys of lists that hold only tools of this form. The keys "tools" and "functions" may hold any form.
         envelope_keys: Keys of objects that hold such lists.
@@ -83,23 +124,95 @@ class ToolForm:
         Raises:
             InvalidTool: it has no name.
         """
-        holder = tool[self.wrapper] if self.wrapper else tool
+        return self._read_from(tool, self.wrapper)
+
+    def _read_from(self, tool: Mapping[str, Any], wrapper: str) -> ToolParts:
+        holder = tool[wrapper] if wrapper else tool
         name = _read_name(holder, self.name_key)
-        key, schema = self._find_schema(holder)
+        found = self._find_schema(holder, tool, wrapper)
         return ToolParts(
             name=name,
-            description=as_text(holder.get(self.description_key)) or _description_of(schema),
+            description=self._describe(holder, tool) or as_text(description_of(found.schema)),
             title="" if self.name_key == "title" else _find_title(holder),
-            schema=schema,
-            pointer="".join(f"/{part}" for part in (self.wrapper, key) if part),
+            schema=found.schema,
+            pointer=found.pointer,
+            namespace=_find_namespace(holder) or (_find_namespace(tool) if wrapper else ""),
+            is_json_schema=found.is_json_schema,
+            notes=found.notes,
         )
 
-    def _find_schema(self, holder: Mapping[str, Any]) -> tuple[str, object]:
-        for key in self.parameters_keys:
-            if holder.get(key) is not None:
-                return key, holder[key]
-        has_properties = isinstance(holder.get("properties"), dict)  # a JSON Schema that carries its own name
-        return "", holder if self.is_schema or has_properties else None
+    def _describe(self, holder: Mapping[str, Any], tool: Mapping[str, Any]) -> str:
+        if text := description_text(holder.get(self.description_key)):
+            return text
+        for place in (holder, tool, *_named_wrappers(tool)):
+            for key in (self.description_key, *_DESCRIPTION_KEYS):
+                if text := description_text(place.get(key)):
+                    return text
+        return ""
+
+    def _find_schema(self, holder: Mapping[str, Any], tool: Mapping[str, Any], wrapper: str) -> _Found:
+        first = None
+        for key in self.parameters_keys:  # the usual case, without trying the others
+            schema = holder.get(key)
+            if isinstance(schema, dict) and isinstance(properties := schema.get("properties"), dict) and properties:
+                pointer = f"/{wrapper}/{key}" if wrapper else f"/{key}"
+                return _with_definitions(_Found(pointer, schema, key not in _MAP_KEYS), holder, tool)
+            if schema is not None:
+                break
+        for found in self._candidates(holder, tool, wrapper):
+            if has_parameters(found.schema):
+                return _with_definitions(found, holder, tool)
+            first = first or found
+        return first or _Found(f"/{wrapper}" if wrapper else "", holder if self.is_schema else None)
+
+    def _candidates(self, holder: Mapping[str, Any], tool: Mapping[str, Any], wrapper: str) -> Iterator[_Found]:
+        """Yields what may hold the parameters, the likeliest first."""
+        pointer = f"/{wrapper}" if wrapper else ""
+        yield from _values_under(holder, self.parameters_keys, pointer)
+        if isinstance(holder.get("properties"), dict):  # a JSON Schema that carries its own name
+            yield _Found(pointer, holder)
+        yield from _values_under(holder, _SCHEMA_KEYS, pointer)
+        yield from _values_under(holder, _LIST_KEYS, pointer, is_json_schema=False)
+        if wrapper:  # {"type": "function", "function": {"name": …}, "parameters": {…}}
+            yield from _values_under(tool, _SCHEMA_KEYS, "")
+        else:  # {"name": …, "function": {"parameters": {…}}}
+            for key in WRAPPER_KEYS:
+                if isinstance(tool.get(key), dict):
+                    yield from _values_under(tool[key], _SCHEMA_KEYS, f"/{key}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WrappedForm(ToolForm):
+    """A tool in an object of its own under any key, beside which there may be other members."""
+
+    def read(self, tool: Mapping[str, Any]) -> ToolParts:
+        return self._read_from(tool, _find_wrapper(tool))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OperationForm(ToolForm):
+    """An operation of OpenAPI: its parameters are a list, and those of its body are a schema."""
+
+    def read(self, tool: Mapping[str, Any]) -> ToolParts:
+        listed = tool.get("parameters")
+        listed = listed if isinstance(listed, list) else []
+        named = [part for part in listed if isinstance(part, dict) and isinstance(part.get("name"), str)]
+        properties = {part["name"]: as_parameter(part) for part in named}
+        body = _body_of(tool)
+        is_object = isinstance(body.get("properties"), dict)
+        properties.update(body["properties"] if is_object else {"body": body} if body else {})
+        schema: dict[str, Any] = {"properties": properties, "required": body.get("required") if is_object else []}
+        num_unread = len(listed) - len(named)
+        note = f"{num_unread} of its parameters have no name of their own (references are not read); they are left out"
+        return ToolParts(
+            name=_read_name(tool, self.name_key),
+            description=self._describe(tool, tool),
+            title="",
+            schema={**schema, **definitions_of(tool)},
+            pointer="",
+            is_json_schema=False,
+            notes=(note,) if num_unread else (),
+        )
 
 
 def has_object(key: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -109,7 +222,71 @@ def has_object(key: str) -> Callable[[Mapping[str, Any]], bool]:
 
 def has_value(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
     """Returns a rule that recognises a tool by a value other than null under one of `keys`."""
+    if len(keys) == 1:
+        key = keys[0]
+        return lambda tool: tool.get(key) is not None
     return lambda tool: any(tool.get(key) is not None for key in keys)
+
+
+def has_wrapped(key: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Returns a rule that recognises a tool by an object under `key`, unless the members beside it are the tool.
+
+    A tool's own name and schema outweigh a member that is only metadata (`{"name": …, "inputSchema": …, "custom": …}`).
+    """
+    return lambda tool: isinstance(tool.get(key), dict) and _is_wrapped(tool, key)
+
+
+def _is_wrapped(tool: Mapping[str, Any], key: str) -> bool:
+    inner = tool[key]
+    if not has_name(tool):
+        if isinstance(tool.get("title"), str) and isinstance(tool.get("properties"), dict):
+            return has_name(inner) and has_schema(inner)
+        return "name" in inner or not any(isinstance(part, dict) and has_name(part) for part in tool.values())
+    if not has_name(inner) or not has_schema(inner):
+        return has_name(inner) and not has_schema(tool) and tool.get("type") == key
+    return not has_schema(tool) or inner.get("name") == tool.get("name")
+
+
+def _find_wrapper(tool: Mapping[str, Any]) -> str:
+    """Returns the key of the object that is the tool; empty if there is none, or more than one."""
+    is_disjoint = _WRAPPER_SET.isdisjoint(tool)
+    if is_disjoint and "name" in tool:
+        return ""
+    for key in () if is_disjoint else WRAPPER_KEYS:
+        inner = tool.get(key)
+        if isinstance(inner, dict) and has_name(inner) and _is_wrapped(tool, key):
+            return key
+    if has_name(tool) or "name" in tool or "properties" in tool:
+        return ""
+    named = [key for key, part in tool.items() if isinstance(part, dict) and has_name(part)]
+    if len(named) != 1:
+        return ""
+    inner = tool[named[0]]
+    return named[0] if has_schema(inner) or description_text(inner.get("description")) else ""
+
+
+def has_name(tool: Mapping[str, Any]) -> bool:
+    """Returns whether an object has a name that can be used."""
+    name = tool.get("name")
+    if isinstance(name, str) and name.strip():
+        return True
+    return any(isinstance(name := tool.get(key), str) and bool(name.strip()) for key in _NAME_KEYS)
+
+
+def has_schema(tool: Mapping[str, Any]) -> bool:
+    """Returns whether an object has a schema of its own, which makes it a tool rather than a list of tools.
+
+    Settings of a model under "parameters" (`{"temperature": 0.2}`) are none.
+    """
+    for key in _SCHEMA_KEYS:
+        value = tool.get(key)
+        if value is not None and (not isinstance(value, dict) or not value or has_parameters(value)):
+            return True
+        if isinstance(value, dict) and is_json_schema(value):
+            return True
+    if isinstance(tool.get("properties"), dict):
+        return True
+    return any(looks_like_parameters(tool.get(key)) for key in _LIST_KEYS)
 
 
 def _is_titled_schema(tool: Mapping[str, Any]) -> bool:
@@ -119,21 +296,65 @@ def _is_titled_schema(tool: Mapping[str, Any]) -> bool:
 _GEMINI_SCHEMA_KEYS = ("parametersJsonSchema", "parameters_json_schema")
 # A wrapped tool may have been converted from another form and have kept that form's key.
 _ALL_PARAMETERS_KEYS = ("parameters", "inputSchema", "input_schema", *_GEMINI_SCHEMA_KEYS)
+# Other keys of frameworks: LangChain, CrewAI (args_schema), LlamaIndex (fn_schema), …
+_SCHEMA_KEYS = (
+    *_ALL_PARAMETERS_KEYS,
+    "parameter_definitions", "parameterDefinitions", "args_schema", "argsSchema", "fn_schema", "tool_call_schema",
+    "parameters_schema", "parametersSchema", "json_schema", "jsonSchema",
+)  # fmt: skip
+# Keys that mean other things too (the arguments of a command), and are read only if their value looks like parameters.
+_LIST_KEYS = ("schema", "inputs", "input", "params", "args", "arguments")
+_MAP_KEYS = ("parameter_definitions", "parameterDefinitions")
+WRAPPER_KEYS = (
+    "function", "custom", "toolSpec", "tool_spec", "systemTool", "tool", "toolDefinition", "tool_definition",
+    "definition", "functionDeclaration", "function_declaration",
+)  # fmt: skip
+_WRAPPER_SET = frozenset(WRAPPER_KEYS)
+_NAME_KEYS = ("tool_name", "toolName", "function_name", "functionName")
+_DESCRIPTION_KEYS = ("summary", "docstring")
+_NAMESPACE_KEYS = ("namespace", "plugin_name", "pluginName", "server_name", "serverName", "server_label")
+_NAMESPACE_SET = frozenset(_NAMESPACE_KEYS)
+_MAX_NAMESPACE_CHARS = 200
+# Members that describe what a tool returns, or how it behaves.
+_NO_PARAMETERS = re.compile("output|return|response|result|example|annotation|meta|format|error", re.IGNORECASE)
+_PROVIDER_KEYS = frozenset(
+    {
+        "codeExecution", "code_execution", "computerUse", "computer_use", "enterpriseWebSearch", "fileSearch",
+        "file_search", "googleMaps", "google_maps", "googleSearch", "googleSearchRetrieval", "google_search",
+        "google_search_retrieval", "retrieval", "urlContext", "url_context",
+    }
+)  # fmt: skip
+_PROVIDER_HINT = (
+    "it looks like a tool that the provider runs itself, which has nothing to rank it by; "
+    "add it to the selected tools yourself"
+)
 
 FORMS: tuple[ToolForm, ...] = (
     # {"type": "function", "function": {"name": …, "parameters": {…}}}
     ToolForm(
         label="OpenAI chat completions",
-        recognises=has_object("function"),
+        recognises=has_wrapped("function"),
         wrapper="function",
         parameters_keys=_ALL_PARAMETERS_KEYS,
     ),
     # {"type": "custom", "custom": {"name": …}}
     ToolForm(
         label="OpenAI custom tools",
-        recognises=has_object("custom"),
+        recognises=has_wrapped("custom"),
         wrapper="custom",
         parameters_keys=_ALL_PARAMETERS_KEYS,
+    ),
+    # {"toolSpec": {"name": …, "inputSchema": {"json": {…}}}}, {"tool": {…}}, {"type": …, "data": {…}}
+    _WrappedForm(
+        label="Bedrock, or a tool under any other key",
+        recognises=lambda tool: bool(_find_wrapper(tool)),
+        parameters_keys=_ALL_PARAMETERS_KEYS,
+    ),
+    # {"operationId": …, "parameters": [{"name": …, "in": "query", "schema": {…}}], "requestBody": {…}}
+    _OperationForm(
+        label="OpenAPI operation",
+        recognises=lambda tool: isinstance(tool.get("operationId"), str) and "name" not in tool,
+        name_key="operationId",
     ),
     # {"name": …, "parameters": {…}}; OpenAI responses adds "type": "function"
     ToolForm(
@@ -162,6 +383,12 @@ FORMS: tuple[ToolForm, ...] = (
         list_keys=("functionDeclarations", "function_declarations"),
         has_text_counts=True,
     ),
+    # {"name": …, "parameter_definitions": {"city": {"type": "str", "required": true}}}
+    ToolForm(
+        label="Cohere",
+        recognises=has_value("parameter_definitions", "parameterDefinitions"),
+        parameters_keys=("parameter_definitions", "parameterDefinitions"),
+    ),
     # {"title": …, "type": "object", "properties": {…}}
     ToolForm(
         label="JSON Schema with a title",
@@ -169,10 +396,10 @@ FORMS: tuple[ToolForm, ...] = (
         name_key="title",
         is_schema=True,
     ),
-    # {"name": …}, and {"name": …, "properties": {…}}
+    # {"name": …}, {"name": …, "properties": {…}}, and parameters under another key (`args_schema`, `inputs`, `args`, …)
     ToolForm(
         label="name alone, or JSON Schema with a name",
-        recognises=lambda tool: "name" in tool,
+        recognises=lambda tool: "name" in tool or has_name(tool),
     ),
 )
 """All forms, in the order in which they are tried. The first that recognises a tool reads it, so put a form before any
@@ -187,27 +414,123 @@ def read_tool(tool: object, forms: Sequence[ToolForm] = FORMS) -> ToolParts:
     """
     if not isinstance(tool, dict):
         raise InvalidTool(f"a tool must be a JSON object, this is {_describe(tool)}; {ACCEPTED}")
+    if tool.get("type") == "namespace" and not has_schema(tool):
+        raise InvalidTool('a namespace must have a list "tools" of the tools in it')
     form = next((form for form in forms if form.recognises(tool)), None)
     if form is None:
         raise _nameless(tool)
     return form.read(tool)
 
 
+def find_unread_parameters(tool: Mapping[str, Any]) -> str:
+    """Returns the key of a member that looks like parameters although none were read; empty if there is none."""
+    for place in (tool, *_named_wrappers(tool)):
+        for key, value in place.items():
+            if key in _SCHEMA_KEYS or key in ("properties", "tools", "functions") or _NO_PARAMETERS.search(key):
+                continue
+            if looks_like_parameters(_decoded(value)[0]):
+                return key
+    return ""
+
+
 def _read_name(holder: Mapping[str, Any], key: str) -> str:
-    name = holder.get(key)
-    if isinstance(name, str) and name.strip():
-        return clean_text(name)
-    if key in holder:
-        raise InvalidTool(f'its "{key}" is {_describe(name)}; it must be a string that is not blank')
+    keys = [key] if key in holder else [other for other in _NAME_KEYS if other in holder]
+    for found in keys[:1]:
+        name = holder[found]
+        if isinstance(name, str) and name.strip():
+            return clean_text(name)
+        raise InvalidTool(f'its "{found}" is {_describe(name)}; it must be a string that is not blank')
     raise _nameless(holder)
 
 
 def _nameless(holder: Mapping[str, Any]) -> InvalidTool:
-    return InvalidTool(f"it has no name, only {_list_keys(holder)}; {ACCEPTED}")
+    return InvalidTool(f"it has no name, only {_list_keys(holder)}; {_hint(holder) or ACCEPTED}")
 
 
-def _description_of(schema: object) -> str:
-    return as_text(schema.get("description")) if isinstance(schema, dict) else ""
+def _hint(holder: Mapping[str, Any]) -> str:
+    """Returns what to do about an object without a name, if its members say what it is."""
+    encoded = next((key for key in (*WRAPPER_KEYS, "tools", "functions") if _decoded(holder.get(key))[1]), "")
+    if encoded:
+        return f'its "{encoded}" is {_describe(holder[encoded])}'
+    if isinstance(holder.get("paths"), dict) and ("openapi" in holder or "swagger" in holder):
+        return (
+            'an OpenAPI document is not read as a whole; give each operation (an object with "operationId") by itself'
+        )
+    kind = holder.get("type")
+    if kind == "mcp" or "mcpServers" in holder:
+        return "an MCP server is not a tool; ask it for its tools (tools/list) and give those"
+    is_kind_of_tool = isinstance(kind, str) and kind not in ("function", "custom", "object", "namespace", "tool")
+    is_provided = is_kind_of_tool and "properties" not in holder and "lc" not in holder
+    return _PROVIDER_HINT if is_provided or not _PROVIDER_KEYS.isdisjoint(holder) else ""
+
+
+def _named_wrappers(tool: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (tool[key] for key in WRAPPER_KEYS if isinstance(tool.get(key), dict))
+
+
+def _values_under(
+    place: Mapping[str, Any], keys: Sequence[str], pointer: str, *, is_json_schema: bool = True
+) -> Iterator[_Found]:
+    for key in keys:
+        value = place.get(key)
+        if value is None:
+            continue
+        at = f"{pointer}/{key}"
+        value, is_text = _decoded(value)
+        notes = (f"{at}: is JSON that was encoded twice; it is read, but send it as an object",) if is_text else ()
+        inner_key, value = unwrapped(value)
+        if is_json_schema or looks_like_parameters(value, is_sure=False):
+            is_loose = isinstance(value, list) and key not in _ALL_PARAMETERS_KEYS
+            at = f"{at}/{inner_key}" if inner_key else at
+            yield _Found(at, value, is_json_schema=not is_loose and key not in _MAP_KEYS, notes=notes)
+
+
+def _decoded(value: object) -> tuple[object, bool]:
+    """Returns the object or list that a text holds, and whether it is such a text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        node = decode_at(value, skip_whitespace(value, 0))
+        if not node.error and skip_whitespace(value, node.end) == len(value):
+            return node.value, True
+    return value, False
+
+
+def _with_definitions(found: _Found, holder: Mapping[str, Any], tool: Mapping[str, Any]) -> _Found:
+    """Adds the definitions that are beside the schema and not in it."""
+    schema = found.schema
+    if not isinstance(schema, dict) or schema is holder:
+        return found
+    definitions = definitions_of(holder) if holder is tool else {**definitions_of(tool), **definitions_of(holder)}
+    if not definitions:
+        return found
+    own = {key: schema[key] for key in definitions if isinstance(schema.get(key), dict)}
+    merged = {key: {**outer, **own.get(key, {})} for key, outer in definitions.items()}
+    return found._replace(schema={**schema, **merged})
+
+
+def _body_of(operation: Mapping[str, Any]) -> dict[str, Any]:
+    body = operation.get("requestBody")
+    content = body.get("content") if isinstance(body, dict) else None
+    for media in content.values() if isinstance(content, dict) else ():
+        if isinstance(media, dict) and isinstance(media.get("schema"), dict):
+            return dict(media["schema"])
+    return {}
+
+
+def _find_namespace(holder: Mapping[str, Any]) -> str:
+    if _NAMESPACE_SET.isdisjoint(holder):
+        return ""
+    for key in _NAMESPACE_KEYS:
+        name = holder.get(key)
+        if isinstance(name, str) and name.strip():
+            return clean_text(shorten(name.strip(), _MAX_NAMESPACE_CHARS))
+    return ""
+
+
+def description_text(description: object) -> str:
+    """Returns a description as text; of one in several languages, the English one."""
+    if isinstance(description, str):
+        return clean_text(description)
+    return as_text(in_one_language(description)) or as_text(description)
 
 
 def _find_title(value: Mapping[str, Any]) -> str:

@@ -16,11 +16,20 @@ from referencing.exceptions import Unresolvable
 
 from shortlist.schemas.document import Parameter
 from shortlist.schemas.tools.forms import as_json, as_text, clean_text, shorten
+from shortlist.schemas.tools.shapes import (
+    COMBINATOR_KEYS,
+    JSON_TYPES,
+    REFERENCE_KEYS,
+    ROOT_KEYS,
+    TYPE_ALIASES,
+    as_root,
+)
 
 if TYPE_CHECKING:
     from referencing import Specification
     from referencing._core import Resolver
 __all__ = [
+    "MAX_ALTERNATIVES",
     "MAX_DEPTH",
     "MAX_ENUM_VALUES",
     "MAX_PARAMETERS",
@@ -37,38 +46,24 @@ MAX_PARAMETERS = 500
 """Parameters that are read of one tool, level by level."""
 MAX_ENUM_VALUES = 200
 """Values that are read of one enum."""
+MAX_ALTERNATIVES = 20
+"""Alternatives of one parameter whose titles and descriptions are read."""
 MAX_VISITS = 10_000
 """Subschemas that are read of one tool. Schemas that refer to one another often can unfold without end."""
 _MAX_MERGED = 100_000  # parameters over all visits: a schema of many parameters may be referred to often
 _MAX_COMBINED = 16  # levels of combinators and references in one another
 _MAX_ARRAYS = 4  # levels of arrays of arrays
 _MAX_VALUE_CHARS = 200
+_MAX_ALTERNATIVE_CHARS = 1_000
 _UNFOLDED_IN_PART = (
     "its schemas refer to one another too often to be unfolded completely; some parameters may be missing"
 )
-TYPE_ALIASES: Mapping[str, str] = {
-    "any": "",
-    "bool": "boolean",
-    "dict": "object",
-    "double": "number",
-    "float": "number",
-    "int": "integer",
-    "list": "array",
-    "long": "integer",
-    "map": "object",
-    "none": "null",
-    "str": "string",
-    "tuple": "array",
-    "type_unspecified": "",
-}
-"""Types that tools use although JSON Schema does not have them, and what they mean; empty means any type."""
-_JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
-_REFERENCE_KEYS = ("$ref", "$dynamicRef", "$recursiveRef")
-_COMBINATOR_KEYS = ("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas")
-_ROOT_KEYS = frozenset(
-    {"type", "properties", "items", "prefixItems", "patternProperties", "additionalProperties", "enum", "const"}
-).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
-_INFORMATIVE_KEYS = frozenset({"properties", "items", "description", "enum"}).union(_REFERENCE_KEYS, _COMBINATOR_KEYS)
+_LEADING_KEYS = frozenset(REFERENCE_KEYS).union(COMBINATOR_KEYS)
+_REST = "the rest are left out"
+_LABEL_KEYS = frozenset(
+    {"enumDescriptions", "enumNames", "x-enum-descriptions", "x-enum-varnames", "x-enumDescriptions", "x-enumNames"}
+)
+_INFORMATIVE_KEYS = frozenset({"properties", "items", "description", "enum"}).union(REFERENCE_KEYS, COMBINATOR_KEYS)
 _References = frozenset[str]  # those that lead to a schema; one of them again is a cycle
 # `referencing` does not validate `$id` and pointers, so that invalid schemas raise these.
 _MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
@@ -82,6 +77,8 @@ class _View:
     types: dict[str, None] = field(default_factory=dict)
     description: str = ""
     enum: list[object] = field(default_factory=list)
+    labels: dict[str, str] | None = None  # of few schemas, and creating them takes time
+    alternatives: dict[str, str] | None = None
     default: object = None
     is_required: bool = False
     properties: dict[str, list[tuple[object, _References]]] = field(default_factory=dict)
@@ -119,7 +116,7 @@ class _Flattener:
         self.warnings: dict[str, None] = {}
 
     def flatten(self, schema: object) -> Iterator[Parameter]:
-        root = _Branch(None, self._view([(_as_root(schema), frozenset({"#"}))]), "", 0)
+        root = _Branch(None, self._view([(as_root(schema), frozenset({"#"}))]), "", 0)
         # Level by level, so that one deeply nested parameter does not use up the limit for the others.
         waiting, num_parameters = deque([root]), 0
         while waiting:
@@ -149,15 +146,19 @@ class _Flattener:
         self.warnings[warning] = None
 
     def _parameter(self, view: _View, name: str, path: str, is_required: bool, depth: int) -> Parameter:
-        values = view.enum or (view.item.enum if view.item else [])
-        if len(values) > MAX_ENUM_VALUES:
-            self.warnings[f"an enum has more than {MAX_ENUM_VALUES} values; the rest are left out"] = None
-        texts = (_value_text(value) for value in values[:MAX_ENUM_VALUES] if value is not None)
+        holder = view if view.enum or view.item is None else view.item
+        if len(holder.enum) > MAX_ENUM_VALUES:
+            self.warnings[f"an enum has more than {MAX_ENUM_VALUES} values; {_REST}"] = None
+        texts = [_value_text(value) for value in holder.enum[:MAX_ENUM_VALUES] if value is not None]
+        if holder.labels:
+            texts = [_labelled(text, holder.labels) for text in texts]
+        if holder.alternatives and len(holder.alternatives) > MAX_ALTERNATIVES:
+            self.warnings[f"a parameter has more than {MAX_ALTERNATIVES} described alternatives; {_REST}"] = None
         return Parameter(
             name=clean_text(name),
             path=clean_text(path),
             type=_type_phrase(view),
-            description=view.description or (view.item.description if view.item else ""),
+            description=view.description if view.alternatives is None and view.item is None else _description(view),
             enum=tuple(dict.fromkeys(texts)),
             default=None if view.default is None else _value_text(view.default),
             required=is_required or view.is_required,
@@ -167,12 +168,21 @@ class _Flattener:
     def _view(self, schemas: list[tuple[object, _References]], num_arrays: int = 0) -> _View:
         view = _View()
         for schema, active in schemas:
-            self._merge(schema, view, active, counts_required=len(schemas) == 1, level=0)
+            self._merge(schema, view, active, counts_required=len(schemas) == 1, level=0, is_alternative=False)
         if view.items and num_arrays < _MAX_ARRAYS:
             view.item = self._view(view.items, num_arrays + 1)
         return view
 
-    def _merge(self, schema: object, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
+    def _merge(
+        self,
+        schema: object,
+        view: _View,
+        active: _References,
+        *,
+        counts_required: bool,
+        level: int,
+        is_alternative: bool,
+    ) -> None:
         self._num_visits += 1
         if self._num_visits > MAX_VISITS or level > _MAX_COMBINED:
             self.warnings[_UNFOLDED_IN_PART] = None
@@ -185,68 +195,150 @@ class _Flattener:
         if reading in view.merged:
             return
         view.merged.add(reading)
-        _merge_scalars(schema, view)
+        _merge_scalars(schema, view, is_alternative=is_alternative)
         if self._num_merged <= _MAX_MERGED:
             self._num_merged += _merge_children(schema, view, active, counts_required=counts_required)
         else:
             self.warnings[_UNFOLDED_IN_PART] = None
-        reference = next((schema[key] for key in _REFERENCE_KEYS if isinstance(schema.get(key), str)), None)
+        if _LEADING_KEYS.isdisjoint(schema):
+            return
+        reference = next((schema[key] for key in REFERENCE_KEYS if isinstance(schema.get(key), str)), None)
         if reference is not None:
-            self._follow(reference, view, active, counts_required=counts_required, level=level)
-        for key in _COMBINATOR_KEYS:
+            self._follow(
+                reference, view, active, counts_required=counts_required, level=level, is_alternative=is_alternative
+            )
+        for key in COMBINATOR_KEYS:
             if key not in schema:
                 continue
             branches = _branches(schema[key])
-            counts = counts_required and (key == "allOf" or len([b for b in branches if not _is_null(b)]) == 1)
+            is_single = key == "allOf" or len([b for b in branches if not _is_null(b)]) == 1
             for branch in branches:
-                self._merge(branch, view, active, counts_required=counts, level=level + 1)
+                self._merge(
+                    branch,
+                    view,
+                    active,
+                    counts_required=counts_required and is_single,
+                    level=level + 1,
+                    is_alternative=is_alternative or not (is_single or key == "dependentSchemas"),
+                )
 
-    def _follow(self, reference: str, view: _View, active: _References, *, counts_required: bool, level: int) -> None:
+    def _follow(
+        self,
+        reference: str,
+        view: _View,
+        active: _References,
+        *,
+        counts_required: bool,
+        level: int,
+        is_alternative: bool,
+    ) -> None:
         target = self._references.resolve(reference)
         if reference not in active:
-            self._merge(target, view, active | {reference}, counts_required=counts_required, level=level + 1)
+            self._merge(
+                target,
+                view,
+                active | {reference},
+                counts_required=counts_required,
+                level=level + 1,
+                is_alternative=is_alternative,
+            )
         elif isinstance(target, dict):
-            _merge_scalars(target, view)  # a schema inside itself: its properties are not read again
+            _merge_scalars(
+                target, view, is_alternative=is_alternative
+            )  # a schema inside itself: its properties are not read again
             if "properties" in target:
                 view.types.setdefault("object")
-
-
-def _as_root(schema: object) -> object:
-    """Reads a bare list or map of parameters as `properties`."""
-    if isinstance(schema, list):
-        return {"properties": schema}
-    if isinstance(schema, dict) and _ROOT_KEYS.isdisjoint(schema):
-        members = {key: value for key, value in schema.items() if isinstance(value, dict) and not key.startswith("$")}
-        return {"properties": {key: value for key, value in members.items() if key != "definitions"}}
-    return schema
 
 
 def _merge_text(schema: object, view: _View) -> None:
     if not isinstance(schema, str):
         return
     lowered = schema.lower()
-    if lowered in TYPE_ALIASES or lowered in _JSON_TYPES:
+    if lowered in TYPE_ALIASES or lowered in JSON_TYPES:
         view.types.setdefault(TYPE_ALIASES.get(lowered, lowered))
     else:
         view.description = view.description or clean_text(schema)
 
 
-def _merge_scalars(schema: Mapping[str, object], view: _View) -> None:
+def _merge_scalars(schema: Mapping[str, object], view: _View, *, is_alternative: bool) -> None:
     declared = schema.get("type")
     for name in declared if isinstance(declared, list) else [declared]:
         if isinstance(name, str) and name:
             view.types.setdefault(clean_text(shorten(TYPE_ALIASES.get(name.lower(), name.lower()), 40)))
     if schema.get("nullable") is True:
         view.types.setdefault("null")
-    if not view.description:
+    if is_alternative:
+        _merge_alternative(schema, view)
+    elif not view.description:
         view.description = as_text(schema.get("description"))
     if isinstance(values := schema.get("enum"), list):
+        if not _LABEL_KEYS.isdisjoint(schema):
+            _merge_labels(schema, values, view)
         view.enum += values[: max(0, MAX_ENUM_VALUES + 1 - len(view.enum))]
     if "const" in schema:
         view.enum.append(schema["const"])
     if view.default is None:
         view.default = schema.get("default")
     view.is_required |= schema.get("required") is True
+
+
+def _merge_alternative(schema: Mapping[str, object], view: _View) -> None:
+    """Keeps the title and the description of one alternative with its value, or with its type."""
+    values = schema.get("enum")
+    only = (
+        schema["const"] if "const" in schema else values[0] if isinstance(values, list) and len(values) == 1 else None
+    )
+    value = "" if only is None else _value_text(only)
+    title, description = schema.get("title"), as_text(schema.get("description"))
+    is_titled = isinstance(title, str) and bool(title.strip()) and not _are_alike(title, value)
+    words = " - ".join(dict.fromkeys(filter(None, (str(title) if is_titled else "", description))))
+    if not words:
+        return
+    if only is not None:
+        _add_label(view, value, words)
+        return
+    view.alternatives = view.alternatives or {}
+    if len(view.alternatives) <= MAX_ALTERNATIVES:
+        declared = schema.get("type")
+        lead = f"{clean_text(shorten(declared.lower(), 40))}: " if isinstance(declared, str) and not is_titled else ""
+        view.alternatives.setdefault(shorten(clean_text(words), _MAX_ALTERNATIVE_CHARS), lead)
+
+
+def _merge_labels(schema: Mapping[str, object], values: list[object], view: _View) -> None:
+    for key in sorted(_LABEL_KEYS.intersection(schema)):
+        labels = schema.get(key)
+        if isinstance(labels, list) and len(labels) == len(values):
+            for value, label in zip(values[:MAX_ENUM_VALUES], labels, strict=False):
+                if isinstance(label, str) and label.strip():
+                    _add_label(view, _value_text(value), label)
+
+
+def _add_label(view: _View, value: str, label: str) -> None:
+    view.labels = view.labels or {}
+    if len(view.labels) <= MAX_ENUM_VALUES:
+        view.labels.setdefault(value, clean_text(label))
+
+
+def _labelled(text: str, labels: Mapping[str, str]) -> str:
+    """Returns an allowed value with its title, as in ``fast: Fast delivery``."""
+    label = labels.get(text, "")
+    shown = text or '""'
+    return shorten(f"{shown}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
+
+
+def _are_alike(title: str, value: str) -> bool:
+    return "".join(filter(str.isalnum, title)).lower() == "".join(filter(str.isalnum, value)).lower()
+
+
+def _description(view: _View) -> str:
+    """Returns the description with those of the alternatives, each after its title or its type."""
+    if not view.alternatives:
+        return view.description or (_description(view.item) if view.item else "")
+    described = list(view.alternatives.items())[:MAX_ALTERNATIVES]
+    if len(described) == 1 and not view.description:
+        return described[0][0]
+    alternatives = "; ".join(lead + words for words, lead in described if words != view.description)
+    return " ".join(part for part in (view.description, alternatives) if part)
 
 
 def _merge_children(schema: Mapping[str, object], view: _View, active: _References, *, counts_required: bool) -> int:
@@ -283,7 +375,7 @@ def _named(properties: object) -> Iterator[tuple[str, object]]:
 def _branches(value: object) -> list[object]:
     if isinstance(value, list):
         return value
-    is_map = isinstance(value, dict) and _ROOT_KEYS.isdisjoint(value)
+    is_map = isinstance(value, dict) and ROOT_KEYS.isdisjoint(value)
     return list(value.values()) if isinstance(value, dict) and is_map else [value]
 
 

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shortlist.schemas.document import Parameter, ParsedTools, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput, InvalidTool
-from shortlist.schemas.tools.forms import ACCEPTED, FORMS, ToolForm, ToolParts, clean_text, read_tool, shorten
+from shortlist.schemas.tools.containers import MAX_LEVELS, NAME_KEYS, NO_GROUP, ContainerRules, Group, is_mark
+from shortlist.schemas.tools.forms import (
+    ACCEPTED,
+    FORMS,
+    ToolForm,
+    ToolParts,
+    clean_text,
+    find_unread_parameters,
+    has_name,
+    read_tool,
+    shorten,
+)
 from shortlist.schemas.tools.jsontext import (
     LOST,
     MAX_NESTING,
@@ -24,6 +35,7 @@ from shortlist.schemas.tools.jsontext import (
     skip_whitespace,
 )
 from shortlist.schemas.tools.parameters import flatten_parameters
+from shortlist.schemas.tools.shapes import definitions_of, has_own_names, is_json_schema
 from shortlist.schemas.tools.validity import SchemaChecker
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "EntryReader", "parse_tools"]
@@ -32,9 +44,6 @@ _MAX_WARNING_CHARS = 500
 _NAME = re.compile(r'"name"\s*:\s*"([^"\\]{1,200})"')
 MAX_BROKEN = 100
 """Entries of one text that may fail to decode or hold no tool; the text after them is not read."""
-MAX_LEVELS = 8
-"""Containers that may be nested in one another."""
-_SHARED_LIST_KEYS = ("tools", "functions")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -45,8 +54,12 @@ def parse_tools(
 
     The entries of all texts have consecutive indexes from 0, whether they could be parsed or not: tools and unparsed
     entries together have each index once. An empty container has no index and gives a warning. The lines and columns
-    of an unparsed entry count within its own text. `namespaces[i]` is the namespace of all tools of `texts[i]`, empty
-    if there is none. Each tool is read by the first of `forms` that recognises it.
+    of an unparsed entry count within its own text. Each tool is read by the first of `forms` that recognises it.
+
+    `namespaces[i]` is the namespace of all tools of `texts[i]`, empty if there is none. An object that holds tools and
+    has a name (a server, an agent, a namespace of OpenAI) is a namespace too, and so is one that a tool names itself.
+    They are joined by dots, the outermost first (``work.jira``). A cache point of Bedrock is neither a tool nor an
+    entry.
 
     Raises:
         InvalidInput: `texts` is a single string, or there are more namespaces than texts.
@@ -75,15 +88,23 @@ class _Parser:
 
     def parse(self, text: str, text_index: int, namespace: str) -> None:
         lines: LineIndex | None = None
+        num_marks = 0
+        num_found = self._next_index + len(self._warnings)
         for entry in self._entries.read(text):
+            if is_mark(entry.node.value):
+                num_marks += 1
+                continue
             if entry.is_empty:
-                self._warnings.append(f"tools[{text_index}]: holds an empty list of tools")
+                place = f"tools[{text_index}]: " + (f"{entry.group.namespace!r} " if entry.group.namespace else "")
+                self._warnings.append(f"{place}holds an empty list of tools")
                 continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
             except InvalidTool as error:
                 lines = lines or LineIndex(text)
                 self._report(entry, text, text_index, lines, f"tools[{text_index}]: {error}")
+        if num_marks and num_found == self._next_index + len(self._warnings):
+            self._warnings.append(f"tools[{text_index}]: holds no tools, only cache points")
 
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
@@ -96,25 +117,45 @@ class _Parser:
         node = entry.node
         if node.error:
             raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}")
-        parts = read_tool(node.value, self._forms)
+        parts = read_tool(entry.tool, self._forms)
         if node.is_pruned:
             self._warn(parts.name, f"nested more than {MAX_NESTING} levels deep; deeper levels are not read")
         return Tool(
             name=parts.name,
             description=parts.description,
             title=parts.title,
-            namespace=namespace,
+            namespace=_joined(namespace, entry.group.namespace, parts.namespace),
             parameters=self._read_parameters(parts, entry),
             source=text[node.start : node.end],
             index=self._next_index,
+            namespace_description=entry.group.description,
         )
 
     def _read_parameters(self, parts: ToolParts, entry: Entry) -> tuple[Parameter, ...]:
         has_text_counts = entry.form is not None and entry.form.has_text_counts
-        references, problems = self._checker.check(parts.schema, parts.pointer, is_gemini=has_text_counts)
-        parameters, warnings = flatten_parameters(parts.schema, references)
-        self._warn(parts.name, *problems, *warnings)
+        schema = parts.schema
+        checked = schema if parts.is_json_schema else None
+        if isinstance(schema, dict) and "$schema" not in schema and not is_json_schema(schema):  # a bare map
+            checked = definitions_of(schema)
+        references, problems = self._checker.check(checked, parts.pointer, is_gemini=has_text_counts)
+        parameters, warnings = flatten_parameters(schema, references)
+        self._warn(parts.name, *parts.notes, *problems, *warnings, *self._find_unread(entry, parts, parameters))
         return parameters
+
+    def _find_unread(self, entry: Entry, parts: ToolParts, parameters: Sequence[Parameter]) -> list[str]:
+        tool = entry.node.value
+        if not isinstance(tool, dict):
+            return []
+        found = []
+        if not parameters and (key := find_unread_parameters(tool)):
+            hint = 'looks like them; put them under "parameters"'
+            found.append(f'no parameters were found, but "{shorten(key, 40)}" {hint}')
+        elif not parameters and has_own_names(parts.schema):
+            key = parts.pointer.rpartition("/")[2]
+            found.append(f'no parameters could be read from "{key}"; write a JSON Schema of an object with properties')
+        unread = self._entries.rules.lists_of_tools(tool)
+        reason = "is not read, because it has parameters of its own and so is a tool itself"
+        return [*found, *(f'its list "{key}" {reason}' for key in unread)] if unread else found
 
     def _warn(self, name: str, *warnings: str) -> None:
         for warning in warnings:
@@ -137,6 +178,13 @@ def _guess_name(text: str) -> str:
     return clean_text(match.group(1)) if match else ""
 
 
+def _joined(*namespaces: str) -> str:
+    """Joins namespaces by dots, each once."""
+    if not any(namespaces):
+        return ""
+    return ".".join(dict.fromkeys(filter(None, namespaces)))
+
+
 def _lower_first(message: str) -> str:
     return message[:1].lower() + message[1:]
 
@@ -146,22 +194,30 @@ class Entry:
     """One value that should be a tool. It may have an error instead.
 
     `form` is the form whose own list the entry was in, None for lists that all forms share. `is_empty` marks an empty
-    list; it is not counted as an entry and takes no index.
+    list; it is not counted as an entry and takes no index. `group` is what the objects around the entry say of it.
     """
 
     node: Node
     form: ToolForm | None = None
     is_empty: bool = False
+    group: Group = NO_GROUP
+
+    @property
+    def tool(self) -> object:
+        """The value, with the key it was listed under as its name if it has none itself."""
+        value = self.node.value
+        if not self.group.key or not isinstance(value, dict) or has_name(value) or "operationId" in value:
+            return value
+        return {**value, "name": self.group.key}
 
 
 class EntryReader:
     """Reads texts that hold tools of the given forms; their keys tell containers from tools."""
 
     def __init__(self, forms: Sequence[ToolForm] = FORMS) -> None:
-        self._lists: dict[str, ToolForm | None] = dict.fromkeys(_SHARED_LIST_KEYS)
-        self._lists.update((key, form) for form in forms for key in form.list_keys)
-        self._envelopes = frozenset(key for form in forms for key in form.envelope_keys)
-        self._tool_keys = frozenset({"properties"}).union(*(form.parameters_keys for form in forms))
+        self.rules = ContainerRules(forms)
+        self._lists = self.rules.lists
+        self._envelopes = self.rules.envelopes
 
     def read(self, text: str) -> Iterator[Entry]:
         """Yields the entries of `text` in order: one tool, a container of tools, or several of either in a row.
@@ -201,9 +257,9 @@ class EntryReader:
             end = yield from self._read_list(text, start, level=level, form=form)
             return end, end != LOST
         node = decode_at(text, start)
-        keys = self._container_keys(node.value)
+        keys = self.rules.keys_of(node.value)
         if keys:
-            yield from self._read_members(text, start, keys, level=level)
+            yield from self._read_members(text, start, keys, level=level, holder=node.value)
         elif not node.error or not (yield from self._rescue_members(text, node, level=level)):
             yield Entry(node, form)
         return node.end, not node.error
@@ -225,10 +281,24 @@ class EntryReader:
                 return LOST
             at = skip_whitespace(text, at + 1)
 
-    def _read_members(self, text: str, start: int, keys: Sequence[str], *, level: int) -> Iterator[Entry]:
+    def _read_members(
+        self, text: str, start: int, keys: Sequence[str], *, level: int, holder: object = None, is_map: bool = False
+    ) -> Iterator[Entry]:
         starts = dict(member_starts(text, start))  # of a repeated key the last counts, as in Python's decoder
+        if not isinstance(holder, dict):  # it does not decode as a whole
+            named = [key for key in (*NAME_KEYS, "description") if key in starts]
+            holder = {key: decode_at(text, starts[key]).value for key in named}
         for key in keys:
-            yield from self._read_value(text, starts[key], level=level + 1, form=self._lists.get(key))
+            group = self.rules.group_of(holder, key, is_map=is_map)
+            member = holder.get(key)
+            entries: Iterator[Entry]
+            if isinstance(member, dict) and not is_map and self.rules.is_loose_map(key, member):
+                entries = self._read_members(text, starts[key], [*member], level=level + 1, holder=member, is_map=True)
+            else:
+                form = None if is_map else self._lists.get(key)
+                entries = self._read_value(text, starts[key], level=level + 1, form=form)
+            for entry in entries:
+                yield replace(entry, group=group.around(entry.group)) if group else entry
 
     def _rescue_members(self, text: str, node: Node, *, level: int) -> Generator[Entry, None, bool]:
         """Yields the entries of a container that does not decode as a whole; returns whether it was a container."""
@@ -249,22 +319,6 @@ class EntryReader:
         if not is_reported:
             yield _broken(node.error_at, node.error)
         return True
-
-    def _container_keys(self, value: object, levels_left: int = MAX_LEVELS + 1) -> list[str]:
-        """Returns the keys whose values hold tools; none if `value` is not a container.
-
-        Past the last level every object counts as a container, so that reading it reports that it is too deep.
-        """
-        if not isinstance(value, dict) or not self._tool_keys.isdisjoint(value):
-            return []
-        if levels_left == 0:
-            return list(value)
-        return [
-            key
-            for key, member in value.items()
-            if (key in self._lists and isinstance(member, list))
-            or (key in self._envelopes and self._container_keys(member, levels_left - 1))
-        ]
 
 
 def _broken(at: int, reason: str) -> Entry:

@@ -111,10 +111,13 @@ def test_the_order_of_the_forms_is_this_one() -> None:
     assert [form.label for form in FORMS] == [
         "OpenAI chat completions",
         "OpenAI custom tools",
+        "Bedrock, or a tool under any other key",
+        "OpenAPI operation",
         "neutral, OpenAI responses, Gemini",
         "MCP",
         "Anthropic",
         "Gemini",
+        "Cohere",
         "JSON Schema with a title",
         "name alone, or JSON Schema with a name",
     ]
@@ -125,6 +128,8 @@ def test_every_form_reads_a_tool_that_it_recognises(form: ToolForm) -> None:
     files = (TESTS / "fixtures" / "tools").glob("*.json")
     tools = [json.loads(tool.source) for path in files for tool in parse_tools([path.read_text("utf-8")]).tools]
     tools += [{"custom": {"name": "run"}}, {"name": "now"}, {"name": "gemini", "parametersJsonSchema": SCHEMA}]
+    tools += [{"toolSpec": {"name": "bedrock"}}, {"operationId": "openapi"}]
+    tools += [{"name": "cohere", "parameter_definitions": {"city": {"type": "str"}}}]
 
     recognised = [tool for tool in tools if form.recognises(tool)]
 

@@ -82,10 +82,27 @@ tool_keys = st.sampled_from(
         "enum",
         "required",
         "description",
+        "custom",
+        "toolSpec",
+        "cachePoint",
+        "data",
+        "servers",
+        "namespace",
+        "json",
+        "args",
+        "operationId",
+        "requestBody",
+        "$defs",
+        "const",
+        "oneOf",
+        "city",
     ]
 )
+words = st.sampled_from(["object", "string", "List[str]", "namespace", "function", "{}", '{"a": "int"}', "int: x"])
 toolish = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(tool_keys, inner, max_size=5), max_leaves=20
+    scalars | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(tool_keys, inner, max_size=5),
+    max_leaves=20,
 )
 quiet = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -110,6 +127,7 @@ def test_any_json_is_read_without_an_error_and_each_index_once(value: Any) -> No
     indexes = sorted([tool.index for tool in parsed.tools] + [left_out.index for left_out in parsed.unparsed])
     assert indexes == list(range(len(indexes)))
     assert parsed.tools[-1].name == "last"
+    assert bool(parsed.tools[:-1] or parsed.unparsed or parsed.warnings)
 
 
 @quiet
