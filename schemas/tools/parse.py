@@ -15,7 +15,6 @@ from shortlist.schemas.errors import InvalidInput, InvalidTool
 from shortlist.schemas.tools.forms import ACCEPTED, FORMS, ToolForm, ToolParts, clean_text, read_tool, shorten
 from shortlist.schemas.tools.jsontext import (
     LOST,
-    MAX_NESTING,
     LineIndex,
     Node,
     decode_at,
@@ -23,6 +22,7 @@ from shortlist.schemas.tools.jsontext import (
     skip_value,
     skip_whitespace,
 )
+from shortlist.schemas.tools.oddities import read_value
 from shortlist.schemas.tools.parameters import flatten_parameters
 from shortlist.schemas.tools.validity import SchemaChecker
 
@@ -79,6 +79,10 @@ class _Parser:
             if entry.is_empty:
                 self._warnings.append(f"tools[{text_index}]: holds an empty list of tools")
                 continue
+            if entry.repeated_key:
+                key = f'the key "{entry.repeated_key}" is written twice in one object, and the last one counts'
+                self._warnings.append(f"tools[{text_index}]: {key}")
+                continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
             except InvalidTool as error:
@@ -96,9 +100,12 @@ class _Parser:
         node = entry.node
         if node.error:
             raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}")
-        parts = read_tool(node.value, self._forms)
-        if node.is_pruned:
-            self._warn(parts.name, f"nested more than {MAX_NESTING} levels deep; deeper levels are not read")
+        try:
+            reading = read_value(text, node)
+        except RecursionError as error:
+            raise InvalidTool("it is nested too deeply to be read here") from error
+        parts = read_tool(reading.value, self._forms)
+        self._warn(parts.name, *reading.oddities, place=f"tools[{self._next_index}]: ")
         return Tool(
             name=parts.name,
             description=parts.description,
@@ -116,9 +123,9 @@ class _Parser:
         self._warn(parts.name, *problems, *warnings)
         return parameters
 
-    def _warn(self, name: str, *warnings: str) -> None:
+    def _warn(self, name: str, *warnings: str, place: str = "") -> None:
         for warning in warnings:
-            text = f"tool {shorten(name)!r}: {clean_text(warning)}"
+            text = f"{place}tool {shorten(name)!r}: {clean_text(warning)}"
             self._warnings.append(shorten(text, _MAX_WARNING_CHARS))
 
     def _report(self, entry: Entry, text: str, text_index: int, lines: LineIndex, reason: str) -> None:
@@ -146,12 +153,13 @@ class Entry:
     """One value that should be a tool. It may have an error instead.
 
     `form` is the form whose own list the entry was in, None for lists that all forms share. `is_empty` marks an empty
-    list; it is not counted as an entry and takes no index.
+    list, and `repeated_key` a key that is written twice and held tools; neither counts as an entry or takes an index.
     """
 
     node: Node
     form: ToolForm | None = None
     is_empty: bool = False
+    repeated_key: str = ""
 
 
 class EntryReader:
@@ -226,7 +234,11 @@ class EntryReader:
             at = skip_whitespace(text, at + 1)
 
     def _read_members(self, text: str, start: int, keys: Sequence[str], *, level: int) -> Iterator[Entry]:
-        starts = dict(member_starts(text, start))  # of a repeated key the last counts, as in Python's decoder
+        starts: dict[str, int] = {}
+        for key, at in member_starts(text, start):
+            if key in starts and key in keys:
+                yield Entry(Node(start, at), repeated_key=key)
+            starts[key] = at  # of a repeated key the last counts, as in Python's decoder
         for key in keys:
             yield from self._read_value(text, starts[key], level=level + 1, form=self._lists.get(key))
 
