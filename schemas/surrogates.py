@@ -28,12 +28,12 @@ def halves_in(text: str) -> dict[str, None]:
 
 
 def escape_halves(text: str) -> str:
-    """Writes each half as JSON escapes it, so that a JSON text keeps its meaning and UTF-8 can encode it."""
-    return _HALF.sub(_escape, text) if has_half(text) else text
+    """Joins halves that make a pair, and writes the others as JSON's escapes, so that a JSON text keeps its meaning."""
+    return _HALF.sub(_escape, _joined(text)) if has_half(text) else text
 
 
 def replace_halves(text: str) -> str:
-    """Joins two halves that make a pair, and replaces every other half by U+FFFD."""
+    """Joins halves that make a pair, and replaces every other half by U+FFFD."""
     return _HALF.sub("\ufffd", _joined(text)) if has_half(text) else text
 
 

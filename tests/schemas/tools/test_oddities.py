@@ -10,7 +10,6 @@ from shortlist.schemas.tools.jsontext import decode_at
 from shortlist.schemas.tools.oddities import read_value
 from shortlist.schemas.tools.parse import parse_tools
 
-
 DEEP, A_LITTLE_TOO_DEEP = ("[" * depth + "]" * depth for depth in (3000, 250))
 LONG = "7" * 5000
 
