@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +86,9 @@ class RestApi:
 
     def _routes(self) -> list[Route]:
         ranked = {
-            "/v1/rerank": ("Rerank", rerank.read_v1),
-            "/v2/rerank": ("Rerank", rerank.read_v2),
-            "/rerank": ("Rerank", rerank.read_tei),
+            "/v1/rerank": ("Rerank", _of_fields(rerank.read_v1)),
+            "/v2/rerank": ("Rerank", _of_fields(rerank.read_v2)),
+            "/rerank": ("Rerank", _of_fields(rerank.read_tei)),
             "/v1/tools:select": ("SelectTools", _reader(proto_json.read_tools)),
             "/v1/tables:select": ("SelectTables", _reader(proto_json.read_tables)),
         }
@@ -110,9 +110,7 @@ class RestApi:
             *(Route(path, get, methods=["GET"]) for path, get in described.items()),
         ]
 
-    async def _rank(
-        self, method: Method, read: Callable[[Mapping[str, Any]], ParsedRequest], request: Request
-    ) -> Response:
+    async def _rank(self, method: Method, read: Callable[[body.Body], ParsedRequest], request: Request) -> Response:
         call = _begin(method, request)
         parsed: ParsedRequest | None = None
         try:
@@ -122,8 +120,10 @@ class RestApi:
             if self._dispatcher.refusal:  # before a large body is received
                 raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
-            parsed = await _in_turn(len(content), lambda: read(body.read_json(content)))
+            fields = await _in_turn(len(content), lambda: body.read_json(content))
+            parsed = await _in_turn(len(content), lambda: read(fields))
             answer = await self._answer(method, call, parsed.request, request)
+            _put_first(answer.report.warnings, fields.warnings)
             written = await _in_turn(answer.ByteSize(), lambda: _json(parsed.write(answer, call)))
         except ClientDisconnect:
             return self._failed(call, RequestCancelled("the caller left before its request had arrived"))
@@ -246,8 +246,17 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], ParsedRequest]:
+def _reader(read: Callable[[body.Body], Any]) -> Callable[[body.Body], ParsedRequest]:
     return lambda body: ParsedRequest(read(body), lambda answer, _: proto_json.write(answer))
+
+
+def _of_fields(read: Callable[[Mapping[str, Any]], ParsedRequest]) -> Callable[[body.Body], ParsedRequest]:
+    return lambda body: read(body.fields)
+
+
+def _put_first(warnings: Any, more: Sequence[str]) -> None:
+    for place, warning in enumerate(more):
+        warnings.insert(place, warning)
 
 
 async def _left(request: Request) -> None:
