@@ -35,6 +35,7 @@ MAX_INTEGER_DIGITS = 1000
 
 # Possessive quantifiers: an unclosed string is read once, not once for each quote in it.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -81,7 +82,8 @@ class Node:
 
     If it does not decode, `error` says why, `error_at` is the offset of the error, and `end` is the likely end or LOST.
     `is_plain` says that it has no key twice in one object, and no number that is not finite or has too many digits.
-    Of a value that is nested too deeply for the decoder, `value` has only the first MAX_NESTING levels.
+    Of a value that is nested too deeply for the decoder, `value` has only the first MAX_NESTING levels, and `pruned` is
+    their text.
     """
 
     start: int
@@ -90,6 +92,7 @@ class Node:
     error: str = ""
     error_at: int = 0
     is_plain: bool = False
+    pruned: str = ""
 
 
 class LineIndex:
@@ -162,7 +165,7 @@ def nests_deeper(text: str, start: int, end: int, max_levels: int) -> bool:
     if text.count("[", start, end) + text.count("{", start, end) <= max_levels:
         return False
     depth = 0
-    for match in _TOKEN.finditer(text, start, end):
+    for match in _BRACKET.finditer(text, start, end):
         token = match.group()[0]
         depth += (token in "[{") - (token in "]}")
         if depth > max_levels:
@@ -170,10 +173,13 @@ def nests_deeper(text: str, start: int, end: int, max_levels: int) -> bool:
     return False
 
 
-def prune(text: str, start: int, end: int, max_levels: int) -> str:
-    """Writes the value ``text[start:end]`` with null for the objects and lists below its first `max_levels` levels."""
+def prune(text: str, start: int, max_levels: int) -> tuple[str, int]:
+    """Writes the object or list at `start` with null for what lies below its first `max_levels` levels.
+
+    Returns that text and the end of the value; LOST if its brackets or quotes do not close.
+    """
     kept, depth, copied = [], 0, start
-    for match in _TOKEN.finditer(text, start, end):
+    for match in _BRACKET.finditer(text, start):
         token = match.group()[0]
         if token in "[{":
             depth += 1
@@ -184,7 +190,9 @@ def prune(text: str, start: int, end: int, max_levels: int) -> str:
             if depth == max_levels:
                 kept.append("null")
                 copied = match.end()
-    return "".join([*kept, text[copied:end]])
+            elif depth == 0:
+                return "".join([*kept, text[copied : match.end()]]), match.end()
+    return "", LOST
 
 
 def _decode(text: str, start: int) -> tuple[Any, int, bool]:
@@ -195,11 +203,10 @@ def _decode(text: str, start: int) -> tuple[Any, int, bool]:
 
 
 def _decode_pruned(text: str, start: int) -> Node:
-    end = skip_value(text, start)
+    pruned, end = prune(text, start, MAX_NESTING)
     if end == LOST:
         return Node(start, LOST, error="Nested too deeply, and not closed", error_at=start)
     try:
-        value = _DECODER.decode(prune(text, start, end, MAX_NESTING))
+        return Node(start, end, _DECODER.decode(pruned), pruned=pruned)
     except (json.JSONDecodeError, RecursionError):
         return Node(start, end, error="Nested too deeply to be read", error_at=start)
-    return Node(start, end, value)

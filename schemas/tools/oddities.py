@@ -38,8 +38,11 @@ def read_value(text: str, node: Node, *, max_levels: int = MAX_NESTING) -> Readi
     is_deep = nests_deeper(text, node.start, node.end, max_levels)
     if node.is_plain and not is_deep and not may_hold_halves(text[node.start : node.end]):
         return Reading(node.value)
+    plain = text[node.start : node.end]
+    if is_deep:
+        plain = node.pruned if max_levels == MAX_NESTING and node.pruned else prune(text, node.start, max_levels)[0]
     notes = _Notes()
-    value = notes.clean(notes.decode(prune(text, node.start, node.end, max_levels)))
+    value = notes.clean(notes.decode(plain))
     deep = [f"nested more than {max_levels} levels deep; deeper levels are not read"] if is_deep else []
     return Reading(value, (*deep, *notes.sentences()))
 

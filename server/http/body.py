@@ -48,6 +48,8 @@ _ADVICE = {
     "texts": "send them in several requests",
 }
 _MAX_DOCUMENT_LEVELS = 32
+# Far more than any request has; each is read by itself, which is slower than to decode all at once.
+_MAX_FIELDS = 150_000
 _MAX_SHOWN_CHARS = 100
 
 
@@ -135,6 +137,8 @@ class _Reader:
             raise InvalidInput("the body should be a JSON object")
         for _ in self._parts("}"):
             self._read_member()
+            if len(self._body.fields) > _MAX_FIELDS:
+                raise InvalidInput(f"the body has more than {_MAX_FIELDS} fields")
         if self._at < len(self._text):
             raise json.JSONDecodeError("Extra data", self._text, self._at)
         return self._body
