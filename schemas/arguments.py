@@ -107,6 +107,8 @@ def read_role(role: object, field: str) -> str:
 def _read_message(message: Any, field: str) -> Message:
     if isinstance(message, Message):
         message = {"role": message.role, "content": message.content}
+    elif isinstance(message, tuple | list) and len(message) == 2 and isinstance(message[0], str):
+        message = {"role": message[0], "content": message[1]}  # LangChain's shorthand: ("human", "…")
     read = _as_mapping(message)
     if read is None:
         raise InvalidInput(f"is {type(message).__name__}; give a mapping with role and content", field=field)

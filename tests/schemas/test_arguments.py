@@ -103,6 +103,7 @@ class Dumped(SimpleNamespace):
         ({"type": "function_call", "name": "f", "arguments": "{}"}, Message("assistant", "")),
         ({"type": "function_call_output", "call_id": "1", "output": "42"}, Message("tool", "")),
         ({"type": "reasoning", "summary": []}, Message("assistant", "")),
+        (("human", "a"), Message("user", "a")),
         (Dumped(type="human", content="a"), Message("user", "a")),
         ({"role": "assistant", "content": [Dumped(type="text", text="a"), Dumped(type="tool_use", id="1")]},
          Message("assistant", "a")),
@@ -111,7 +112,7 @@ class Dumped(SimpleNamespace):
          "gemini without a role", "gemini's text", "gemini's call", "gemini's thought", "null with calls",
          "calls alone", "anthropic's call", "thinking", "anthropic's result", "result", "cohere", "cohere's result",
          "langchain's data", "responses message", "responses call", "responses result", "responses reasoning",
-         "object", "part objects"],
+         "pair", "object", "part objects"],
 )  # fmt: skip
 def test_messages_are_taken_as_apis_write_them(message: Any, expected: Message) -> None:
     assert read_query([message]) == (expected,)
