@@ -140,7 +140,9 @@ class Contract:
             properties["tools"]["items"] = {
                 "anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in ("ToolText", "ToolObject")]
             }
-            properties["tools"]["description"] += " A tool may also be the object itself; its JSON is then ranked."
+            properties["tools"]["description"] += (
+                " A tool may also be the object itself; its text in the body is then its source."
+            )
         return made
 
     def answer(self, name: str) -> Schema:
