@@ -45,7 +45,8 @@ def parse_tools(
 
     The entries of all texts have consecutive indexes from 0, whether they could be parsed or not: tools and unparsed
     entries together have each index once. An empty container has no index and gives a warning. The lines and columns
-    of an unparsed entry count within its own text. `namespaces[i]` is the namespace of all tools of `texts[i]`, empty
+    of an unparsed entry count within its own text. Reasons and warnings name an entry by its index, however the entries
+    are spread over texts. `namespaces[i]` is the namespace of all tools of `texts[i]`, empty
     if there is none. Each tool is read by the first of `forms` that recognises it.
 
     Raises:
@@ -87,7 +88,7 @@ class _Parser:
                 self._tools.append(self._read_tool(entry, text, namespace))
             except InvalidTool as error:
                 lines = lines or LineIndex(text)
-                self._report(entry, text, text_index, lines, f"tools[{text_index}]: {error}")
+                self._report(entry, text, text_index, lines, f"tools[{self._next_index}]: {error}")
 
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:

@@ -72,9 +72,15 @@ class Asker:
         return self._rest(json.dumps([{"json": text} for text in texts]))
 
     def command_line(self, texts: list[str]) -> Selection:
+        return self._command_line("tools.jsonl", "\n".join(texts))
+
+    def file_with_a_list(self, texts: list[str]) -> Selection:
+        return self._command_line("tools.json", f'{{"tools": [{", ".join(texts)}]}}')
+
+    def _command_line(self, name: str, text: str) -> Selection:
         self.monkeypatch.setitem(sys.modules, "shortlist.router.pipeline", server_fakes)
-        path = self.folder / "tools.jsonl"
-        path.write_text("\n".join(texts), encoding="utf-8")
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
         assert main(["tools", QUERY, str(path), "--top-n", "0", "--json"]) == 0
         return selection_of(json.loads(self.capsys.readouterr().out))
 
@@ -125,6 +131,16 @@ def test_an_odd_tool_gives_the_same_answer_on_every_way_in(
     assert found.items[0].name == "refund"
     assert len(found.items) + len(found.unparsed) == 3
     assert len(found.warnings) + len(found.unparsed) == 1
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_an_odd_tool_gives_the_same_answer_in_a_list_of_tools(asker: Asker, odd: str) -> None:
+    texts = [PLAIN, odd, '{"name": "ping"}']
+
+    found, expected = asker.file_with_a_list(texts), asker.rest_objects(texts)
+
+    assert (found.items, found.warnings) == (expected.items, expected.warnings)
+    assert [(one.index, one.reason) for one in found.unparsed] == [(one.index, one.reason) for one in expected.unparsed]
 
 
 @pytest.mark.parametrize("ask", [Asker.client, Asker.rest_texts], ids=lambda ask: ask.__name__)
