@@ -13,6 +13,7 @@ import abc
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
@@ -83,8 +84,9 @@ class Calls(abc.ABC, Generic[SelectionT, InfoT]):
         **more: Unpack[OptionArguments],
     ) -> SelectionT:
         """Selects the tables a question needs from a DDL script; without a dialect, the server detects it."""
-        request = make_tables_request(query, ddl, make_options("tables", options, more), dialect)
-        result: SelectionT = self._call("SelectTables", request, read_selection, timeout_seconds)
+        request, warnings = make_tables_request(query, ddl, make_options("tables", options, more), dialect)
+        read = partial(read_selection, warnings=warnings)
+        result: SelectionT = self._call("SelectTables", request, read, timeout_seconds)
         return result
 
     def rerank(
@@ -97,8 +99,9 @@ class Calls(abc.ABC, Generic[SelectionT, InfoT]):
         **more: Unpack[OptionArguments],
     ) -> SelectionT:
         """Ranks plain documents."""
-        request = make_rerank_request(query, documents, make_options("documents", options, more))
-        result: SelectionT = self._call("Rerank", request, read_selection, timeout_seconds)
+        request, warnings = make_rerank_request(query, documents, make_options("documents", options, more))
+        read = partial(read_selection, warnings=warnings)
+        result: SelectionT = self._call("Rerank", request, read, timeout_seconds)
         return result
 
     def get_info(self, *, timeout_seconds: float | None = None) -> InfoT:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas.arguments import Query, Tools, read_query, texts_of, tool_texts
+from shortlist.schemas.arguments import (
+    Query,
+    Tools,
+    check_text,
+    checked_texts,
+    plain_script,
+    plain_texts,
+    read_query,
+    tool_texts,
+)
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of
@@ -46,13 +55,11 @@ def make_tools_request(
         InvalidInput: an argument is wrong; the error's `field` names it.
     """
     texts = tool_texts(tools)
-    owners = texts_of("namespaces", namespaces) or ("",) * len(texts)
+    owners = checked_texts("namespaces", namespaces) or ("",) * len(texts)
     if len(owners) != len(texts):
         raise InvalidInput(
             f"has {len(owners)} entries for {len(texts)} tool texts; give one for each", field="namespaces"
         )
-    _check_encodable("tools", texts)
-    _check_encodable("namespaces", owners)
     listed = [pb.ToolText(json=text, namespace=owner) for text, owner in zip(texts, owners, strict=True)]
     request = pb.SelectToolsRequest(query=_make_query(query), tools=listed)
     return _with_options(request, options, "tools")
@@ -60,23 +67,24 @@ def make_tools_request(
 
 def make_tables_request(
     query: Query, ddl: str, options: SelectionOptions, dialect: str | None
-) -> pb.SelectTablesRequest:
-    """Makes a SelectTables request; raises as `make_tools_request`."""
-    (ddl,) = _one_text("ddl", ddl)
-    (dialect,) = _one_text("dialect", dialect or "")
-    request = pb.SelectTablesRequest(query=_make_query(query), ddl=ddl, dialect=dialect)
-    return _with_options(request, options, "tables")
+) -> tuple[pb.SelectTablesRequest, tuple[str, ...]]:
+    """Makes a SelectTables request, and warnings about what it cannot hold; raises as `make_tools_request`."""
+    text, warnings = plain_script(ddl)
+    request = pb.SelectTablesRequest(query=_make_query(query), ddl=text, dialect=check_text("dialect", dialect or ""))
+    return _with_options(request, options, "tables"), warnings
 
 
-def make_rerank_request(query: Query, documents: Sequence[str], options: SelectionOptions) -> pb.RerankRequest:
-    """Makes a Rerank request; raises as `make_tools_request`."""
-    texts = texts_of("documents", documents)
-    _check_encodable("documents", texts)
-    return _with_options(pb.RerankRequest(query=_make_query(query), documents=texts), options, "documents")
+def make_rerank_request(
+    query: Query, documents: Sequence[str], options: SelectionOptions
+) -> tuple[pb.RerankRequest, tuple[str, ...]]:
+    """Makes a Rerank request, and warnings about what it cannot hold; raises as `make_tools_request`."""
+    texts, warnings = plain_texts("documents", documents)
+    request = pb.RerankRequest(query=_make_query(query), documents=texts)
+    return _with_options(request, options, "documents"), warnings
 
 
-def read_selection(answer: _Answer) -> Selection:
-    """Reads the response of SelectTools, SelectTables or Rerank."""
+def read_selection(answer: _Answer, warnings: Sequence[str] = ()) -> Selection:
+    """Reads the response of SelectTools, SelectTables or Rerank; `warnings` come before those of the server."""
     report, times = answer.report, answer.report.timings
     return Selection(
         items=tuple(map(_read_item, answer.items)),
@@ -86,7 +94,7 @@ def read_selection(answer: _Answer) -> Selection:
         unparsed=tuple(
             Unparsed(one.index, one.name, one.reason, one.line, one.column, one.text_index) for one in report.unparsed
         ),
-        warnings=tuple(report.warnings),
+        warnings=(*warnings, *report.warnings),
         truncated=tuple(Truncation(one.index, one.name, one.kept_tokens, one.total_tokens) for one in report.truncated),
         model_name=report.model_name,
         model_version=report.model_version,
@@ -126,11 +134,7 @@ def read_info(answer: pb.GetInfoResponse) -> ServerInfo:
 def _make_query(query: Query) -> pb.Query:
     read = read_query(query)
     if isinstance(read, str):
-        _one_text("query", read)
         return pb.Query(text=read)
-    for place, message in enumerate(read):
-        _one_text(f"query[{place}].role", message.role)
-        _one_text(f"query[{place}].content", message.content)
     messages = [pb.ChatMessage(role=message.role, content=message.content) for message in read]
     return pb.Query(conversation=pb.Conversation(messages=messages))
 
@@ -141,10 +145,6 @@ def _with_options(request: RequestT, options: SelectionOptions, kind: Kind) -> R
         value = getattr(options, option.name)
         if value == option.default:
             continue
-        if isinstance(value, tuple):
-            _check_encodable(option.name, value)
-        elif isinstance(value, str):
-            _one_text(option.name, value)
         try:
             request.MergeFrom(type(request)(**{option.name: value}))
         except ValueError as error:  # a number of more than 32 bits
@@ -164,25 +164,3 @@ def _read_item(item: pb.SelectedItem) -> Selected:
         columns=tuple(SelectedColumn(column.name, column.score) for column in item.columns),
         members=tuple(item.members),
     )
-
-
-def _one_text(field: str, text: str) -> tuple[str]:
-    if not isinstance(text, str):
-        raise InvalidInput(f"is {type(text).__name__}; give a text", field=field)
-    if not _is_encodable(text):
-        raise InvalidInput("contains half of a surrogate pair, which is not a character", field=field)
-    return (text,)
-
-
-def _check_encodable(field: str, texts: Iterable[str]) -> None:
-    for place, text in enumerate(texts):
-        _one_text(f"{field}[{place}]", text)
-
-
-def _is_encodable(text: str) -> bool:
-    """Returns whether UTF-8, and so a protobuf message, can hold a text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

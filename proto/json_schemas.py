@@ -24,6 +24,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
 from shortlist.router.checkpoints.description import Description
+from shortlist.schemas.arguments import ROLE_NAMES
 from shortlist.schemas.options import OPTIONS, Option
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits
@@ -48,7 +49,7 @@ _NOT_BLANK: Schema = {"pattern": limits.NOT_BLANK, "minLength": 1, "maxLength": 
 _RULES: Mapping[str, Schema] = {
     "score": _SHARE,
     "dialect": {**_NAME, "examples": [*DIALECTS]},
-    "role": {"minLength": 1, **_NAME},
+    "role": {"enum": [*ROLE_NAMES]},
     "namespace": _NAME,
     "tools": {"maxItems": limits.MAX_TOOL_TEXTS},
     "documents": {"maxItems": limits.MAX_DOCUMENTS},
@@ -63,9 +64,21 @@ _RULES: Mapping[str, Schema] = {
     },
     "text": _NOT_BLANK,
 }
-_REQUIRED = {"query", "role", "messages"}
+_REQUIRED = {"query", "role", "messages", "tools", "ddl"}
 # What a request may hold over REST besides the proto's own JSON mapping.
 _PLAIN_QUERY: Schema = {"type": "string", **_NOT_BLANK, "description": "The text alone."}
+_MESSAGES: Schema = {
+    "type": "array",
+    "items": {"$ref": "#/$defs/ChatMessage"},
+    "description": "The messages of a conversation alone.",
+    **_RULES["messages"],
+}
+# Chat APIs put more into a message than a role and a text.
+_PARTS: Schema = {
+    "type": ["string", "array", "null"],
+    "items": {"type": ["string", "object"], "properties": {"text": {"type": "string"}}},
+    "description": "The message as a text, or as parts; those that are not text are ignored.",
+}
 _TOOL_OBJECT: Schema = {
     "type": "object",
     "description": "A tool as OpenAI, Anthropic, MCP or Gemini writes it, a JSON Schema, or a container of many.",
@@ -112,19 +125,25 @@ class Contract:
     def request(self, name: str) -> Schema:
         """Describes a request: either spelling of a name, numbers also as strings, null for an absent field.
 
-        A query may be a plain string, and a tool may be the object that it is.
+        A query may be a plain string or a list of messages, messages may be as chat APIs write them, and a tool may be
+        the object that it is.
         """
         made = self._root(name, is_request=True)
         properties = made["properties"]
         query = properties["query"]
-        properties["query"] = {**query, "anyOf": [_PLAIN_QUERY, {"$ref": query["$ref"]}]}
+        properties["query"] = {**query, "anyOf": [_PLAIN_QUERY, _MESSAGES, {"$ref": query["$ref"]}]}
         del properties["query"]["$ref"]
+        message = made["$defs"]["ChatMessage"]
+        message["properties"] |= {"content": _PARTS, "parts": {**_PARTS, "description": "Gemini's name of `content`."}}
+        message["additionalProperties"] = True
         if "tools" in properties:
             made["$defs"]["ToolObject"] = _TOOL_OBJECT
             properties["tools"]["items"] = {
                 "anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in ("ToolText", "ToolObject")]
             }
-            properties["tools"]["description"] += " A tool may also be the object itself; its JSON is then ranked."
+            properties["tools"]["description"] += (
+                " A tool may also be the object itself; its text in the body is then its source."
+            )
         return made
 
     def answer(self, name: str) -> Schema:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from dataclasses import replace as replace_fields
 from typing import Any, Literal, TypedDict
 
-from shortlist.schemas.arguments import texts_of
+from shortlist.schemas.arguments import check_text, checked_texts
 from shortlist.schemas.errors import InvalidInput, nearest
 
 __all__ = [
@@ -189,11 +189,9 @@ def _checked(option: Option, value: Any) -> Any:
                 raise InvalidInput(f"is {value!r:.60}; give True or False", field=option.name)
             return value
         case str():
-            if not isinstance(value, str):
-                raise InvalidInput(f"is {type(value).__name__}; give a text", field=option.name)
-            return value
+            return check_text(option.name, value)
         case tuple():
-            return texts_of(option.name, value)
+            return checked_texts(option.name, value)
         case float():
             return _in_range(option, _number(option, value))
         case _:

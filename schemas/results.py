@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shortlist.schemas.document import Unparsed
+from shortlist.schemas.options import Kind
 
 __all__ = [
     "CacheCounts",
@@ -15,6 +16,7 @@ __all__ = [
     "ServerInfo",
     "Timings",
     "Truncation",
+    "describe_nothing",
 ]
 
 
@@ -130,3 +132,14 @@ class Selection:
     timings: Timings
     is_degraded: bool = False
     dialect: str = ""
+
+
+def describe_nothing(kind: Kind, num_unparsed: int) -> str:
+    """Returns the warning of a request in which there is nothing to rank, of which `num_unparsed` could not be read."""
+    if kind == "tables":
+        are = "statement is" if num_unparsed == 1 else "statements are"
+        left_out = f" that can be read; {num_unparsed} {are} left out" if num_unparsed else ""
+        return f"the script defines no table{left_out}"
+    if num_unparsed == 1:
+        return f"the only {kind.removesuffix('s')} could not be read"
+    return f"none of the {num_unparsed} {kind} could be read" if num_unparsed else f"no {kind} were given"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from shortlist.schemas.arguments import Message
+from shortlist.schemas.arguments import Message, read_role
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of
@@ -35,7 +35,7 @@ def read_query(query: pb.Query) -> str | tuple[Message, ...]:
     """Reads the query of a request.
 
     Raises:
-        InvalidInput: the query has no text, or a message has no role; the error's `field` says which.
+        InvalidInput: the query has no text, or a message has no known role; the error's `field` says which.
     """
     if query.WhichOneof("input") == "conversation":
         return _read_conversation(query.conversation)
@@ -46,12 +46,10 @@ def read_query(query: pb.Query) -> str | tuple[Message, ...]:
 
 def _read_conversation(conversation: pb.Conversation) -> tuple[Message, ...]:
     field = "query.conversation.messages"
-    for place, message in enumerate(conversation.messages):
-        if not message.role:
-            raise InvalidInput("is missing; use system, user, assistant or tool", field=f"{field}[{place}].role")
+    roles = [read_role(message.role, f"{field}[{place}].role") for place, message in enumerate(conversation.messages)]
     if not any(message.content.strip() for message in conversation.messages):
         raise InvalidInput("hold no text; give at least one message with content", field=field)
-    return tuple(Message(message.role, message.content) for message in conversation.messages)
+    return tuple(map(Message, roles, (message.content for message in conversation.messages)))
 
 
 def write_selection(selection: Selection, response_type: type[_ResponseT]) -> _ResponseT:

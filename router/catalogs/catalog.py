@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
-from shortlist.schemas.arguments import Tools, texts_of, tool_texts
+from shortlist.schemas.arguments import Tools, check_text, checked_texts, plain_script, plain_texts, tool_texts
 from shortlist.schemas.document import Column, Table, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind
+from shortlist.schemas.results import describe_nothing
 from shortlist.schemas.serialise import CountTokens, column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
@@ -75,8 +76,9 @@ class Catalog:
         Raises:
             InvalidInput: a document is not a text.
         """
-        texts = texts_of("documents", documents)
-        return cls("documents", tuple(item_of_document(text, index) for index, text in enumerate(texts)))
+        texts, warnings = plain_texts("documents", documents)
+        items = tuple(item_of_document(text, index) for index, text in enumerate(texts))
+        return cls("documents", items, warnings=(*warnings, *_nothing_warning("documents", items, ())))
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -88,23 +90,25 @@ class Catalog:
 class CatalogText:
     """The texts of a catalog, as a caller sent them.
 
-    `digest` is a 16-byte hash of the texts, their order, the kind and the dialect; the cache and the catalog share it.
+    `warnings` say how the texts differ from what was sent. `digest` is a 16-byte hash of all fields; the cache and the
+    catalog share it.
     """
 
     kind: Kind
     texts: tuple[str, ...]
     namespaces: tuple[str, ...] = ()
     dialect: str = ""
+    warnings: tuple[str, ...] = ()
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces)
+        parts = chain([self.kind, self.dialect, str(len(self.texts))], self.texts, self.namespaces, self.warnings)
         object.__setattr__(self, "digest", _digest(parts))
 
     @classmethod
     def of_tools(cls, tools: Tools, namespaces: Sequence[str] = ()) -> CatalogText:
         """Takes JSON texts or mappings, each one tool or a container of many; raises as `Catalog.of_tools`."""
-        texts, owners = tuple(tool_texts(tools)), texts_of("namespaces", namespaces)
+        texts, owners = tuple(tool_texts(tools)), checked_texts("namespaces", namespaces)
         if owners and len(owners) != len(texts):
             raise InvalidInput(
                 f"has {len(owners)} entries for {len(texts)} tool texts; give one for each", field="namespaces"
@@ -114,10 +118,8 @@ class CatalogText:
     @classmethod
     def of_tables(cls, ddl: str, dialect: str | None = None) -> CatalogText:
         """Takes a DDL script; raises as `Catalog.of_tables`."""
-        for name, text in (("ddl", ddl), ("dialect", dialect or "")):
-            if not isinstance(text, str):
-                raise InvalidInput(f"is {type(text).__name__}; give a text", field=name)
-        return cls("tables", (ddl,), dialect=dialect or "")
+        text, warnings = plain_script(ddl)
+        return cls("tables", (text,), dialect=check_text("dialect", dialect or ""), warnings=warnings)
 
     @property
     def num_chars(self) -> int:
@@ -129,11 +131,17 @@ class CatalogText:
         if self.kind == "tools":
             tools = parse_tools(self.texts, namespaces=self.namespaces)
             items = tuple(item_of_tool(tool) for tool in tools.tools)
-            return Catalog("tools", items, tools.unparsed, tools.warnings, digest=self.digest)
+            warnings = (*tools.warnings, *_nothing_warning("tools", items, tools.unparsed))
+            return Catalog("tools", items, tools.unparsed, warnings, digest=self.digest)
         (ddl,) = self.texts
         tables = parse_tables(ddl, dialect=self.dialect or None)
         items = tuple(item_of_table(table) for table in tables.tables)
-        return Catalog("tables", items, tables.unparsed, tables.warnings, tables.dialect, self.digest)
+        warnings = (*self.warnings, *tables.warnings, *_nothing_warning("tables", items, tables.unparsed))
+        return Catalog("tables", items, tables.unparsed, warnings, tables.dialect, self.digest)
+
+
+def _nothing_warning(kind: Kind, items: Sequence[Item], unparsed: Sequence[Unparsed]) -> list[str]:
+    return [] if items else [describe_nothing(kind, len(unparsed))]
 
 
 def _digest(texts: Iterable[str]) -> bytes:

@@ -26,7 +26,6 @@ from shortlist.schemas.tools.forms import (
 )
 from shortlist.schemas.tools.jsontext import (
     LOST,
-    MAX_NESTING,
     LineIndex,
     Node,
     decode_at,
@@ -34,6 +33,7 @@ from shortlist.schemas.tools.jsontext import (
     skip_value,
     skip_whitespace,
 )
+from shortlist.schemas.tools.oddities import read_value
 from shortlist.schemas.tools.parameters import flatten_parameters
 from shortlist.schemas.tools.shapes import definitions_of, has_own_names, is_json_schema
 from shortlist.schemas.tools.validity import SchemaChecker
@@ -54,7 +54,8 @@ def parse_tools(
 
     The entries of all texts have consecutive indexes from 0, whether they could be parsed or not: tools and unparsed
     entries together have each index once. An empty container has no index and gives a warning. The lines and columns
-    of an unparsed entry count within its own text. Each tool is read by the first of `forms` that recognises it.
+    of an unparsed entry count within its own text. Reasons and warnings name an entry by its index, however the entries
+    are spread over texts. Each tool is read by the first of `forms` that recognises it.
 
     `namespaces[i]` is the namespace of all tools of `texts[i]`, empty if there is none. An object that holds tools and
     has a name (a server, an agent, a namespace of OpenAI) is a namespace too, and so is one that a tool names itself.
@@ -98,11 +99,15 @@ class _Parser:
                 place = f"tools[{text_index}]: " + (f"{entry.group.namespace!r} " if entry.group.namespace else "")
                 self._warnings.append(f"{place}holds an empty list of tools")
                 continue
+            if entry.repeated_key:
+                key = f'the key "{entry.repeated_key}" is written twice in one object, and the last one counts'
+                self._warnings.append(f"tools[{text_index}]: {key}")
+                continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
             except InvalidTool as error:
                 lines = lines or LineIndex(text)
-                self._report(entry, text, text_index, lines, f"tools[{text_index}]: {error}")
+                self._report(entry, text, text_index, lines, f"tools[{self._next_index}]: {error}")
         if num_marks and num_found == self._next_index + len(self._warnings):
             self._warnings.append(f"tools[{text_index}]: holds no tools, only cache points")
 
@@ -117,9 +122,12 @@ class _Parser:
         node = entry.node
         if node.error:
             raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}")
-        parts = read_tool(entry.tool, self._forms)
-        if node.is_pruned:
-            self._warn(parts.name, f"nested more than {MAX_NESTING} levels deep; deeper levels are not read")
+        try:
+            reading = read_value(text, node)
+        except RecursionError as error:
+            raise InvalidTool("it is nested too deeply to be read here") from error
+        parts = read_tool(entry.named(reading.value), self._forms)
+        self._warn(parts.name, *reading.oddities, place=f"tools[{self._next_index}]: ")
         return Tool(
             name=parts.name,
             description=parts.description,
@@ -157,9 +165,9 @@ class _Parser:
         reason = "is not read, because it has parameters of its own and so is a tool itself"
         return [*found, *(f'its list "{key}" {reason}' for key in unread)] if unread else found
 
-    def _warn(self, name: str, *warnings: str) -> None:
+    def _warn(self, name: str, *warnings: str, place: str = "") -> None:
         for warning in warnings:
-            text = f"tool {shorten(name)!r}: {clean_text(warning)}"
+            text = f"{place}tool {shorten(name)!r}: {clean_text(warning)}"
             self._warnings.append(shorten(text, _MAX_WARNING_CHARS))
 
     def _report(self, entry: Entry, text: str, text_index: int, lines: LineIndex, reason: str) -> None:
@@ -194,18 +202,18 @@ class Entry:
     """One value that should be a tool. It may have an error instead.
 
     `form` is the form whose own list the entry was in, None for lists that all forms share. `is_empty` marks an empty
-    list; it is not counted as an entry and takes no index. `group` is what the objects around the entry say of it.
+    list, and `repeated_key` a key that is written twice and held tools; neither counts as an entry or takes an index.
+    `group` is what the objects around the entry say of it.
     """
 
     node: Node
     form: ToolForm | None = None
     is_empty: bool = False
+    repeated_key: str = ""
     group: Group = NO_GROUP
 
-    @property
-    def tool(self) -> object:
-        """The value, with the key it was listed under as its name if it has none itself."""
-        value = self.node.value
+    def named(self, value: object) -> object:
+        """Returns the value, with the key it was listed under as its name if it has none itself."""
         if not self.group.key or not isinstance(value, dict) or has_name(value) or "operationId" in value:
             return value
         return {**value, "name": self.group.key}
@@ -284,7 +292,11 @@ class EntryReader:
     def _read_members(
         self, text: str, start: int, keys: Sequence[str], *, level: int, holder: object = None, is_map: bool = False
     ) -> Iterator[Entry]:
-        starts = dict(member_starts(text, start))  # of a repeated key the last counts, as in Python's decoder
+        starts: dict[str, int] = {}
+        for key, at in member_starts(text, start):
+            if key in starts and key in keys:
+                yield Entry(Node(start, at), repeated_key=key)
+            starts[key] = at  # of a repeated key the last counts, as in Python's decoder
         if not isinstance(holder, dict):  # it does not decode as a whole
             named = [key for key in (*NAME_KEYS, "description") if key in starts]
             holder = {key: decode_at(text, starts[key]).value for key in named}

@@ -12,7 +12,7 @@ from typing import Any
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, Option, SelectionOptions, make_options, options_of
-from shortlist.schemas.results import Selection, ServerInfo
+from shortlist.schemas.results import Selection, ServerInfo, describe_nothing
 from shortlist.schemas.selector import Selector
 from shortlist.server.cli.connection import add_connection_options, connect, connection_options_in
 from shortlist.server.cli.encoding import check_encoding
@@ -228,12 +228,16 @@ def _selector(args: argparse.Namespace) -> Iterator[Selector]:
 
 
 def _print(args: argparse.Namespace, selection: Selection, kind: Kind, locate: _Locate) -> int:
+    """Prints the answer; returns 1 if there was nothing to rank, and says so on stderr."""
+    has_nothing = not selection.num_candidates
     if args.json:
         print_json(write_selection(selection, _ANSWERS[kind]))
-        return 0
+        if has_nothing:
+            print(f"shortlist: {describe_nothing(kind, len(selection.unparsed))}", file=sys.stderr)
+        return int(has_nothing)
     print_selection(selection, noun=kind)
     print_notes(selection, locate=locate)
-    return 0
+    return int(has_nothing)
 
 
 def _locate_document(unparsed: Unparsed) -> str:

@@ -1,21 +1,26 @@
 """Converts between proto messages and JSON, for `/v1/tools:select`, `/v1/tables:select` and `/v1/info`.
 
 Field names are read in snake case or camel case and written in snake case, like the command line's `--json`. In
-addition to the proto's JSON mapping, a query may be a plain string, and a tool may be its own JSON object.
+addition to the proto's JSON mapping, a query may be a plain string or a list of messages, messages may be written as
+chat APIs write them, and a tool may be its own JSON object.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas.errors import InvalidInput, nearest
+from shortlist.schemas.arguments import check_text, read_messages
+from shortlist.schemas.errors import InvalidInput, LimitExceeded, nearest
+from shortlist.schemas.surrogates import escape_halves
+from shortlist.schemas.tools.jsontext import decode_at, member_starts
+from shortlist.server.http.body import Body
+from shortlist.server.limits import MAX_MESSAGES
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = ["is_repeated", "read_tables", "read_tools", "write"]
@@ -27,21 +32,22 @@ _TOOL_TEXT = set(pb.ToolText.DESCRIPTOR.fields_by_name)
 MessageT = TypeVar("MessageT", bound=ProtoMessage)
 
 
-def read_tools(body: Mapping[str, Any]) -> pb.SelectToolsRequest:
+def read_tools(body: Body) -> pb.SelectToolsRequest:
     """Reads a request for tools.
 
     Raises:
-        InvalidInput: a field is unknown or has a value of the wrong type; the error's `field` names it.
+        InvalidInput: a field is missing or unknown, or has a value of the wrong type; the error's `field` names it.
     """
-    tools = body.get("tools")
+    fields, tools = body.fields, body.fields.get("tools")
     if isinstance(tools, list):
-        body = {**body, "tools": [_tool_text(tool, place) for place, tool in enumerate(tools)]}
-    return _read(body, pb.SelectToolsRequest())
+        pairs = enumerate(zip(tools, body.sources["tools"], strict=True))
+        fields = {**fields, "tools": [_tool_text(tool, source, place) for place, (tool, source) in pairs]}
+    return _read(fields, pb.SelectToolsRequest(), needed=("query", "tools"))
 
 
-def read_tables(body: Mapping[str, Any]) -> pb.SelectTablesRequest:
+def read_tables(body: Body) -> pb.SelectTablesRequest:
     """Reads a request for tables; raises as `read_tools`."""
-    return _read(body, pb.SelectTablesRequest())
+    return _read(body.fields, pb.SelectTablesRequest(), needed=("query", "ddl"))
 
 
 def write(message: ProtoMessage) -> dict[str, Any]:
@@ -58,24 +64,62 @@ def is_repeated(field: FieldDescriptor) -> bool:
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)
 
 
-def _read(body: Mapping[str, Any], message: MessageT) -> MessageT:
-    if isinstance(body.get("query"), str):
-        body = {**body, "query": {"text": body["query"]}}
+def _read(body: Mapping[str, Any], message: MessageT, *, needed: Sequence[str]) -> MessageT:
+    body = {**body, "query": _read_query(body.get("query"))}
     _check_object(body, message.DESCRIPTOR, "")
+    for name in needed:
+        if body.get(name) is None:
+            raise InvalidInput("is missing", field=name)
     try:
         return json_format.ParseDict(dict(body), message)
     except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
         raise InvalidInput("the request does not fit its schema in /openapi.json") from error
 
 
-def _tool_text(tool: Any, place: int) -> Any:
-    """Makes a ToolText of a tool's own JSON object; returns a ToolText, or anything but an object, unchanged."""
-    if not isinstance(tool, dict) or set(tool) <= _TOOL_TEXT:
+def _read_query(query: Any) -> Any:
+    """Makes the proto's form of a query that is a string, or messages as chat APIs write them."""
+    if isinstance(query, str):
+        return {"text": query}
+    if isinstance(query, list):
+        read = _messages(query, "query")
+        if not any(message["content"].strip() for message in read):
+            raise InvalidInput("holds no text; give at least one message with content", field="query")
+        return {"conversation": {"messages": read}}
+    conversation = query.get("conversation") if isinstance(query, dict) else None
+    messages = conversation.get("messages") if isinstance(conversation, dict) else None
+    if not (isinstance(query, dict) and isinstance(conversation, dict) and isinstance(messages, list)):
+        return query
+    read = _messages(messages, "query.conversation.messages")
+    return {**query, "conversation": {**conversation, "messages": read}}
+
+
+def _messages(messages: list[Any], field: str) -> list[dict[str, str]]:
+    if (actual := len(messages)) > MAX_MESSAGES:
+        problem = f"has {actual} messages, but at most {MAX_MESSAGES} are allowed; leave out the oldest"
+        raise LimitExceeded(problem, limit=MAX_MESSAGES, actual=actual, field=field)
+    return [{"role": message.role, "content": message.content} for message in read_messages(messages, field)]
+
+
+def _tool_text(tool: Any, source: str, place: int) -> Any:
+    """Makes a ToolText of a tool's own JSON object; returns anything else unchanged."""
+    if not isinstance(tool, dict):
         return tool
-    try:
-        return {"json": json.dumps(tool, ensure_ascii=False)}
-    except RecursionError as error:
-        raise InvalidInput("is nested too deeply", field=f"tools[{place}]") from error
+    return _read_tool_text(source, f"tools[{place}]") if set(tool) <= _TOOL_TEXT else {"json": source}
+
+
+def _read_tool_text(source: str, field: str) -> dict[str, Any]:
+    """Reads a ToolText: its own keys are the request's, while its text may hold what any tool may."""
+    read: dict[str, Any] = {}
+    for name, start in member_starts(source, 0):
+        if name in read:
+            raise InvalidInput("is given twice in one object; give it once", field=f"{field}.{name}")
+        value = decode_at(source, start).value
+        if name == "json" and isinstance(value, str):
+            value = escape_halves(value)
+        elif isinstance(value, str):
+            check_text(f"{field}.{name}", value)
+        read[name] = value
+    return read
 
 
 def _check_object(value: Any, kind: Any, path: str) -> None:

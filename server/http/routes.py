@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -86,11 +86,11 @@ class RestApi:
 
     def _routes(self) -> list[Route]:
         ranked = {
-            "/v1/rerank": ("Rerank", rerank.read_v1),
-            "/v2/rerank": ("Rerank", rerank.read_v2),
-            "/v1/v2/rerank": ("Rerank", rerank.read_v2),  # LiteLLM's, where its base address ends in /v1
-            "/infinity/rerank": ("Rerank", rerank.read_infinity),
-            "/rerank": ("Rerank", rerank.read_either),
+            "/v1/rerank": ("Rerank", _of_fields(rerank.read_v1)),
+            "/v2/rerank": ("Rerank", _of_fields(rerank.read_v2)),
+            "/v1/v2/rerank": ("Rerank", _of_fields(rerank.read_v2)),  # LiteLLM's, if its base address ends in /v1
+            "/infinity/rerank": ("Rerank", _of_fields(rerank.read_infinity)),
+            "/rerank": ("Rerank", _of_fields(rerank.read_either)),
             "/v1/tools:select": ("SelectTools", _reader(proto_json.read_tools)),
             "/v1/tables:select": ("SelectTables", _reader(proto_json.read_tables)),
         }
@@ -112,9 +112,7 @@ class RestApi:
             *(Route(path, get, methods=["GET"]) for path, get in described.items()),
         ]
 
-    async def _rank(
-        self, method: Method, read: Callable[[Mapping[str, Any]], ParsedRequest], request: Request
-    ) -> Response:
+    async def _rank(self, method: Method, read: Callable[[body.Body], ParsedRequest], request: Request) -> Response:
         call = _begin(method, request)
         parsed: ParsedRequest | None = None
         try:
@@ -124,8 +122,10 @@ class RestApi:
             if self._dispatcher.refusal:  # before a large body is received
                 raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
-            parsed = await _in_turn(len(content), lambda: read(body.read_json(content)))
+            fields = await _in_turn(len(content), lambda: body.read_json(content))
+            parsed = await _in_turn(len(content), lambda: read(fields))
             answer = await self._answer(method, call, parsed.request, request)
+            _put_first(answer.report.warnings, fields.warnings)
             written = await _in_turn(answer.ByteSize(), lambda: _json(parsed.write(answer, call)))
             headers = parsed.headers(answer)
         except ClientDisconnect:
@@ -249,8 +249,17 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-def _reader(read: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], ParsedRequest]:
+def _reader(read: Callable[[body.Body], Any]) -> Callable[[body.Body], ParsedRequest]:
     return lambda body: ParsedRequest(read(body), lambda answer, _: proto_json.write(answer))
+
+
+def _of_fields(read: Callable[[Mapping[str, Any]], ParsedRequest]) -> Callable[[body.Body], ParsedRequest]:
+    return lambda body: read(body.fields)
+
+
+def _put_first(warnings: Any, more: Sequence[str]) -> None:
+    for place, warning in enumerate(more):
+        warnings.insert(place, warning)
 
 
 async def _left(request: Request) -> None:

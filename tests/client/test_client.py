@@ -76,7 +76,7 @@ def test_tools_may_be_text_or_objects_one_or_many(tools: Any) -> None:
         pytest.param({"always_include": "ping"}, "always_include", id="one text for a list"),
         pytest.param({"namespaces": ["a", "b"]}, "namespaces", id="namespaces do not fit"),
         pytest.param({"query": "\ud800"}, "query", id="lone surrogate in the query"),
-        pytest.param({"tools": ["{}", "\ud800"]}, "tools[1]", id="lone surrogate in a tool"),
+        pytest.param({"namespaces": ["\ud800"]}, "namespaces[0]", id="lone surrogate in a namespace"),
         pytest.param({"tools": ["{}", {"name": {1, 2}}]}, "tools[1]", id="a tool that JSON cannot say"),
     ],
 )

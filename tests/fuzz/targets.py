@@ -27,6 +27,8 @@ from shortlist.schemas.serialise import column_document, lexical_text, table_doc
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 from shortlist.server.dispatcher import new_request_id
+from shortlist.server.http import proto_json, rerank
+from shortlist.server.http.body import Body, read_json
 from shortlist.server.services import router_service
 from shortlist.server.settings import Settings
 from shortlist.server.status import status_of
@@ -37,6 +39,12 @@ _BUDGET_TOKENS = 24
 _MAX_LISTED = 200
 _MAX_HEADER_BYTES = 8192
 _REQUESTS = (pb.SelectToolsRequest, pb.SelectTablesRequest, pb.RerankRequest)
+# In the order of the requests.
+_BODY_READERS: Sequence[Callable[[Body], Any]] = (
+    proto_json.read_tools,
+    proto_json.read_tables,
+    lambda body: rerank.read_v1(body.fields).request,
+)
 _METHODS = {method.request_class: method for method in router_service(Settings()).methods}
 
 
@@ -86,12 +94,15 @@ def messages(data: bytes) -> None:
 
 
 def bodies(data: bytes) -> None:
-    """Any text is the JSON form of a request, after the first byte, which says of what kind."""
-    request = _REQUESTS[data[0] % 3]() if data else pb.RerankRequest()
+    """Any bytes are the body of a REST request, after the first byte, which says of what kind."""
+    read = _BODY_READERS[data[0] % 3] if data else _BODY_READERS[0]
     try:
-        json_format.Parse(data[1:], request)
-    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
+        body = read_json(data[1:])
+        request = read(body)
+    except InvalidInput as error:
+        _writable(str(error), error.field)
         return
+    _writable(*body.warnings)
     _answer(request)
 
 
@@ -190,6 +201,10 @@ def _message_seeds() -> Iterable[bytes]:
 def _body_seeds() -> Iterable[bytes]:
     for each in _requests():
         yield bytes([_REQUESTS.index(type(each))]) + json_format.MessageToJson(each, indent=None).encode()
+    odd = '{"name": "a", "name": "b", "x": [NaN, 1e999, "\\ud800"], "y": ' + "9" * 1001 + "}"
+    turns = '[{"type": "human", "content": [{"text": "refund"}]}, {"role": "MODEL", "parts": [{"functionCall": {}}]}]'
+    yield b"\0" + f'{{"query": {turns}, "tools": [{odd}, {{"tools": [{odd}, {{"name": "c"}}]}}]}}'.encode()
+    yield b"\2" + f'{{"query": "a", "documents": ["a\\ud800", {{"text": "b", "more": {odd}}}]}}'.encode()
 
 
 _JSON_WORDS = (
@@ -208,7 +223,8 @@ _SQL_WORDS = (
 )  # fmt: skip
 _BODY_WORDS = (
     '"query"', '"text"', '"conversation"', '"messages"', '"role"', '"content"', '"json"', '"ddl"', '"documents"',
-    '"topN"', "NaN", "1e999", "null", "-1", '"-Infinity"',
+    '"topN"', "NaN", "1e999", "null", "-1", '"-Infinity"', '"tools"', '"name"', '"parts"', '"type"', '"human"',
+    "\\ud800",
 )  # fmt: skip
 
 TARGETS = {

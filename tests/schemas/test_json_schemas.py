@@ -31,7 +31,7 @@ QUERY = pb.Query(text="refund")
 TURNS = pb.Query(conversation=pb.Conversation(messages=[pb.ChatMessage(role="user", content="refund")]))
 REQUESTS = [
     pb.SelectToolsRequest(query=QUERY, tools=[pb.ToolText(json="[]", namespace="a")], top_n=0, always_include=["a"]),
-    pb.SelectToolsRequest(query=TURNS, max_candidates=3, min_score=0.5, allow_degraded=True),
+    pb.SelectToolsRequest(query=TURNS, tools=[pb.ToolText()], max_candidates=3, min_score=0.5, allow_degraded=True),
     pb.SelectTablesRequest(query=QUERY, ddl="create table a (b int)", dialect="postgres", expected_version="1"),
     pb.RerankRequest(query=TURNS, documents=["a", ""], max_query_tokens=9, overlap_tokens=0, return_documents=False),
 ]

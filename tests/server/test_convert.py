@@ -8,6 +8,7 @@ import pytest
 from shortlist.client.convert import read_selection
 from shortlist.schemas.arguments import Message
 from shortlist.schemas.document import Unparsed
+from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of
 from shortlist.schemas.results import Selected, SelectedColumn, Selection, Timings, Truncation
 from shortlist.server import convert
@@ -109,6 +110,20 @@ def test_a_conversation_becomes_messages() -> None:
     messages = [pb.ChatMessage(role="system"), pb.ChatMessage(role="user", content="hello")]
     query = pb.Query(conversation=pb.Conversation(messages=messages))
     assert convert.read_query(query) == (Message("system", ""), Message("user", "hello"))
+
+
+@pytest.mark.parametrize("role", ["Human", "HumanMessage", "USER"])
+def test_a_role_of_a_conversation_may_have_another_name(role: str) -> None:
+    query = pb.Query(conversation=pb.Conversation(messages=[pb.ChatMessage(role=role, content="hello")]))
+    assert convert.read_query(query) == (Message("user", "hello"),)
+
+
+@pytest.mark.parametrize("role", ["", "agent"])
+def test_an_unknown_role_of_a_conversation_is_named(role: str) -> None:
+    messages = [pb.ChatMessage(role="user", content="hello"), pb.ChatMessage(role=role, content="x")]
+    with pytest.raises(InvalidInput, match="use user") as caught:
+        convert.read_query(pb.Query(conversation=pb.Conversation(messages=messages)))
+    assert caught.value.field == "query.conversation.messages[1].role"
 
 
 def test_the_client_reads_what_the_server_writes() -> None:

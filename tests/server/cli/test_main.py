@@ -147,7 +147,6 @@ def test_rerank_reads_one_document_per_line_and_skips_blank_lines(run: Run, fold
         pytest.param(["tables", "refund"], DDL.encode(), pb.SelectTablesResponse, id="tables"),
         pytest.param(["rerank", "refund"], "réfund\n".encode(), pb.RerankResponse, id="rerank"),
         pytest.param(["info"], b"", pb.GetInfoResponse, id="info"),
-        pytest.param(["tools", "refund"], b"[]", pb.SelectToolsResponse, id="nothing"),
     ],
 )
 def test_json_is_exactly_the_response(run: Run, arguments: list[str], stdin: bytes, response_type: Any) -> None:
@@ -186,12 +185,38 @@ def test_options_reach_the_router(run: Run, arguments: list[str], num_items: int
     assert len(json.loads(out)["items"]) == num_items
 
 
-@pytest.mark.parametrize(
-    "command", [["tools", "q"], ["tables", "q"], ["rerank", "q"]], ids=["tools", "tables", "documents"]
-)
-def test_empty_input_gives_an_empty_answer(run: Run, command: list[str]) -> None:
-    code, out, _ = run(*command, stdin=b"")
-    assert (code, out.startswith("0 of 0 ")) == (0, True)
+NOTHING = [
+    pytest.param("tools", b"", "the only tool could not be read", id="no text"),
+    pytest.param("tools", b"[]", "no tools were given", id="no tools"),
+    pytest.param("tools", b'[{"x": 1}, 5, {"name": ""}]', "none of the 3 tools could be read", id="no readable tool"),
+    pytest.param("tables", b"", "the script defines no table", id="no script"),
+    pytest.param("tables", b"-- tables follow\n/* soon */;", "the script defines no table", id="comments"),
+    pytest.param("tables", b"select 1", "the script defines no table", id="no definition"),
+    pytest.param(
+        "tables", b"create table (;", "no table that can be read; 1 statement is left out", id="no readable table"
+    ),
+    pytest.param("rerank", b"\n \n", "no documents were given", id="no documents"),
+]
+
+
+@pytest.mark.parametrize(("command", "stdin", "message"), NOTHING)
+def test_nothing_to_rank_is_said_and_exit_code_1(run: Run, command: str, stdin: bytes, message: str) -> None:
+    code, out, err = run(command, "q", stdin=stdin)
+    assert (code, out.startswith("0 of 0 ")) == (1, True)
+    assert err.splitlines()[-1].startswith("warning: ")
+    assert err.splitlines()[-1].endswith(message)
+
+
+@pytest.mark.parametrize(("command", "stdin", "message"), NOTHING)
+def test_nothing_to_rank_is_still_printed_as_json(run: Run, command: str, stdin: bytes, message: str) -> None:
+    code, out, err = run(command, "q", "--json", stdin=stdin)
+    assert (code, err.startswith("shortlist: "), err.endswith(f"{message}\n")) == (1, True, True)
+    assert json.loads(out)["report"]["warnings"][-1].endswith(message)
+
+
+def test_a_score_that_nothing_reaches_is_no_failure(run: Run) -> None:
+    code, out, _ = run("rerank", "q", "--min-score", "1", stdin=b"a\n")
+    assert (code, out.startswith("0 of 1 ")) == (0, True)
 
 
 def test_info_is_readable(run: Run) -> None:

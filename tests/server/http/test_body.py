@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rest_fixtures import ask, detail_of, field_of, reason_of
 from server_fixtures import ServerThread
 
-from shortlist.schemas.errors import InvalidInput
+from shortlist.schemas.errors import InvalidInput, LimitExceeded
 from shortlist.server.http.body import read_json
 
 StartServer = Callable[..., ServerThread]
@@ -72,11 +75,11 @@ def test_a_body_that_is_not_a_json_object_is_refused_with_the_place(
     ("body", "field"),
     [
         pytest.param('{"query": "x", "query": "y", "documents": []}', "query", id="twice"),
-        pytest.param('{"query": "x", "documents": [{"text": "a", "text": "b"}]}', "text", id="twice within"),
-        pytest.param('{"query": "x", "documents": ["a", NaN]}', "documents[1]", id="NaN"),
-        pytest.param('{"query": "x", "documents": [{"text": "a", "b": [-Infinity]}]}', "documents[0].b[0]", id="inf"),
+        pytest.param('{"query": {"text": "a", "text": "b"}, "documents": []}', "query", id="twice within"),
+        pytest.param('{"query": "x", "documents": ["a", NaN]}', "documents[1]", id="NaN as a document"),
+        pytest.param('{"query": "x", "documents": [], "rank_fields": ["a", -Infinity]}', "rank_fields[1]", id="inf"),
         pytest.param('{"query": "x", "documents": [], "top_n": 1e999}', "top_n", id="too large"),
-        pytest.param('{"query": "x", "documents": ["\\ud800"]}', "documents[0]", id="half a surrogate pair"),
+        pytest.param('{"query": "\\ud800", "documents": []}', "query", id="half a surrogate pair"),
         pytest.param('{"query": "x", "documents": [], "\\udfff": 1}', "", id="half a pair as a name"),
     ],
 )
@@ -113,7 +116,7 @@ def test_an_exceeded_limit_names_the_field_of_the_contract(web: httpx.Client) ->
     answers = [
         web.post("/v1/rerank", json={"query": "x" * 1_000_001, "documents": ["a"]}),
         web.post("/rerank", json={"query": "x" * 1_000_001, "texts": ["a"]}),
-        web.post("/v1/tools:select", json={"query": "x" * 1_000_001}),
+        web.post("/v1/tools:select", json={"query": "x" * 1_000_001, "tools": []}),
     ]
     assert [field_of(answer) for answer in answers] == ["query", "query", "query.text"]
 
@@ -122,3 +125,49 @@ def test_a_duplicate_name_is_found_among_many_without_comparing_each_with_each()
     body = "{" + ",".join(f'"n{number}": 0' for number in range(100_000)) + ',"z": 1, "z": 2}'
     with pytest.raises(InvalidInput, match="z: is given twice"):
         read_json(body.encode())  # comparing each with each would take minutes
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+NAMES = st.sampled_from(["query", "tools", "documents", "texts", "ddl"]) | st.text()
+
+
+@given(st.dictionaries(NAMES, VALUES), st.sampled_from([None, 0, 3]), st.booleans())
+def test_a_body_without_oddities_is_read_as_by_any_decoder(
+    fields: dict[str, Any], indent: int | None, is_ascii: bool
+) -> None:
+    body = read_json(json.dumps(fields, indent=indent, ensure_ascii=is_ascii).encode())
+
+    assert (body.fields, body.warnings) == (fields, [])
+    assert {name: list(map(json.loads, sources)) for name, sources in body.sources.items()} == {
+        name: value
+        for name, value in fields.items()
+        if name in ("tools", "documents", "texts") and isinstance(value, list)
+    }
+
+
+@given(st.dictionaries(NAMES, VALUES), st.integers(min_value=0), st.sampled_from([b"", b",", b"}", b'"', b"[", b"x"]))
+def test_a_damaged_body_is_read_or_refused(fields: dict[str, Any], place: int, damage: bytes) -> None:
+    body = json.dumps(fields).encode()
+    place %= len(body)
+
+    with contextlib.suppress(InvalidInput):
+        read_json(body[:place] + damage + body[place + 1 :])
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert read_json(b'\xef\xbb\xbf{"query": "x"}').fields == {"query": "x"}
+
+
+def test_a_body_of_too_many_fields_is_refused() -> None:
+    body = "{" + ",".join(f'"n{number}": 0' for number in range(150_001)) + "}"
+    with pytest.raises(InvalidInput, match="more than 150000 fields"):
+        read_json(body.encode())
+
+
+@pytest.mark.parametrize("name", ["tools", "documents", "texts"])
+def test_entries_above_the_limit_are_counted_and_not_read_one_by_one(name: str) -> None:
+    body = f'{{"{name}": [' + "0," * 2_000_000 + "NaN]}"
+    with pytest.raises(LimitExceeded, match="2000001 entries, but at most 20000") as caught:
+        read_json(body.encode())
+    assert (caught.value.field, caught.value.limit, caught.value.actual) == (name, 20_000, 2_000_001)

@@ -230,11 +230,12 @@ def test_a_missing_field_is_named(web: httpx.Client, field: str) -> None:
     assert answer.json()["message"] == f"{field}: is missing"
 
 
-def test_a_too_deeply_nested_object_is_rejected(web: httpx.Client) -> None:
+def test_a_too_deeply_nested_object_is_ranked_and_returned_without_its_deepest_levels(web: httpx.Client) -> None:
     inner = "[" * 50 + "]" * 50
-    body = f'{{"query": "x", "documents": [{{"text": "a", "more": {inner}}}]}}'
-    answer = web.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, field_of(answer)) == (400, "documents[0]")
+    body = f'{{"query": "x", "documents": ["x", {{"text": "a", "more": {inner}}}]}}'
+    answer = web.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"}).json()
+    assert [result["index"] for result in answer["results"]] == [0, 1]
+    assert answer["meta"]["warnings"] == ["documents[1]: nested more than 32 levels deep; deeper levels are not read"]
 
 
 def test_the_tei_response_is_a_plain_list_best_first(web: httpx.Client) -> None:

@@ -56,10 +56,11 @@ def test_an_answer_is_in_snake_case_with_its_defaults(web: httpx.Client) -> None
     assert answer["report"]["num_dropped"] == 0
 
 
-def test_tools_may_be_objects(web: httpx.Client) -> None:
-    answer = select(web, query="refund a payment", tools=CATALOG, top_n=1)
-    assert names_of(answer) == ["create_refund"]
-    assert answer["items"][0]["source"] == json.dumps(CATALOG[0])
+def test_tools_may_be_objects_and_keep_the_text_they_were_written_as(web: httpx.Client) -> None:
+    text = '{"query": "refund a payment", "tools": [ ' + json.dumps(CATALOG[0], indent=1) + ' , {"name": "ping"}]}'
+    answer = web.post("/v1/tools:select", content=text, headers={"Content-Type": "application/json"}).json()
+    assert names_of(answer) == ["create_refund", "ping"]
+    assert answer["items"][0]["source"] == json.dumps(CATALOG[0], indent=1)
 
 
 def test_a_container_may_be_an_object(web: httpx.Client) -> None:
@@ -82,13 +83,26 @@ def test_an_object_without_a_name_is_reported(web: httpx.Client) -> None:
 
 def test_a_tool_in_other_letters_is_kept_as_it_is(web: httpx.Client) -> None:
     answer = select(web, query="x", tools=[{"name": "größe", "description": "測る"}])
-    assert answer["items"][0]["source"] == '{"name": "größe", "description": "測る"}'
+    assert json.loads(answer["items"][0]["source"]) == {"name": "größe", "description": "測る"}
+    assert "größe" in answer["items"][0]["source"]
 
 
 @pytest.mark.parametrize(
     "query",
-    ["refund", {"text": "refund"}, {"conversation": {"messages": [{"role": "user", "content": "refund"}]}}],
-    ids=["string", "text", "conversation"],
+    [
+        "refund",
+        {"text": "refund"},
+        {"conversation": {"messages": [{"role": "user", "content": "refund"}]}},
+        {"conversation": {"messages": [{"role": "model"}, {"role": "user", "parts": [{"text": "refund"}]}]}},
+        [{"role": "user", "content": "refund"}],
+        [
+            {"role": "user", "content": [{"type": "text", "text": "refund"}, {"type": "image_url"}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+            {"role": "tool", "tool_call_id": "1", "content": "ping ping"},
+        ],
+        [{"type": "human", "content": "refund"}],
+    ],
+    ids=["string", "text", "conversation", "gemini in it", "messages", "openai", "langchain"],
 )
 def test_a_query_is_a_string_a_text_or_a_conversation(web: httpx.Client, query: Any) -> None:
     assert names_of(select(web, query=query, tools=CATALOG, top_n=1)) == ["create_refund"]
@@ -114,6 +128,8 @@ def test_tables_are_ranked_with_their_source(web: httpx.Client) -> None:
             "query.conversation.messages[1].role",
             id="a number as role",
         ),
+        pytest.param({"query": [{"role": "user", "content": "x"}, {"role": "agent"}]}, "query[1].role", id="a role"),
+        pytest.param({"query": [{"role": "user", "content": " "}]}, "query", id="blank messages"),
         pytest.param({"query": {"conversation": {"messages": {}}}}, "query.conversation.messages", id="no list"),
         pytest.param({"query": "x", "tools": {}}, "tools", id="an object as list"),
         pytest.param({"query": "x", "tools": ["{}"]}, "tools[0]", id="a string as tool"),
@@ -135,8 +151,13 @@ def test_tables_are_ranked_with_their_source(web: httpx.Client) -> None:
     ],
 )
 def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
-    answer = web.post("/v1/tools:select", json=fields)
+    answer = web.post("/v1/tools:select", json={"tools": [], **fields})
     assert (answer.status_code, field_of(answer), reason_of(answer)) == (400, field, "INVALID_FIELD")
+
+
+def test_too_many_messages_are_refused_with_the_limit(web: httpx.Client) -> None:
+    answer = web.post("/v1/tools:select", json={"query": [{"role": "user"}] * 10_001, "tools": []})
+    assert (answer.status_code, field_of(answer), reason_of(answer)) == (413, "query", "LIMIT_EXCEEDED")
 
 
 def test_a_name_that_is_not_known_says_which_is_meant(web: httpx.Client) -> None:
@@ -150,7 +171,7 @@ def test_an_unknown_dialect_has_its_reason(web: httpx.Client) -> None:
 
 
 def test_another_model_than_expected_is_refused(web: httpx.Client) -> None:
-    answer = web.post("/v1/tools:select", json={"query": "x", "expected_model": "other"})
+    answer = web.post("/v1/tools:select", json={"query": "x", "tools": [], "expected_model": "other"})
     assert (answer.status_code, reason_of(answer)) == (409, "MODEL_MISMATCH")
 
 
