@@ -28,6 +28,7 @@ from shortlist.router.first_stage.candidates import (
     narrowing_warnings,
 )
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
+from shortlist.router.ranking.blank import blank_places, put_blank_last
 from shortlist.router.ranking.columns import (
     ScoredColumn,
     column_features,
@@ -306,23 +307,27 @@ class Router:
         """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned, unknown = find_pinned(catalog.items, options.always_include)
+        blank = blank_places(catalog.documents, request.text)
         warnings = [*catalog.warnings, *unknown]
         found: FirstStage | None = None
         tokens: _Tokens | None = None
         try:
-            found = self._first_stage(request, candidates) if self._needs_first_stage(request, candidates) else None
-            places = narrow(found.scores, options.max_candidates, pinned) if found else candidates.places
-            warnings += narrowing_warnings(found, places) if found else []
+            if self._needs_first_stage(request, candidates):
+                found = self._first_stage(request, candidates).with_last(blank)
+            kept = narrow(found.scores, options.max_candidates, pinned) if found else candidates.places
+            warnings += narrowing_warnings(found, kept) if found else []
+            places = [place for place in kept if place not in blank]
             tokens = self._tokenize(request, candidates, places)
             scores, is_degraded = self._score(request, tokens, places), False
             features = features_of(found, places, scores.logits)
             weights = self._loaded.score_weights.get(request.kind)
             scored = combine(features, places, weights, candidates.links_among(places), pinned)
+            scored += [Scored(place, 0.0, is_blank=True) for place in kept if place in blank]
         except _OUT_OF_TIME as error:
             request.raise_unless_degraded(error)
-            found = found or candidates.first_stage(request.text, None)
+            found = found or candidates.first_stage(request.text, None).with_last(blank)
             scores, is_degraded = NO_SCORES, True
-            scored = first_stage_order(found.scores, options.max_candidates, pinned)
+            scored = put_blank_last(first_stage_order(found.scores, options.max_candidates, pinned), blank)
         selection = _write_selection(
             catalog,
             choose(scored, options.top_n, 0.0 if is_degraded else options.min_score),

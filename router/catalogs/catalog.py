@@ -81,6 +81,11 @@ class Catalog:
         """The tables in order; empty for other kinds of catalog."""
         return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
 
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The plain documents in order; empty for other kinds of catalog."""
+        return tuple(item.source for item in self.items) if self.kind == "documents" else ()
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogText:

@@ -85,6 +85,14 @@ class FirstStage:
             document_maxsim=at(self.document_maxsim),
         )
 
+    def with_last(self, places: Set[int]) -> FirstStage:
+        """Returns the same, but with the items at `places` behind all others."""
+        if not places:
+            return self
+        scores = self.scores.copy()
+        scores[list(places)] = -np.inf
+        return replace(self, scores=scores)
+
 
 class Candidates:
     """Items that are ranked together, and what is computed from them once: BM25 index, vectors, encoded documents.
