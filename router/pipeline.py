@@ -22,6 +22,7 @@ from shortlist.router.first_stage.candidates import (
     MAX_NEW_VECTORS,
     Candidates,
     FirstStage,
+    budget_warnings,
     features_of,
     first_stage_order,
     narrow,
@@ -80,11 +81,12 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """The token ids of the query and of some documents, each within its budget, and those that were cut."""
+    """The token ids of the query and of some documents, each within its budget, those that were cut, and warnings."""
 
     query_ids: TokenIds
     documents_ids: Sequence[TokenIds]
     truncated: Sequence[Truncation] = ()
+    warnings: Sequence[str] = ()
 
 
 class Router:
@@ -319,6 +321,7 @@ class Router:
             places = [place for place in kept if place not in blank]
             tokens = self._tokenize(request, candidates, places)
             scores, is_degraded = self._score(request, tokens, places), False
+            warnings += tokens.warnings
             features = features_of(found, places, scores.logits)
             weights = self._loaded.score_weights.get(request.kind)
             scored = combine(features, places, weights, candidates.links_among(places), pinned)
@@ -362,8 +365,12 @@ class Router:
             if request.kind == "documents":
                 return _Tokens(query_ids, candidates.encode_whole(places, tokenizer), truncated)
             room = chunk_budget(len(query_ids), tokenizer, window.max_pair_tokens)
-            encoded = candidates.encode(places, tokenizer, min(self._loaded.document_tokens, room))
-            return _Tokens(query_ids, [one.ids for one in encoded], [*truncated, *candidates.cuts(places, encoded)])
+            budget = min(self._loaded.document_tokens, room)
+            encoded = candidates.encode(places, tokenizer, budget)
+            truncated += candidates.cuts(places, encoded)
+            items = [candidates.items[place] for place in places]
+            warnings = budget_warnings(items, encoded, budget, request.kind)
+            return _Tokens(query_ids, [one.ids for one in encoded], truncated, warnings)
 
     def _score(self, request: _Request, tokens: _Tokens, places: Sequence[int]) -> DocumentScores:
         if request.cancel is not None:
