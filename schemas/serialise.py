@@ -39,7 +39,7 @@ _PAGING = frozenset(
 _TELLING = frozenset({"name", "title", "label", "type", "kind", "status", "state", "category", "code", "description"})
 # How much of the room a description gets before the names of parameters do, and how many bytes what is said about each
 # of them gets before the rest of the description does.
-_DESCRIPTION_SHARE = 0.5
+_DESCRIPTION_SHARE = 0.8
 _NAME_SHARE = 0.25  # of the room, for a namespace or a title at first
 _SHORT_BYTES = 60
 _KEY, _TELLING_COLUMN, _PLAIN_COLUMN = range(3)
