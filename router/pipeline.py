@@ -22,12 +22,14 @@ from shortlist.router.first_stage.candidates import (
     MAX_NEW_VECTORS,
     Candidates,
     FirstStage,
+    budget_warnings,
     features_of,
     first_stage_order,
     narrow,
     narrowing_warnings,
 )
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
+from shortlist.router.ranking.blank import blank_places, put_blank_last
 from shortlist.router.ranking.columns import (
     ScoredColumn,
     column_features,
@@ -79,11 +81,12 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """The token ids of the query and of some documents, each within its budget, and those that were cut."""
+    """The token ids of the query and of some documents, each within its budget, those that were cut, and warnings."""
 
     query_ids: TokenIds
     documents_ids: Sequence[TokenIds]
     truncated: Sequence[Truncation] = ()
+    warnings: Sequence[str] = ()
 
 
 class Router:
@@ -306,23 +309,29 @@ class Router:
         """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned = find_pinned(catalog.items, options.always_include)
+        blank = blank_places(catalog.documents, request.text)
         warnings = [*catalog.warnings, *pinned.warnings]
         found: FirstStage | None = None
         tokens: _Tokens | None = None
         try:
-            found = self._first_stage(request, candidates) if self._needs_first_stage(request, candidates) else None
-            places = narrow(found.scores, options.max_candidates, pinned.scored) if found else candidates.places
-            warnings += narrowing_warnings(found, places) if found else []
+            if self._needs_first_stage(request, candidates):
+                found = self._first_stage(request, candidates).with_last(blank)
+            kept = narrow(found.scores, options.max_candidates, pinned.scored) if found else candidates.places
+            warnings += narrowing_warnings(found, kept) if found else []
+            places = [place for place in kept if place not in blank]
             tokens = self._tokenize(request, candidates, places)
             scores, is_degraded = self._score(request, tokens, places), False
+            warnings += tokens.warnings
             features = features_of(found, places, scores.logits)
             weights = self._loaded.score_weights.get(request.kind)
             scored = combine(features, places, weights, candidates.links_among(places), pinned.places)
+            scored += [Scored(place, 0.0, is_blank=True) for place in kept if place in blank]
         except _OUT_OF_TIME as error:
             request.raise_unless_degraded(error)
-            found = found or candidates.first_stage(request.text, None)
+            found = found or candidates.first_stage(request.text, None).with_last(blank)
             scores, is_degraded = NO_SCORES, True
-            scored = first_stage_order(found.scores, options.max_candidates, pinned.places, pinned.scored)
+            by_words = first_stage_order(found.scores, options.max_candidates, pinned.places, pinned.scored)
+            scored = put_blank_last(by_words, blank)
         best = choose(scored, options.top_n, 0.0 if is_degraded else options.min_score)
         chosen = _chosen_items(catalog.items, best, scored, pinned)
         selection = _write_selection(
@@ -360,8 +369,12 @@ class Router:
             if request.kind == "documents":
                 return _Tokens(query_ids, candidates.encode_whole(places, tokenizer), truncated)
             room = chunk_budget(len(query_ids), tokenizer, window.max_pair_tokens)
-            encoded = candidates.encode(places, tokenizer, min(self._loaded.document_tokens, room))
-            return _Tokens(query_ids, [one.ids for one in encoded], [*truncated, *candidates.cuts(places, encoded)])
+            budget = min(self._loaded.document_tokens, room)
+            encoded = candidates.encode(places, tokenizer, budget)
+            truncated += candidates.cuts(places, encoded)
+            items = [candidates.items[place] for place in places]
+            warnings = budget_warnings(items, encoded, budget, request.kind)
+            return _Tokens(query_ids, [one.ids for one in encoded], truncated, warnings)
 
     def _score(self, request: _Request, tokens: _Tokens, places: Sequence[int]) -> DocumentScores:
         if request.cancel is not None:

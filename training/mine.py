@@ -32,7 +32,7 @@ from shortlist.evaluation.ranking import dataset_item
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.candidates import Candidates, FirstStage
 from shortlist.schemas.document import Table, Tool
-from shortlist.schemas.serialise import lexical_text, split_name
+from shortlist.schemas.serialise import lexical_details, lexical_text, split_name
 
 # The most training queries per set; the training scripts decide how often each set is drawn.
 QUOTAS = {
@@ -188,7 +188,7 @@ class Miner:
         self._texts = [lexical_text(document.item) for document in data.documents]
         self._sense = [sense(document.item) for document in data.documents]
         self._place = {document.id: place for place, document in enumerate(data.documents)}
-        self._bm25 = Bm25(self._texts)
+        self._bm25 = Bm25(self._texts, [lexical_details(document.item) for document in data.documents])
         self._dense = DenseSide(data, encoder) if encoder else None
 
     def groups(self, queries: Sequence[tuple[DatasetQuery, str]]) -> Iterator[dict[str, object]]:

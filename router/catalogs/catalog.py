@@ -12,7 +12,18 @@ from shortlist.schemas.document import Column, Table, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind
 from shortlist.schemas.results import describe_nothing
-from shortlist.schemas.serialise import CountTokens, column_document, lexical_text, table_document, tool_document
+from shortlist.schemas.serialise import (
+    CountTokens,
+    Fitted,
+    column_document,
+    fit_column,
+    fit_table,
+    fit_tool,
+    lexical_details,
+    lexical_text,
+    table_document,
+    tool_document,
+)
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
@@ -23,6 +34,7 @@ __all__ = [
     "Pinned",
     "TableColumn",
     "find_pinned",
+    "fit_document",
     "item_of_column",
     "item_of_document",
     "item_of_table",
@@ -84,6 +96,11 @@ class Catalog:
     def tables(self) -> tuple[Table, ...]:
         """The tables in order, a family as one; empty for other kinds of catalog."""
         return tuple(item.subject for item in self.items if isinstance(item.subject, Table))
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The plain documents in order; empty for other kinds of catalog."""
+        return tuple(item.source for item in self.items) if self.kind == "documents" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +182,9 @@ class TableColumn:
 class Item:
     """One thing that may be selected.
 
-    `index` is its position in the request, `words` the text for BM25, and `subject` what its document is written from
-    (a plain document is itself). `references` are the tables that its foreign keys name, as written.
+    `index` is its position in the request, `words` the text for BM25 with less telling words in `details`, and
+    `subject` what its document is written from (a plain document is itself). `references` are the tables that its
+    foreign keys name, as written.
     """
 
     name: str
@@ -176,17 +194,20 @@ class Item:
     words: str
     subject: Tool | Table | TableColumn | str
     references: tuple[str, ...] = ()
+    details: str = ""
 
 
 def item_of_tool(tool: Tool) -> Item:
     """Makes the item of a tool."""
-    return Item(tool.name, tool.index, tool.source, tool.namespace, lexical_text(tool), tool)
+    words, details = lexical_text(tool), lexical_details(tool)
+    return Item(tool.name, tool.index, tool.source, tool.namespace, words, tool, details=details)
 
 
 def item_of_table(table: Table) -> Item:
     """Makes the item of a table."""
     references = tuple(key.target_table for key in table.foreign_keys)
-    return Item(table.full_name, table.index, table.source, table.namespace, lexical_text(table), table, references)
+    words, details = lexical_text(table), lexical_details(table)
+    return Item(table.full_name, table.index, table.source, table.namespace, words, table, references, details)
 
 
 def item_of_column(table: Table, column: Column, index: int) -> Item:
@@ -200,20 +221,33 @@ def item_of_document(text: str, index: int) -> Item:
     return Item("", index, text, "", text, text)
 
 
-def write_document(item: Item, count_tokens: CountTokens | None = None, budget_tokens: int | None = None) -> str:
-    """Writes the document that the models read for an item, within the token budget if one is given.
-
-    Columns' documents are short and ignore the budget; a plain document is cut to its first 4,000 characters.
-    """
+def write_document(item: Item) -> str:
+    """Writes the whole document that the models read for an item; a plain one is cut to its first 4,000 characters."""
     match item.subject:
         case Tool():
-            return tool_document(item.subject, count_tokens=count_tokens, budget_tokens=budget_tokens)
+            return tool_document(item.subject)
         case Table():
-            return table_document(item.subject, count_tokens=count_tokens, budget_tokens=budget_tokens)
+            return table_document(item.subject)
         case TableColumn(table, column):
             return column_document(table, column)
         case text:
             return text[:_MAX_EMBEDDED_CHARS]
+
+
+def fit_document(item: Item, count_tokens: CountTokens, budget_tokens: int, whole_tokens: int | None = None) -> Fitted:
+    """Writes the document of an item within a token budget; `whole_tokens` are those of the whole one, if known.
+
+    A plain document ignores the budget.
+    """
+    match item.subject:
+        case Tool():
+            return fit_tool(item.subject, count_tokens, budget_tokens, whole_tokens)
+        case Table():
+            return fit_table(item.subject, count_tokens, budget_tokens, whole_tokens)
+        case TableColumn(table, column):
+            return fit_column(table, column, count_tokens, budget_tokens)
+        case _:
+            return Fitted(write_document(item))
 
 
 @dataclass(frozen=True, slots=True)

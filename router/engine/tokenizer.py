@@ -77,7 +77,11 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """Counts the tokens of a text, special tokens excluded."""
-        return len(self.encode([text])[0])
+        if self._unknown is None:
+            return len(self.encode([text])[0])
+        # Nothing is removed, so the ids need not be looked at: fitting a document takes several counts.
+        (encoding,) = self._fast.encode_batch_fast([_clean(text)], add_special_tokens=False)
+        return len(encoding.ids)
 
     def decode(self, ids: TokenIds) -> str:
         """Turns token ids back into text, without special tokens."""

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ _WORD = re.compile(r"[a-z0-9]+")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+"
 )
+
+# On the dev splits of five sets, 0.1 to 0.3 rank alike, and better than 0 and 1.
+_DETAIL_WEIGHT = 0.3
 
 
 def lexical_terms(text: str) -> list[str]:
@@ -60,17 +64,27 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
+def _count_terms(document: str, details: str) -> dict[str, float]:
+    counts: dict[str, float] = dict(Counter(lexical_terms(document)))
+    for term, count in Counter(lexical_terms(details)).items():
+        counts[term] = counts.get(term, 0) + count * _DETAIL_WEIGHT
+    return counts
+
+
 class Bm25:
     """Scores documents by Okapi BM25 (Robertson and Zaragoza 2009, section 3) with an idf that is never negative.
 
-    Immutable once built, so threads may share it.
+    A term of a document's `details` counts 0.3 times as much as one of its text (BM25F: Robertson, Zaragoza and
+    Taylor, CIKM 2004). Immutable once built, so threads may share it.
     """
 
-    def __init__(self, documents: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
-        counts = [Counter(lexical_terms(document)) for document in documents]
+    def __init__(
+        self, documents: Sequence[str], details: Sequence[str] = (), *, k1: float = 1.2, b: float = 0.75
+    ) -> None:
+        counts = [_count_terms(*pair) for pair in zip_longest(documents, details, fillvalue="")]
         lengths = np.array([sum(count.values()) for count in counts], np.float32)
         norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1e-9))
-        postings: defaultdict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        postings: defaultdict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
         for index, count in enumerate(counts):
             for term, frequency in count.items():
                 indices, frequencies = postings[term]

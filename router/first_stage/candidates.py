@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from shortlist.router.catalogs.catalog import Item, write_document
+from shortlist.router.catalogs.catalog import Item, fit_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded
 from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
@@ -26,6 +26,7 @@ __all__ = [
     "Encoded",
     "FirstStage",
     "Values",
+    "budget_warnings",
     "features_of",
     "first_stage_order",
     "maxsim",
@@ -39,6 +40,11 @@ __all__ = [
 MAX_NEW_VECTORS = 1_024
 # Comparing a document's tokens takes hundreds of times as many multiplications as comparing its vector.
 _MAX_TOKEN_COMPARED = 512
+# So much of a document is tokenized to count its tokens: as much as may fit a budget of 1,024.
+_MAX_COUNTED_CHARS = 65_536
+# A warning names so many documents of each kind, by so many characters of their names.
+_MAX_NAMED = 3
+_MAX_NAME_CHARS = 80
 # A set keeps its encoded documents for this many budgets.
 _MAX_BUDGETS = 4
 Values = npt.NDArray[np.float32]
@@ -46,10 +52,14 @@ Values = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A document's tokens within the budget, and how many it has when written in full."""
+    """A document's tokens within the budget, how many it has when written in full, and the kinds of what was left out.
+
+    `total_tokens` is an estimate for a document of more than 65,536 characters.
+    """
 
     ids: TokenIds
     total_tokens: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,14 @@ class FirstStage:
             document_maxsim=at(self.document_maxsim),
         )
 
+    def with_last(self, places: Set[int]) -> FirstStage:
+        """Returns the same, but with the items at `places` behind all others."""
+        if not places:
+            return self
+        scores = self.scores.copy()
+        scores[list(places)] = -np.inf
+        return replace(self, scores=scores)
+
 
 class Candidates:
     """Items that are ranked together, and what is computed from them once: BM25 index, vectors, encoded documents.
@@ -118,7 +136,7 @@ class Candidates:
     ) -> FirstStage:
         """Compares every item with the query, by words and, if there is an embedder, by vectors."""
         if self._bm25 is None:
-            self._bm25 = Bm25([item.words for item in self.items])
+            self._bm25 = Bm25([item.words for item in self.items], [item.details for item in self.items])
         scores = self._bm25.scores(query)
         shares = scores / np.float32(max(float(scores.max()), 1e-9)) if len(scores) else scores
         by_words = FirstStage(shares, scores / np.float32(max(self._bm25.best_possible(query), 1e-9)), shares)
@@ -228,6 +246,27 @@ class Candidates:
         ]
 
 
+def budget_warnings(items: Sequence[Item], encoded: Sequence[Encoded], budget_tokens: int, noun: str) -> list[str]:
+    """Returns a warning that says what was left out of documents above the budget; `noun` names items, in plural."""
+    by_kind: dict[str, list[str]] = {}
+    for item, one in zip(items, encoded, strict=True):
+        for kind in one.left_out:
+            by_kind.setdefault(kind, []).append(item.name[:_MAX_NAME_CHARS])
+    num_cut = sum(bool(one.left_out) for one in encoded)
+    if not num_cut:
+        return []
+    kinds = "; ".join(f"{kind} of {_name_some(names)}" for kind, names in by_kind.items())
+    return [
+        f"{num_cut} of the {len(items)} scored {noun} {'is' if num_cut == 1 else 'are'} longer than the budget of "
+        f"{budget_tokens} tokens for each; left out, in full or in part: {kinds}"
+    ]
+
+
+def _name_some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMED])
+    return f"{shown} and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else shown
+
+
 def features_of(found: FirstStage | None, places: Sequence[int], logits: Sequence[float]) -> list[Features]:
     """Combines the features from both stages for the items at `places`; without a first stage, only logits."""
     if found is None:
@@ -257,18 +296,20 @@ def _spread(values: Values, places: Sequence[int], total: int) -> Values:
 
 def _encode_items(items: Sequence[Item], tokenizer: Tokenizer, budget_tokens: int) -> list[Encoded]:
     """Writes and encodes each item's document; one above the budget is written again to fit it."""
-    whole = tokenizer.encode([write_document(item) for item in items])
+    texts = [write_document(item) for item in items]
+    whole = tokenizer.encode([text[:_MAX_COUNTED_CHARS] for text in texts])
     return [
         Encoded(ids, len(ids))
-        if len(ids) <= budget_tokens
-        else _encode_within(item, len(ids), tokenizer, budget_tokens)
-        for item, ids in zip(items, whole, strict=True)
+        if len(ids) <= budget_tokens and len(text) <= _MAX_COUNTED_CHARS
+        else _encode_within(item, round(len(ids) * max(1.0, len(text) / _MAX_COUNTED_CHARS)), tokenizer, budget_tokens)
+        for item, text, ids in zip(items, texts, whole, strict=True)
     ]
 
 
 def _encode_within(item: Item, total_tokens: int, tokenizer: Tokenizer, budget_tokens: int) -> Encoded:
-    (ids,) = tokenizer.encode([write_document(item, tokenizer.count, budget_tokens)])
-    return Encoded(ids[:budget_tokens], total_tokens)
+    fitted = fit_document(item, tokenizer.count, budget_tokens, total_tokens)
+    (ids,) = tokenizer.encode([fitted.text])
+    return Encoded(ids[:budget_tokens], max(total_tokens, len(ids)), fitted.left_out)
 
 
 def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from shortlist.router.catalogs.catalog import Item, write_document
+from shortlist.router.catalogs.catalog import Item, fit_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
 from shortlist.schemas.results import CacheCounts
@@ -129,10 +129,13 @@ class Embedder:
         """Encodes documents: whole if they fit the budget, else written again to fit it."""
         budget = self._document_tokens
         encoded = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64] for whole in wholes])
-        room = budget - self._tokenizer.count(DOCUMENT_PREFIX)
+        prefix_tokens = self._tokenizer.count(DOCUMENT_PREFIX)
+        room = budget - prefix_tokens
         for place in [place for place, ids in enumerate(encoded) if len(ids) > budget]:
-            text = write_document(items[place], self._tokenizer.count, room)
-            (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + text])
+            is_whole = len(wholes[place]) <= budget * 64
+            whole_tokens = len(encoded[place]) - prefix_tokens if is_whole else None
+            fitted = fit_document(items[place], self._tokenizer.count, room, whole_tokens)
+            (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + fitted.text])
         return [ids[:budget] for ids in encoded]
 
     def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> list[Embedded]:

@@ -86,11 +86,15 @@ class ColumnWeights:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One candidate with its score; `place` is its position in the request's list of parsed items."""
+    """One candidate with its score; `place` is its position in the request's list of parsed items.
+
+    `is_blank` marks a document with nothing to read.
+    """
 
     place: int
     score: float
     is_pinned: bool = False
+    is_blank: bool = False
 
 
 def combine(
@@ -136,9 +140,9 @@ def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]
 def choose(scored: Sequence[Scored], top_n: int, min_score: float) -> list[Scored]:
     """Returns all pinned candidates and the `top_n` best others of at least `min_score`, best first, ties by place.
 
-    A `top_n` of 0 returns all others.
+    A `top_n` of 0 returns all others. Blank documents are behind all others, even those whose score rounds to 0.
     """
-    ranked = sorted(scored, key=lambda item: (-item.score, item.place))
+    ranked = sorted(scored, key=lambda item: (item.is_blank, -item.score, item.place))
     others = [item for item in ranked if not item.is_pinned and item.score >= min_score]
     if top_n:
         others = others[:top_n]

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from paths import TESTS
 
 from shortlist.schemas.document import Column, ForeignKey, Parameter, Table, Tool
-from shortlist.schemas.serialise import column_document, lexical_text, split_name, table_document, tool_document
+from shortlist.schemas.serialise import (
+    column_document,
+    lexical_details,
+    lexical_text,
+    split_name,
+    table_document,
+    tool_document,
+)
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
@@ -151,10 +158,11 @@ def test_a_description_without_spaces_is_cut_by_characters() -> None:
     assert document == "translate. " + "翻訳翻訳翻訳翻訳翻"
 
 
-def test_a_long_detail_is_clipped_even_without_a_budget() -> None:
-    tool = Tool("f", parameters=(Parameter("a", "a", description="x" * 401), Parameter("b", "b", default="y" * 41)))
+def test_without_a_budget_no_detail_is_clipped() -> None:
+    values = tuple(f"{'z' * 50}{number}" for number in range(40))
+    tool = Tool("f", parameters=(Parameter("a", "a", description="x" * 401, enum=values, default="y" * 41),))
 
-    assert tool_document(tool) == f"f\nparameters: a: {'x' * 400}…; b = {'y' * 40}"
+    assert tool_document(tool) == f"f\nparameters: a: {'x' * 401} [{', '.join(values)}] = {'y' * 41}"
 
 
 def test_a_column_is_written_with_its_table() -> None:
@@ -167,6 +175,14 @@ def test_the_first_stage_reads_names_descriptions_and_parameters() -> None:
     tool = Tool("find_user", "Finds.", "Find", "crm", (Parameter("email", "email", description="not this"),))
 
     assert lexical_text(tool) == "crm\nfind_user\nFind\nFinds.\nemail"
+
+
+def test_the_first_stage_also_reads_what_is_said_about_parameters_and_all_values() -> None:
+    parameters = (Parameter("by", "by", description="How to look.", enum=("mail", "phone")), Parameter("x", "by.x"))
+    values = tuple(f"value{number}" for number in range(30))
+
+    assert lexical_details(Tool("find_user", parameters=parameters)) == "How to look.\nmail\nphone"
+    assert lexical_details(Table("t", columns=(Column("a", enum=values),))) == "\n".join(values)
 
 
 def test_the_first_stage_reads_columns_and_their_comments() -> None:

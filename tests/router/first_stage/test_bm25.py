@@ -116,3 +116,14 @@ def test_an_empty_corpus_has_no_scores() -> None:
 
 def test_documents_without_words_score_nothing() -> None:
     assert Bm25(["", "--"]).scores("a").tolist() == [0.0, 0.0]
+
+
+def test_a_term_of_the_details_counts_less_than_one_of_the_text() -> None:
+    index = Bm25(["ledger list", "admin list", "ping list"], ["", "export ledger", ""])
+
+    in_text, in_details, nowhere = index.scores("ledger").tolist()
+    assert in_text > in_details > nowhere == 0
+
+
+def test_empty_details_change_nothing() -> None:
+    assert Bm25(DOCUMENTS, ["", "", ""]).scores("email").tolist() == Bm25(DOCUMENTS).scores("email").tolist()
