@@ -24,8 +24,8 @@ _ROWS = re.compile(
 )
 _COMMENT = re.compile(r"--[^\n]*")
 _EXECUTED_COMMENT = re.compile(r"/\*!\d{5}")
-# Longer texts are prose, which may contain any word.
-_LONG_STRING = re.compile(r"'(?=[^'\n]{12})[^'\n]*+'")
+# A longer text of several words is prose, which may contain any word.
+_PROSE = re.compile(r"'(?=[^'\n]*[ \t])[^'\n]{12,}+'")
 
 
 def detect_dialect(script: str) -> str:
@@ -33,7 +33,7 @@ def detect_dialect(script: str) -> str:
     sample = _ROWS.sub("", script)[:_SAMPLED_CHARS]
     if _EXECUTED_COMMENT.search(sample):
         return "mysql"  # no other dialect sees what is in such comments, so none would fail on it
-    cues = _LONG_STRING.sub("''", _COMMENT.sub("", sample))
+    cues = _PROSE.sub("''", _COMMENT.sub("", sample))
     candidates = [*likely_dialects(cues)[:_MAX_CANDIDATES], "", "sqlite", "mysql"]
     best, fewest = "", -1
     for candidate in dict.fromkeys(candidates):
