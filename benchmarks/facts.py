@@ -30,6 +30,7 @@ class TableFacts:
     column_comments: dict[str, str] = field(default_factory=dict)
     is_open: bool = False
     is_optional: bool = False
+    is_family: bool = False  # and so has the keys of its members
 
     @property
     def full_name(self) -> str:
@@ -53,8 +54,17 @@ class Difference:
         return f"{verb} {self.kind} of {self.table}" if self.what else f"{verb} {self.kind}"
 
 
-def facts_of(table: Table) -> TableFacts:
-    """Returns what Shortlist read of one table."""
+def facts_of_all(tables: Iterable[Table]) -> Iterator[TableFacts]:
+    """Yields what Shortlist read of each table; a family gives its parent, if it has one, and its members."""
+    for table in tables:
+        parent_names = [] if table.members and table.name.endswith("*") else [table]
+        for one in (*parent_names, *table.members):
+            facts = _facts_of(one)
+            facts.is_family = bool(table.members)
+            yield facts
+
+
+def _facts_of(table: Table) -> TableFacts:
     return TableFacts(
         table.name.lower(),
         table.namespace.lower(),
@@ -117,8 +127,10 @@ def _compare_table(table: TableFacts, other: TableFacts) -> Iterator[Difference]
     yield from _compare_lists("columns", name, table.columns, other.columns, is_open=table.is_open)
     if sorted(table.primary_key) != sorted(other.primary_key):
         is_lost = len(other.primary_key) <= len(table.primary_key)
-        yield Difference("primary keys", is_lost, name, _versus(table.primary_key, other.primary_key))
-    yield from _compare_lists("foreign keys", name, _shown_keys(table, other), _shown_keys(other, table))
+        if is_lost or not other.is_family:
+            yield Difference("primary keys", is_lost, name, _versus(table.primary_key, other.primary_key))
+    keys, other_keys = _shown_keys(table, other), _shown_keys(other, table)
+    yield from _compare_lists("foreign keys", name, keys, other_keys, is_open=other.is_family)
     if not _contains(other.comment, table.comment):
         yield Difference("table comments", True, name, repr(table.comment[:60]))
     for column, text in table.column_comments.items():

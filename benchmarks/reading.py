@@ -31,7 +31,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from facts import KINDS, Difference, TableFacts, compare, count, facts_of
+from facts import KINDS, Difference, TableFacts, compare, count, facts_of_all
 from reading_engines import read_duckdb, read_sqlite
 from reading_postgres import read_postgres
 
@@ -124,7 +124,7 @@ def read(path: Path, entry: Mapping[str, Any], *, is_given: bool = False) -> Res
     script = path.read_text(encoding="utf-8", errors="replace")
     parsed = parse_tables(script, dialect=entry.get("dialect") if is_given else None)
     dialect = entry.get("dialect") or parsed.dialect
-    found = [facts_of(table) for table in parsed.tables]
+    found = list(facts_of_all(parsed.tables))
     result = Result(path.name, dialect or "generic", parsed, count(found))
     if KINDS[0] in entry:
         return check_numbers(result, {kind: entry[kind] for kind in KINDS})

@@ -171,7 +171,7 @@ class _Search:
         self._owners = {detail: entry for entry in draft.entries for detail in entry.details}
         self._total = sum(detail.size for detail in _details(draft)) + sum(entry.size for entry in draft.entries)
         self._cuts_anywhere = False
-        self._best, self._most = self._fill(0), 0
+        self._best, self._most, self._most_room = self._fill(0), 0, 0
 
     def run(self, whole_tokens: int | None) -> Fitted:
         """Returns the fullest document that was found."""
@@ -214,8 +214,9 @@ class _Search:
         """Fills the room, keeps the result if it is the fullest so far that fits, and returns its number of tokens."""
         filled = self._fill(room)
         tokens = self._count(filled.text)
-        if self._most < tokens <= self._budget:
-            self._best, self._most = filled, tokens
+        # Of two with as many tokens, the one with more room has more of the text.
+        if (self._most, self._most_room) < (tokens, room) and tokens <= self._budget:
+            self._best, self._most, self._most_room = filled, tokens, room
         return tokens
 
     def _fill(self, room: int) -> _Filled:

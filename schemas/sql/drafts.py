@@ -79,7 +79,8 @@ class TableDraft:
     def add(self, found: Definition) -> None:
         """Adds the definitions of a statement."""
         known = {column.name.lower() for column in self.columns}
-        self.columns += [column for column in found.columns if column.name.lower() not in known]
+        once = {column.name: column for column in found.columns}  # quoted names may differ in case alone
+        self.columns += [column for column in once.values() if column.name.lower() not in known]
         self.primary_key = found.primary_key or self.primary_key
         self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
         self.enums.update(found.enums)

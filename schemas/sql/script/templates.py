@@ -21,6 +21,7 @@ _TEMPLATE = re.compile(
 # Jinja's statements and comments.
 _BLOCK = re.compile(r"\{%[^{}\n]{0,300}%\}|\{#[^{}\n]{0,300}#\}")
 _MARKS = re.compile(r"[{$@&%:<]|#__")
+_MAX_LINE_CHARS = 1_000
 _LAST_WORD = re.compile(r"\w+(?=\W*\Z)")
 _GLUED = re.compile(r"\w")
 
@@ -39,9 +40,15 @@ def plain_names(script: str) -> str:
 
 def _plain(named: re.Match[str]) -> str:
     name = named["name"]
-    if not _MARKS.search(name):
+    if not _MARKS.search(name) or _is_in_string(named.string, named.start()):
         return named[0]
     return named[0][: -len(name)] + _TEMPLATE.sub(_variable, name).rjust(len(name))
+
+
+def _is_in_string(script: str, at: int) -> bool:
+    """Whether an odd number of quotes stands before an offset on its line: a text that says such words."""
+    start = max(script.rfind("\n", 0, at), at - _MAX_LINE_CHARS, 0)
+    return script.count("'", start, at) % 2 == 1
 
 
 def _variable(template: re.Match[str]) -> str:

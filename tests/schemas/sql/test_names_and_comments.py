@@ -171,3 +171,8 @@ def test_a_comment_about_the_table_stays(comment: str) -> None:
 def test_a_comment_above_a_statement_without_a_semicolon_before_it_describes_it() -> None:
     script = "CREATE TABLE a (x int) -- one\n-- two\n-- and more\nCREATE TABLE b (y int)"
     assert shown(script) == ["a(x)", "b(y) 'two and more'"]
+
+
+@pytest.mark.parametrize("text", ["goes into table <T>_x", "read from ${source}.t", "references {{ x }}"])
+def test_a_template_in_a_text_is_text(text: str) -> None:
+    assert shown(f"CREATE TABLE a (id int);\nCOMMENT ON TABLE a IS '{text}';") == [f"a(id) '{text}'"]
