@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shortlist.schemas.document import Column, ForeignKey, Table
@@ -49,6 +50,10 @@ _SHADOW_SUFFIXES = (
     "rowid",
     "parent",
 )
+
+
+# Drafts that renames may look through in one script; each looks through all of them.
+_MAX_SEARCHED = 1_000_000
 
 
 @dataclass(slots=True)
@@ -173,6 +178,7 @@ class DraftBook:
         self._by_name: dict[str, list[TableDraft]] = {}
         self._last: dict[str, TableDraft] = {}  # by full name
         self._num_replaced = 0
+        self._num_searched = 0
         self.enums: dict[str, tuple[str, ...]] = {}
         self.types: dict[str, TableDraft] = {}  # composite types by their name in lower case
         self.virtual: set[str] = set()  # names of SQLite's virtual tables, in lower case
@@ -212,17 +218,22 @@ class DraftBook:
         self._retarget(old, new)
 
     def _retarget(self, old: str, new: str) -> None:
-        for draft in self._drafts:
+        for draft in self._searched():
             if any(_is_same_table(key.target_table, old) for key in draft.foreign_keys):
                 draft.foreign_keys = [
                     replace(key, target_table=new) if _is_same_table(key.target_table, old) else key
                     for key in draft.foreign_keys
                 ]
 
+    def _searched(self) -> Sequence[TableDraft]:
+        """Returns all drafts, so that their foreign keys can be changed; none after too many such searches."""
+        self._num_searched += len(self._drafts)
+        return self._drafts if self._num_searched < _MAX_SEARCHED else ()
+
     def rename_column(self, draft: TableDraft, old: str, new: str) -> None:
         """Renames a column of a table, also in the foreign keys that refer to it."""
         draft.rename_column(old, new)
-        for other in self._drafts:
+        for other in self._searched():
             other.foreign_keys = [
                 replace(key, target_columns=_renamed(key.target_columns, old, new))
                 if key.target_columns and _is_same_table(key.target_table, draft.full_name)

@@ -27,6 +27,20 @@ SCRIPTS = {
     "nested comments that do not close": ("/*/**/ " * (_LENGTH // 7), "databricks"),
     "a statement of such comments": ("create table a (b int " + "/*/**/ " * (_LENGTH // 7), "duckdb"),
     "entries that no parser knows": (f"create table t ({','.join(['a b c d'] * (_LENGTH // 24))})", "tsql"),
+    "quotes that close behind the next statement": ("'\ncreate table a (x int);\n" * (_LENGTH // 26), None),
+    "dollar quotes that do not close": (
+        "".join(f"$a{n}$\ncreate table t (x int);\n" for n in range(3_000)),
+        "postgres",
+    ),
+    "templates": ("on @a.b " * (_LENGTH // 8), None),
+    "templates that do not close": ("create table {{ a " * (_LENGTH // 18), None),
+    "an INTO far behind": ("select " + "a," * (_LENGTH // 2) + " into b", None),
+    "renamed columns that others refer to": (
+        "".join(f"create table t{n} (a0 int references t0(a0));" for n in range(1_500))
+        + "".join(f"alter table t0 rename column a{n} to a{n + 1};" for n in range(1_500)),
+        None,
+    ),
+    "statements in strings": ("exec('create table a (x int)');\n" * (_LENGTH // 33), "tsql"),
     "tables of such entries": ("create table t (a b c d, e f g h);" * (_LENGTH // 120), "tsql"),
 }
 
