@@ -250,7 +250,7 @@ class _Filling:
     def add_entries(self, entries: Iterable[Entry]) -> None:
         """Gives room to each entry that fits; a shorter one may still fit after one that does not."""
         for entry in entries:
-            if entry.size <= self._left:
+            if entry not in self.names and entry.size <= self._left:
                 self.names[entry] = entry.name
                 self._left -= entry.size
 

@@ -43,6 +43,10 @@ _TELLING = frozenset({"name", "title", "label", "type", "kind", "status", "state
 _DESCRIPTION_SHARE = 0.8
 _NAME_SHARE = 0.25  # of the room, for a namespace or a title at first
 _SHORT_BYTES = 60
+# How much of the room the description gets before the values of required and enumerated parameters do, and these at
+# most.
+_FIRST_SHARE, _VALUES_SHARE = 0.5, 0.3
+_PAGING_RANK = 2
 _KEY, _TELLING_COLUMN, _PLAIN_COLUMN = range(3)
 # Words in the names of partitions that say nothing about their rows.
 _PART_WORDS = frozenset({"p", "prt", "part", "partition", "default", "chunk", "hyper", "shard"})
@@ -128,16 +132,25 @@ def _draft_tool(tool: Tool) -> Draft:
     pairs = sorted(zip(tool.parameters, entries, strict=True), key=lambda pair: _parameter_rank(pair[0]))
     top = [entry for parameter, entry in pairs if parameter.depth == 0]
     first = [entry for parameter, entry in pairs if parameter.depth == 0 and _parameter_rank(parameter) == 0]
+    telling = [
+        entry for parameter, entry in pairs if parameter.depth == 0 and _parameter_rank(parameter) < _PAGING_RANK
+    ]
     nested = [entry for parameter, entry in pairs if parameter.depth > 0]
+    first_nested = [entry for parameter, entry in pairs if parameter.depth > 0 and _parameter_rank(parameter) == 0]
     plan = (
         Step(details=namespace, share=_NAME_SHARE),
         Step(details=titles, share=_NAME_SHARE),
-        Step(details=described, share=_DESCRIPTION_SHARE),
+        Step(details=described, share=_FIRST_SHARE),
         Step(entries=first),
+        Step(details=_values(first), share=_VALUES_SHARE),
+        Step(details=described, share=_DESCRIPTION_SHARE),
         Step(details=_said(first), most_bytes=_SHORT_BYTES // 2),
         Step(entries=[entry for entry in top if entry not in first]),
-        Step(details=_said(top), most_bytes=_SHORT_BYTES),
+        Step(entries=first_nested),
+        Step(details=_values(first_nested), share=_NAME_SHARE),
+        Step(details=_said(telling), most_bytes=_SHORT_BYTES),
         Step(details=described),
+        Step(details=_said(top), most_bytes=_SHORT_BYTES),
         Step(entries=nested),
         Step(details=_said(top)),
         Step(details=_said(nested)),
@@ -247,6 +260,11 @@ def _said(entries: Iterable[Entry]) -> list[Detail]:
     return [detail for entry in entries for detail in entry.details if detail.before in (": ", " [")]
 
 
+def _values(entries: Iterable[Entry]) -> list[Detail]:
+    """Returns the allowed values of the entries."""
+    return [detail for entry in entries for detail in entry.details if detail.values]
+
+
 def _facts(entries: Iterable[Entry]) -> list[Detail]:
     """Returns the types and defaults of the entries."""
     return [detail for entry in entries for detail in entry.details if detail.before in (" (", " = ")]
@@ -254,7 +272,7 @@ def _facts(entries: Iterable[Entry]) -> list[Detail]:
 
 def _parameter_rank(parameter: Parameter) -> int:
     if split_name(parameter.name) in _PAGING:
-        return 2
+        return _PAGING_RANK
     return 0 if parameter.required or parameter.enum else 1
 
 

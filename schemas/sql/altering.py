@@ -51,6 +51,8 @@ def read_changes(prepared: Prepared, lexer: Lexer) -> list[Change]:
 
 
 def _read_action(code: Sequence[Token], text: str, lexer: Lexer, *, follows_drop: bool) -> list[Change]:
+    if code[0].keyword == "COLUMN" and len(code) < 5:  # T-SQL's DROP CONSTRAINT a, COLUMN b
+        return [Change("drop column", code[-1].value)]
     read = _ACTIONS.get(code[0].keyword)
     if read is not None:
         return list(read(code, text, lexer))
@@ -110,6 +112,8 @@ def _modify_column(rest: Sequence[Token], text: str, lexer: Lexer) -> Iterator[C
         yield Change("comment", name, comment)
     if verb[:2] == ["RENAME", "TO"] and len(rest) > 3:
         yield Change("rename column", name, rest[3].value)
+    elif verb[0] == "TO" and len(rest) == 3:  # Firebird
+        yield Change("rename column", name, rest[2].value)
     elif verb[0] == "TYPE":
         yield from _redefine([rest[0], *rest[2:]], text, lexer)
     elif verb == ["SET", "DATA", "TYPE"]:

@@ -69,6 +69,7 @@ class TableDraft:
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    described: dict[str, str] = field(default_factory=dict)  # what statements say of columns, and of the table under ""
     schema: str = ""  # that plain names meant where the table was created
     database: int = 0  # how often the script changes to another database or schema before it
     is_dropped: bool = False
@@ -124,14 +125,22 @@ class TableDraft:
         self.primary_key = found.primary_key or self.primary_key
         self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
 
-    def describe(self, column_name: str, text: str) -> None:
-        """Adds a comment in front of the comments of a column, or of the table if `column_name` is empty."""
+    def describe(self, column_name: str, text: str) -> bool:
+        """Puts a comment in front of the comments of a column, or of the table if `column_name` is empty.
+
+        It replaces the one that an earlier statement gave. Returns whether there is such a column.
+        """
+        key = column_name.lower()
+        earlier = self.described.get(key, "")
+        self.described[key] = text
         if not column_name:
-            self.comment = join_comments([text, self.comment])
-            return
-        for i, column in enumerate(self.columns):
-            if column.name.lower() == column_name.lower():
-                self.columns[i] = replace(column, comment=join_comments([text, column.comment]))
+            self.comment = join_comments([text, _without(self.comment, earlier)])
+            return True
+        places = [i for i, column in enumerate(self.columns) if column.name.lower() == key]
+        for i in places:
+            others = _without(self.columns[i].comment, earlier)
+            self.columns[i] = replace(self.columns[i], comment=join_comments([text, others]))
+        return bool(places)
 
     def table(self, index: int, types: dict[str, tuple[str, ...]]) -> Table:
         """Returns the finished table; `types` maps the names of enumerated types, in lower case, to their values."""
@@ -154,6 +163,10 @@ class TableDraft:
         if enum == column.enum and is_key == column.is_primary_key:
             return column  # a script may have thousands of partitions that share their parent's columns
         return replace(column, enum=enum, is_primary_key=is_key)
+
+
+def _without(comment: str, earlier: str) -> str:
+    return comment.removeprefix(earlier).lstrip() if earlier else comment
 
 
 def _is_named(column: Column, name: str) -> bool:

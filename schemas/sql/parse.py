@@ -199,7 +199,7 @@ class _ScriptReader:
             self._book.virtual.add(name.lower())
         draft.add(found)
         self._lineage.derive(draft, prepared, node)
-        draft.comment = self._comment_of(statement, prepared)
+        draft.described[""], draft.comment = self._comment_of(statement, prepared)
         draft.attach(self._source(statement))
         replaces = prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER") or not _is_create(statement)
         self._book.add(draft, replaces=replaces)
@@ -211,15 +211,17 @@ class _ScriptReader:
                 field="ddl",
             )
 
-    def _comment_of(self, statement: Statement, prepared: Prepared) -> str:
+    def _comment_of(self, statement: Statement, prepared: Prepared) -> tuple[str, str]:
+        """Returns the comment in the statement's own clause, and that one with the comments around the statement."""
         body = prepared.body
         # H2 writes a comment before the list of columns, all others behind it.
         tail = (
             [*prepared.tokens[: body.open], *prepared.tokens[body.close + 1 :]] if body.close >= 0 else prepared.tokens
         )
+        clause = comment_clause(tail, self._lexer)
         above = clean_comment(statement.leading, is_first=statement.start == self._first_start)
         beside = clean_comment([*prepared.body.comments, *filter(None, [statement.trailing])])
-        return join_comments([comment_clause(tail, self._lexer), above, beside])
+        return clause, join_comments([clause, above, beside])
 
     def _read_alter(self, statement: Statement, prepared: Prepared) -> None:
         self._read_moves(statement, prepared)
@@ -320,7 +322,8 @@ class _ScriptReader:
     def _read_comment(self, statement: Statement, prepared: Prepared) -> None:
         for target, column, text in read_comments(prepared, self._lexer):
             if draft := self._find(target, "COMMENT ON"):
-                draft.describe(column, text)
+                if not draft.describe(column, text):
+                    self._remarks.add("COMMENT ON names columns that their tables do not have", f"{target}.{column}")
                 draft.attach(self._source(statement))
 
     def _read_property(self, statement: Statement, prepared: Prepared) -> None:

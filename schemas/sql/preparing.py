@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.definitions.types import TYPES
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
@@ -81,6 +82,11 @@ _ALTER_VERBS = words(
     "CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
     "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
 )
+# Words that begin another statement behind an ALTER TABLE without a semicolon.
+_NEXT_STATEMENT = words(
+    "END IF ELSE WHILE BEGIN UPDATE DELETE SELECT INSERT MERGE COMMIT ROLLBACK RETURN DECLARE PRINT THROW RAISERROR "
+    "GRANT TRUNCATE EXEC EXECUTE GOTO"
+)
 _CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
 # After ADD, words that begin neither a column nor a key.
 _SKIPPED_ADDITIONS = words(
@@ -146,6 +152,8 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
     kind, at = _classify(tokens)
     if not kind:
         return None
+    if kind == "alter":
+        tokens = tokens[: _end_of_alter(tokens, text)]
     names = tuple(name_tokens(tokens, at + 1))
     body = TableBody()
     after_name = _after_name(tokens, at, names)
@@ -178,6 +186,20 @@ def _after_as(tokens: Sequence[Token], after_name: int) -> int:
     for i, follower in pairwise(code):
         if tokens[i].keyword in ("AS", "IS"):
             return follower + 1 if tokens[follower].keyword == "OBJECT" else follower
+    return len(tokens)
+
+
+def _end_of_alter(tokens: Sequence[Token], text: str) -> int:
+    """Returns the token that begins another statement on a line of its own, as T-SQL allows without a semicolon."""
+    depth = 0
+    for i in range(1, len(tokens)):
+        depth += (tokens[i - 1].text == "(") - (tokens[i - 1].text == ")")
+        begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
+        if depth == 0 and begins_line and tokens[i].keyword in _NEXT_STATEMENT:
+            following = [token.text.upper() for token in tokens[i + 1 : i + 4]]
+            is_option = tokens[i].keyword == "IF" and "EXISTS" in following[:2] and "(" not in following
+            if not is_option:
+                return i
     return len(tokens)
 
 
@@ -421,7 +443,7 @@ def _noise_spans(items: Iterable[Item]) -> Iterator[tuple[int, int]]:
     for item in items:
         tokens = item.tokens
         is_setting = len(tokens) > 1 and tokens[1].text == "="  # of a virtual table
-        if tokens[0].keyword in _SKIPPED_ITEMS or is_setting:
+        if (tokens[0].keyword in _SKIPPED_ITEMS and not item.is_column) or is_setting:
             yield tokens[0].start, tokens[-1].end
             continue
         yield from _item_noise_spans(tokens)
@@ -496,14 +518,17 @@ def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 def _added_entry(code: list[Token]) -> list[Token]:
     entry = code[1:] if code[0].keyword == "ADD" else code
+    is_column = bool(entry) and entry[0].keyword in ("COLUMN", "COLUMNS")
     while entry and entry[0].keyword in ("COLUMN", "COLUMNS", "IF", "NOT", "EXISTS"):
         entry = entry[1:]
     if len(entry) > 1 and entry[0].keyword == "CONSTRAINT" and entry[1].text == "(":
         entry = entry[1:]  # Informix writes ADD CONSTRAINT (FOREIGN KEY …)
     if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
         entry = entry[1:-1]
+    is_column = is_column or (len(entry) > 1 and entry[1].keyword in TYPES)  # ADD period int
     is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
-    return [] if not entry or is_default or entry[0].keyword in _SKIPPED_ADDITIONS else entry
+    is_skipped = bool(entry) and entry[0].keyword in _SKIPPED_ADDITIONS and not is_column
+    return [] if not entry or is_default or is_skipped else entry
 
 
 def _alter_variants(prepared: Prepared, base: str) -> Iterator[tuple[str, int]]:

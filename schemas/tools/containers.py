@@ -32,7 +32,14 @@ _ENVELOPES = (
     "toolConfig", "tool_config", "data", "response", "request", "body", "params", "payload", "session", "config",
 )  # fmt: skip
 # Maps and lists of servers, agents and the like, each with a name.
-_COLLECTIONS = ("servers", "mcpServers", "mcp_servers", "plugins", "agents", "toolkits", "toolsets", "namespaces")
+_COLLECTIONS = (
+    "servers", "mcpServers", "mcp_servers", "plugins", "agents", "handoffs", "sub_agents",
+    "subAgents", "toolkits", "toolsets", "namespaces",
+)  # fmt: skip
+# Keys that say nothing of the tools under them.
+_NEUTRAL_KEYS = frozenset(
+    {"results", "actions", "items", "list", "input", "kwargs", "groups", "entries", "all", "available"}
+)
 _REQUEST_KEYS = frozenset({"messages", "contents", "input", "prompt", "jsonrpc"})
 NAME_KEYS = ("name", "namespace", "server_label", "server_name", "serverName", "plugin_name", "server", "serverInfo")
 """Keys of the name of a container: of its own name, or of an object that has a name."""
@@ -133,6 +140,8 @@ class ContainerRules:
 
     def group_of(self, container: Mapping[str, Any], key: str, *, is_map: bool) -> Group:
         """Returns what a container says of the entries under one of its keys."""
+        if key in _NEUTRAL_KEYS and not is_map:
+            return NO_GROUP
         if is_map or key not in self._keys_of_containers:
             name, member = clean_text(shorten(key, _MAX_NAME_CHARS)), container.get(key)
             if not isinstance(member, list) and not self.keys_of(member):
@@ -158,7 +167,8 @@ class ContainerRules:
             return is_container or self._has_tools(member, levels_left)
         if not isinstance(member, dict):
             return False
-        is_map = bool(member) and not is_typed(member) and all(isinstance(part, dict) for part in member.values())
+        num_tools = sum(isinstance(part, dict) and bool(part) for part in member.values())
+        is_map = num_tools * 2 >= len(member) > 0 and not is_typed(member)
         return has_name(member) or _holds_named(member) or is_map or bool(self.keys_of(member, levels_left - 1))
 
     def _is_envelope(self, key: str, member: object, levels_left: int, *, is_named: bool) -> bool:
@@ -186,22 +196,29 @@ class ContainerRules:
         )
 
     def _is_map_of_tools(self, value: Mapping[str, Any], levels_left: int) -> bool:
-        """Returns whether every member is a tool or a container, and at least one of them surely is."""
+        """Returns whether the members are tools or containers: at least one of them surely, and most of them.
+
+        The others are reported by their keys.
+        """
         if levels_left <= 1 or not value or not _NOT_NAMES.isdisjoint(value):
             return False
-        is_sure = False
+        is_sure, num_odd = False, 0
         for member in value.values():
             if isinstance(member, list):
                 if not self._has_tools(member, levels_left - 1):
                     return False
                 is_sure = True
-            elif not isinstance(member, dict) or is_typed(member):
+            elif not isinstance(member, dict):
+                num_odd += member is not None
+            elif not member:
+                continue
+            elif is_typed(member):
                 return False
             elif not _BODY_KEYS.isdisjoint(member) or self.keys_of(member, levels_left - 1) or self._is_wrapped(member):
                 is_sure = True
             elif not isinstance(member.get("description"), str) and not isinstance(member.get("type"), str):
                 return False
-        return is_sure
+        return is_sure and 2 * num_odd < len(value)
 
     def _is_wrapped(self, member: Mapping[str, Any]) -> bool:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)

@@ -6,9 +6,9 @@ References resolve within the schema; another document is never fetched.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
@@ -134,7 +134,8 @@ class _Flattener:
         self, branch: _Branch, name: str, path: str, is_required: bool, schemas: list[tuple[object, _References]]
     ) -> _Branch:
         view = self._view(schemas)
-        child = _Branch(self._parameter(view, name, path, is_required, branch.depth), view, path, branch.depth + 1)
+        parameter = _titled(self._parameter(view, name, path, is_required, branch.depth), schemas)
+        child = _Branch(parameter, view, path, branch.depth + 1)
         branch.children.append(child)
         return child
 
@@ -324,6 +325,15 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
     label = labels.get(text, "")
     shown = text or '""'
     return shorten(f"{shown}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
+
+
+def _titled(parameter: Parameter, schemas: Sequence[tuple[object, _References]]) -> Parameter:
+    """Puts the title of a parameter's own schema before its description, if it says more than name and description."""
+    titles = (schema.get("title") for schema, _ in schemas if isinstance(schema, dict))
+    title = next((as_text(title) for title in titles if isinstance(title, str)), "")
+    if not title or _are_alike(title, parameter.name) or title.lower() in parameter.description.lower():
+        return parameter
+    return replace(parameter, description=" - ".join(filter(None, (title, parameter.description))))
 
 
 def _are_alike(title: str, value: str) -> bool:

@@ -121,7 +121,8 @@ class _Parser:
     def _read_tool(self, entry: Entry, text: str, namespace: str) -> Tool:
         node = entry.node
         if node.error:
-            raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}")
+            rest = "; what follows it in its text is not read" if node.end == LOST and node.error_at else ""
+            raise InvalidTool(f"not valid JSON: {_lower_first(node.error)}{rest}")
         try:
             reading = read_value(text, node)
         except RecursionError as error:

@@ -7,6 +7,7 @@ as a bare map (`{"city": {"type": "string"}}`, `{"city": "string"}`). A key alon
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -205,12 +206,24 @@ def unwrapped(schema: object) -> tuple[str, object]:
         return "", schema
     for key in _WRAPPER_KEYS:
         inner = schema.get(key)
+        if len(schema) == 1 and key != "schema" and (inner == {} or _is_json_text(inner)):
+            return key, json.loads(str(inner)) if inner else inner
         if isinstance(inner, dict) and not any(isinstance(schema[other], dict) for other in schema if other != key):
             is_object = _names_object(inner.get("type")) and "description" not in inner
             is_schema = is_object or isinstance(inner.get("properties"), dict)
             if is_schema or any(name in inner for name in ("$schema", "$ref", "anyOf", "oneOf", "allOf")):
                 return key, inner
     return "", schema
+
+
+def _is_json_text(value: object) -> bool:
+    """Returns whether a value is the JSON text of an object."""
+    if not isinstance(value, str) or not value.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def definitions_of(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,10 +101,11 @@ def _messages(messages: list[Any], field: str) -> list[dict[str, str]]:
 
 
 def _tool_text(tool: Any, source: str, place: int) -> Any:
-    """Makes a ToolText of a tool's own JSON object; returns anything else unchanged."""
-    if not isinstance(tool, dict):
-        return tool
-    return _read_tool_text(source, f"tools[{place}]") if set(tool) <= _TOOL_TEXT else {"json": source}
+    """Makes a ToolText of a tool's own JSON object or of its text; what is neither is the parser's to report."""
+    if isinstance(tool, str):
+        return {"json": escape_halves(tool)}
+    is_tool_text = isinstance(tool, dict) and tool and set(tool) <= _TOOL_TEXT
+    return _read_tool_text(source, f"tools[{place}]") if is_tool_text else {"json": source}
 
 
 def _read_tool_text(source: str, field: str) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def _read_text(value: Any) -> str:
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -131,8 +133,9 @@ _Document = Annotated[
         }
     ),
 ]
-# JSON has one type of number, and some programs write an integer as 3.0.
+# JSON has one type of number, and some programs write an integer as 3.0 or as "3".
 _Count = Annotated[StrictInt, Field(ge=1), BeforeValidator(_whole)]
+_TopN = Annotated[StrictInt, Field(ge=0), BeforeValidator(_whole)]
 _Flag = Annotated[
     bool,
     PlainValidator(_read_flag),
@@ -157,8 +160,8 @@ class RerankV2(BaseModel):
         max_length=MAX_DOCUMENTS, description="The documents to rank, as strings or as objects with `text`."
     )
     model: StrictStr | None = Field(None, description="Any name is accepted; the response names the model that scored.")
-    top_n: _Count | None = Field(None, description="The most documents to return; all if absent.")
-    top_n_camel: _Count | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
+    top_n: _TopN | None = Field(None, description="The most documents to return; all if absent or 0.")
+    top_n_camel: _TopN | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
     return_documents: _Flag | None = Field(None, description="Whether results include the documents.")
     score_threshold: Any = Field(
         None,
@@ -169,10 +172,6 @@ class RerankV2(BaseModel):
         None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
 
-
-class RerankV1(RerankV2):
-    """A request in the form of Jina's v1, Cohere's v1, vLLM or Infinity; unknown fields give a warning."""
-
     rank_fields: list[StrictStr] | None = Field(
         None,
         min_length=1,
@@ -181,6 +180,10 @@ class RerankV1(RerankV2):
     max_chunks_per_doc: _Count | None = Field(
         None, description="Accepted but not applied: long documents are read in full, and `meta.warnings` says so."
     )
+
+
+class RerankV1(RerankV2):
+    """A request in the form of Jina's v1, Cohere's v1, vLLM or Infinity; unknown fields give a warning."""
 
 
 class TeiRerank(BaseModel):
@@ -197,10 +200,10 @@ class TeiRerank(BaseModel):
     texts: list[StrictStr] = Field(max_length=MAX_DOCUMENTS, description="The texts to rank.")
     raw_scores: _Flag | None = Field(None, description="Whether to return logits instead of scores of 0..1.")
     return_text: _Flag | None = Field(None, description="Whether results include the texts.")
-    top_n: _Count | None = Field(
-        None, description="The most results to return; all if absent. Only some clients of this API send it."
+    top_n: _TopN | None = Field(
+        None, description="The most results to return; all if absent or 0. Only some clients of this API send it."
     )
-    top_n_camel: _Count | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
+    top_n_camel: _TopN | None = Field(None, alias="topN", description=_TOP_N_CAMEL)
     truncate: _Flag | None = Field(
         None,
         description="False rejects a query of more tokens than are read, with 413; otherwise it is cut, and a header "
@@ -287,8 +290,7 @@ def _parsed(
     as_returned: Callable[[Any, str], Any] | None = None,
 ) -> ParsedRequest:
     """Reads a valid body; `returns_documents` is the default, and `as_returned` writes a document, given its text."""
-    rank_fields = getattr(body, "rank_fields", None)
-    texts = [_text_of(document, rank_fields, place) for place, document in enumerate(body.documents)]
+    texts = [_text_of(document, body.rank_fields, place) for place, document in enumerate(body.documents)]
     if body.return_documents is not None:
         returns_documents = body.return_documents
     made = map(as_returned or _with_text, body.documents, texts)
@@ -309,7 +311,7 @@ def _top_n_of(body: RerankV2 | TeiRerank) -> int | None:
 
 
 def _request(query: str, documents: Sequence[str], top_n: int | None) -> pb.RerankRequest:
-    most = 0 if top_n is None else min(top_n, max(1, len(documents)))
+    most = 0 if not top_n else min(top_n, max(1, len(documents)))
     return pb.RerankRequest(
         query=pb.Query(text=query), documents=documents, top_n=most, max_candidates=0, return_documents=False
     )
@@ -346,7 +348,7 @@ def _warnings(body: RerankV2, texts: Sequence[str]) -> list[str]:
     # A token has at least one byte, so a text of fewer bytes is certainly within the limit.
     if limit is not None and any(len(text) * 4 > limit and len(text.encode()) > limit for text in texts):
         warnings.append("max_tokens_per_doc: was not applied; long documents are read in full, window by window")
-    if getattr(body, "max_chunks_per_doc", None) is not None:
+    if body.max_chunks_per_doc is not None:
         warnings.append("max_chunks_per_doc: was not applied; long documents are read in full, window by window")
     if body.score_threshold is not None:
         warnings.append("score_threshold: was not applied; leave out results by their relevance_score")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from shortlist.schemas.sql.definitions.types import TYPES
 from shortlist.schemas.sql.script.comments import clean_comment, join_comments
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
@@ -27,7 +28,7 @@ _AFTER_TYPE = words(
     "SPARSE ROWGUIDCOL DISTKEY SORTKEY ENABLE DISABLE MASKED MASKING TAG COMPRESS FORMAT TITLE STORAGE COMPRESSION "
     "PERSISTED FOREIGN CHARSET INLINE FILESTREAM PROJECTION STATISTICS SALT ENCRYPT WATERMARK SUM MAX MIN REPLACE "
     "HLL_UNION BITMAP_UNION REPLACE_IF_NOT_NULL CASESPECIFIC UPPERCASE ORDER ASC DESC FIRST AFTER MASK ENCRYPTED "
-    "COLUMN_SET COLUMN_FORMAT SRID INDEX COMPUTED LOGGED COMPACT"
+    "COLUMN_SET COLUMN_FORMAT SRID INDEX COMPUTED LOGGED COMPACT USING"
 )
 # Words that begin an entry that is not a column.
 _NOT_COLUMN = words(
@@ -69,7 +70,12 @@ class Item:
         if not self.tokens or self.tokens[0].kind not in ("word", "name"):
             return False
         is_setting = len(self.tokens) > 1 and self.tokens[1].text == "="  # of a virtual table
-        return self.tokens[0].keyword not in _NOT_COLUMN and not is_setting
+        return (self.tokens[0].keyword not in _NOT_COLUMN or self._has_type) and not is_setting
+
+    @property
+    def _has_type(self) -> bool:
+        """Whether a type follows the first word: a column may be called period, check or unique."""
+        return len(self.tokens) > 1 and self.tokens[1].keyword in TYPES and self.tokens[0].keyword != "AS"
 
     @property
     def is_distribution(self) -> bool:

@@ -8,21 +8,11 @@ from dataclasses import replace
 from shortlist.schemas.document import ForeignKey
 from shortlist.schemas.sql.definitions.columns import Item, group_end
 from shortlist.schemas.sql.definitions.constraints import Definition
+from shortlist.schemas.sql.definitions.types import TYPE_WORDS, TYPES
 from shortlist.schemas.sql.script.lexing import Token, words
 
-__all__ = ["read_entry", "repaired_items"]
+__all__ = ["is_missing_comma", "read_entry", "repaired_items"]
 
-TYPES = words(
-    "INT INTEGER BIGINT SMALLINT TINYINT MEDIUMINT NUMBER NUMERIC DECIMAL DEC FLOAT DOUBLE REAL BIT BOOL BOOLEAN TEXT "
-    "CHAR CHARACTER VARCHAR VARCHAR2 NVARCHAR NVARCHAR2 NCHAR BLOB CLOB DATETIME DATETIME2 TIMESTAMP TIMESTAMPTZ DATE "
-    "TIME JSON JSONB UUID STRING BINARY VARBINARY MONEY SERIAL BIGSERIAL INT2 INT4 INT8 INT64 FLOAT64 XML LONGTEXT "
-    "MEDIUMTEXT TINYTEXT"
-)
-# Words that are a type, or a part of one of several words.
-TYPE_WORDS = TYPES | words(
-    "LONG RAW UNSIGNED SIGNED ZEROFILL BIG SMALL NATIVE NATIONAL VARYING PRECISION INTERVAL YEAR MONTH DAY HOUR MINUTE "
-    "SECOND TO WITH WITHOUT LOCAL ZONE ARRAY SETOF BYTE LARGE OBJECT SUB_TYPE REF ENUM SET"
-)
 # Words between REFERENCES and the table, such as Teradata's REFERENCES WITH NO CHECK OPTION t.
 _REFERENCE_OPTIONS = words("WITH NO CHECK OPTION ONLY TABLE")
 
@@ -42,11 +32,20 @@ def _split_lines(item: Item, text: str) -> Iterator[Item]:
     for i in range(1, len(tokens) - 1):
         depth += (tokens[i - 1].text in ("(", "<", "[")) - (tokens[i - 1].text in (")", ">", "]"))
         begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
+        if depth == 0 and is_missing_comma(tokens, i):
+            yield replace(item, tokens=tokens[start:i], comments=[] if start else item.comments)
+            start = i
         is_name = tokens[i].kind in ("word", "name") and tokens[i].keyword not in TYPE_WORDS
         if begins_line and depth == 0 and is_name and tokens[i + 1].keyword in TYPES:
             yield replace(item, tokens=tokens[start:i], comments=[] if start else item.comments)
             start = i
     yield item if start == 0 else replace(item, tokens=tokens[start:], comments=[], enum=(), clause="")
+
+
+def is_missing_comma(tokens: Sequence[Token], i: int) -> bool:
+    """Returns whether a key of its own begins at a token: only a comma before it can be meant."""
+    words_here = [token.text.upper() for token in tokens[i : i + 3]]
+    return words_here == ["FOREIGN", "KEY", "("] and tokens[i - 2].keyword != "CONSTRAINT"
 
 
 def _with_blank_in_name(item: Item) -> Item:

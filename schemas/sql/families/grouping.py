@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shortlist.schemas.document import Column, ForeignKey, Table
+from shortlist.schemas.serialise import split_name
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
 
 __all__ = ["group_families", "split_shard_name"]
@@ -37,6 +38,8 @@ _SUFFIX = re.compile(
     r"|1_prt_\w{1,40}"  # Greenplum's partitions
     r"|default|p_?default"
 )
+# A table that holds what another one no longer does.
+_TWIN = re.compile(r"(?:archived?|history|hist|old|backup|bak|audit|deleted|trash|copy|staging|stage|tmp|temp)s?")
 # Behind these words, and behind another number (``iso_3166_1``), a number says what a table is about.
 _NUMBERED = re.compile(
     r"(?:(?:^|[\W\d_])(?:v|ver|version|l|lvl|level|tier|step|stage|phase|type|class|grade)|\d)[_\-.]?$"
@@ -101,9 +104,17 @@ def _find_parents(drafts: Sequence[TableDraft]) -> dict[int, int]:
 def _is_part(child: TableDraft, parent: TableDraft, *, has_check: bool) -> bool:
     """Whether a child by INHERITS holds a part of its parent's rows, as before PostgreSQL 10, and is no other kind."""
     name = child.name.lower()
+    if _is_twin(child.name, parent.name):
+        return False
     if name.startswith(parent.name.lower()) or re.search(r"\d", name):
         return True
     return has_check and _joins(child) <= _joins(parent)
+
+
+def _is_twin(child_name: str, parent_name: str) -> bool:
+    """Whether a name says that a table holds what its parent no longer does, as ``orders_archive`` does."""
+    child, parent = ({*split_name(name).split()} for name in (child_name, parent_name))
+    return any(_TWIN.fullmatch(word) for word in child - parent)
 
 
 def _joins(draft: TableDraft) -> set[tuple[tuple[str, ...], str]]:

@@ -64,7 +64,7 @@ def _is_banner(line: str) -> bool:
 
 
 def _says_something(line: str) -> bool:
-    return re.search(r"\w", line) is not None and not _CAPTION.match(line) and not _DIRECTIVE.match(line)
+    return re.search(r"[^\W_]", line) is not None and not _CAPTION.match(line) and not _DIRECTIVE.match(line)
 
 
 def _comment_lines(comment: str) -> list[str]:

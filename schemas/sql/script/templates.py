@@ -21,6 +21,8 @@ _TEMPLATE = re.compile(
 # Jinja's statements and comments.
 _BLOCK = re.compile(r"\{%[^{}\n]{0,300}%\}|\{#[^{}\n]{0,300}#\}")
 _MARKS = re.compile(r"[{$@&%:<]|#__")
+_LEFT_OUT = "\0"
+_DROPPED = re.compile(r"\0_*")  # of ${prefix}_orders, orders remains
 _MAX_LINE_CHARS = 1_000
 _LAST_WORD = re.compile(r"\w+(?=\W*\Z)")
 _GLUED = re.compile(r"\w")
@@ -42,7 +44,8 @@ def _plain(named: re.Match[str]) -> str:
     name = named["name"]
     if not _MARKS.search(name) or _is_in_string(named.string, named.start()):
         return named[0]
-    return named[0][: -len(name)] + _TEMPLATE.sub(_variable, name).rjust(len(name))
+    plain = _DROPPED.sub("", _TEMPLATE.sub(_variable, name))
+    return named[0][: -len(name)] + plain.rjust(len(name))
 
 
 def _is_in_string(script: str, at: int) -> bool:
@@ -58,4 +61,6 @@ def _variable(template: re.Match[str]) -> str:
     # SQL*Plus's &owner..t ends the variable with a dot of its own.
     is_followed = _GLUED.match(text, template.end()) and not whole.endswith(".")
     is_preceded = template.start() > 0 and _GLUED.match(text[template.start() - 1])
-    return "" if word is None or is_followed or is_preceded else word[0]
+    if word is None or is_followed:
+        return _LEFT_OUT
+    return "" if is_preceded else word[0]

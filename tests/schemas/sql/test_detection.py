@@ -34,6 +34,14 @@ def test_rows_of_data_say_nothing_about_the_dialect(dialect: str, place: str) ->
     assert parse_tables(script).dialect == dialect
 
 
+def test_a_small_migration_of_postgres_is_not_taken_for_mysql() -> None:
+    script = (
+        "CREATE TYPE \"Role\" AS ENUM ('A', 'B');\n"
+        'CREATE TABLE "U" ("id" TEXT NOT NULL, "role" "Role" NOT NULL DEFAULT \'A\', PRIMARY KEY ("id"));'
+    )
+    assert (parse_tables(script).dialect, shown(script)) == ("postgres", ["U(id*, role)"])
+
+
 def test_comments_that_only_mysql_executes_decide_the_dialect() -> None:
     script = "/*!50001 CREATE TABLE x (id int) */;\nCREATE TABLE y (id int);"
     assert (parse_tables(script).dialect, shown(script)) == ("mysql", ["x(id)", "y(id)"])

@@ -89,6 +89,23 @@ MIGRATIONS = {
         "postgres",
         ["b.t(id) 'moved'"],
     ),
+    "columns with the names of other things": (
+        "CREATE TABLE t (exclude boolean, unique text);\nALTER TABLE t ADD COLUMN value int, ADD COLUMN tag text;\n"
+        "ALTER TABLE t ADD period int;\nALTER TABLE t ADD (search text, statistics int);",
+        None,
+        ["t(exclude, unique, value, tag, period, search, statistics)"],
+    ),
+    "a comment set again": (
+        "CREATE TABLE t (a int) COMMENT='one';\nALTER TABLE t COMMENT='two';\nALTER TABLE t COMMENT='three';",
+        "mysql",
+        ["t(a) 'three'"],
+    ),
+    "T-SQL without semicolons": (
+        "CREATE TABLE t (a int)\nGO\nIF NOT EXISTS (SELECT 1)\nBEGIN\n  ALTER TABLE t ADD b int\n  UPDATE t SET b = 1\n"
+        "END\nGO\nALTER TABLE t DROP CONSTRAINT x, COLUMN a\nCOMMIT\nGO\n",
+        "tsql",
+        ["t(b)"],
+    ),
     "a constraint dropped": (
         "CREATE TABLE t (id int, constraint_id int);\nALTER TABLE t DROP CONSTRAINT k;\n"
         "ALTER TABLE t RENAME CONSTRAINT a TO b;",

@@ -41,6 +41,7 @@ def test_a_template_is_a_name_in_every_statement(template: str, dialect: str) ->
         ("`#__users`", "users"),
         ("[$(db)].[dbo].[users]", "db.dbo.users"),
         ("$pre$users", "users"),
+        ("${p}_users", "users"),
     ],
 )
 def test_a_template_that_is_part_of_a_name_is_left_out(written: str, name: str) -> None:

@@ -161,6 +161,10 @@ ODD_COLUMNS = {
         "CREATE TABLE t (id int, u_id int REFERENCES u (id) NEVER MIND, n text);",
         ["t(id, u_id, n) u_id -> u(id)"],
     ),
+    "a missing comma before a key": (
+        "CREATE TABLE t (id int PRIMARY KEY, u_id int NOT NULL FOREIGN KEY (u_id) REFERENCES u (id));",
+        ["t(id*, u_id) u_id -> u(id)"],
+    ),
     "Exasol's comment": ("CREATE TABLE t (id INT COMMENT IS 'number', n INT);", ["t(id 'number', n)"]),
 }
 

@@ -1,8 +1,9 @@
 import json
+import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft201909Validator, Draft202012Validator
 
@@ -160,6 +161,7 @@ def test_any_json_cut_short_is_read_without_an_error(value: Any, data: st.DataOb
 @given(schema=schemas.filter(lambda schema: isinstance(schema, dict)))
 def test_a_schema_is_invalid_exactly_if_jsonschema_rejects_it(uri: str, validator: Any, schema: Any) -> None:
     schema = {**schema, "$schema": uri}
+    assume(json.dumps(schema).isascii() and not {"Infinity", "NaN"} & set(re.findall(r"\w+", json.dumps(schema))))
 
     warnings = parse_tools([json.dumps({"name": "tool", "parameters": schema})]).warnings
 

@@ -86,8 +86,8 @@ def test_a_number_of_results_is_given_only_once(web: httpx.Client) -> None:
     )
 
 
-@pytest.mark.parametrize(("top_n", "count"), [(1, 1), (2.0, 2), (3, 3), (10**30, 3), (None, 3)])
-def test_top_n_limits_the_response(web: httpx.Client, top_n: float | None, count: int) -> None:
+@pytest.mark.parametrize(("top_n", "count"), [(1, 1), (2.0, 2), ("2", 2), (3, 3), (10**30, 3), (None, 3), (0, 3)])
+def test_top_n_limits_the_response(web: httpx.Client, top_n: float | str | None, count: int) -> None:
     assert len(rerank(web, top_n=top_n)["results"]) == count
 
 
@@ -185,9 +185,9 @@ def test_documents_that_were_cut_are_named_and_many_of_them_are_counted() -> Non
         pytest.param({"documents": [{"text": 3}]}, "documents[0]", id="a number as text"),
         pytest.param({"documents": [{"image": "x"}]}, "documents[0]", id="an image"),
         pytest.param({"documents": [{"a": "x"}], "rank_fields": ["b"]}, "documents[0]", id="no ranked field"),
-        pytest.param({"documents": [{"text": "x", "a": [[[{}] * 2]] * 2}], "top_n": 0}, "top_n", id="zero"),
+        pytest.param({"documents": [{"text": "x", "a": [[[{}] * 2]] * 2}], "top_n": -1}, "top_n", id="negative"),
         pytest.param({"top_n": -1}, "top_n", id="negative"),
-        pytest.param({"top_n": "1"}, "top_n", id="number as text"),
+        pytest.param({"top_n": "one"}, "top_n", id="text"),
         pytest.param({"top_n": 1.5}, "top_n", id="fraction"),
         pytest.param({"top_n": True}, "top_n", id="boolean as number"),
         pytest.param({"return_documents": 1}, "return_documents", id="number as boolean"),

@@ -132,8 +132,6 @@ def test_tables_are_ranked_with_their_source(web: httpx.Client) -> None:
         pytest.param({"query": [{"role": "user", "content": " "}]}, "query", id="blank messages"),
         pytest.param({"query": {"conversation": {"messages": {}}}}, "query.conversation.messages", id="no list"),
         pytest.param({"query": "x", "tools": {}}, "tools", id="an object as list"),
-        pytest.param({"query": "x", "tools": ["{}"]}, "tools[0]", id="a string as tool"),
-        pytest.param({"query": "x", "tools": [{"json": "{}"}, None]}, "tools[1]", id="a null as tool"),
         pytest.param({"query": "x", "tools": [{"json": {}}]}, "tools[0].json", id="an object as JSON text"),
         pytest.param({"query": "x", "top_n": 1.5}, "top_n", id="a fraction"),
         pytest.param({"query": "x", "top_n": 2**31}, "top_n", id="above 32 bits"),
@@ -179,3 +177,11 @@ def test_info_is_that_over_grpc(rest_server: ServerThread, web: httpx.Client) ->
     answer = web.get("/v1/info").json()
     with Client(rest_server.app.address, timeout_seconds=60) as client:
         assert read_info(json_format.ParseDict(answer, pb.GetInfoResponse())) == client.get_info()
+
+
+def test_an_entry_that_is_no_object_costs_itself_alone(web: httpx.Client) -> None:
+    tools = ['{"name": "as_text"}', None, 7, {"name": "as_object"}, {}]
+    answer = web.post("/v1/tools:select", json={"query": "x", "tools": tools})
+
+    assert {item["name"] for item in answer.json()["items"]} == {"as_text", "as_object"}
+    assert [one["index"] for one in answer.json()["report"]["unparsed"]] == [1, 2, 4]

@@ -107,15 +107,21 @@ def test_a_detached_partition_is_a_table_again() -> None:
     }
 
 
+def test_a_word_of_the_parents_own_name_makes_no_archive() -> None:
+    script = "CREATE TABLE history (id int); CREATE TABLE history_2020 () INHERITS (history);"
+    assert members_of(parse_tables(script)) == {"history": ["history_2020"]}
+
+
 def test_a_child_with_columns_of_its_own_is_a_table_with_its_parents_columns_too() -> None:
     script = (
         "CREATE TABLE vehicles (id int, wheels int);"
         "CREATE TABLE trucks (load int) INHERITS (vehicles);"
-        "CREATE TABLE trucks_old () INHERITS (trucks);"
+        "CREATE TABLE trucks_2 () INHERITS (trucks);"
+        "CREATE TABLE trucks_archive () INHERITS (trucks);"
     )
     parsed = parse_tables(script)
 
-    assert members_of(parsed) == {"vehicles": [], "trucks": ["trucks_old"]}
+    assert members_of(parsed) == {"vehicles": [], "trucks": ["trucks_2"], "trucks_archive": []}
     assert [column.name for column in parsed.tables[1].columns] == ["id", "wheels", "load"]
 
 
