@@ -53,7 +53,7 @@ _SHADOW_SUFFIXES = (
 
 
 # Drafts that renames may look through in one script; each looks through all of them.
-_MAX_SEARCHED = 1_000_000
+_MAX_SEARCHED = 300_000
 
 
 @dataclass(slots=True)

@@ -36,8 +36,8 @@ SCRIPTS = {
     "templates that do not close": ("create table {{ a " * (_LENGTH // 18), None),
     "an INTO far behind": ("select " + "a," * (_LENGTH // 2) + " into b", None),
     "renamed columns that others refer to": (
-        "".join(f"create table t{n} (a0 int references t0(a0));" for n in range(1_500))
-        + "".join(f"alter table t0 rename column a{n} to a{n + 1};" for n in range(1_500)),
+        "".join(f"create table t{n} (a0 int references t0(a0));" for n in range(1_000))
+        + "".join(f"alter table t0 rename column a{n} to a{n + 1};" for n in range(1_000)),
         None,
     ),
     "statements in strings": ("exec('create table a (x int)');\n" * (_LENGTH // 33), "tsql"),
