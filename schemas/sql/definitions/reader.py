@@ -67,6 +67,10 @@ class DefinitionReader:
         found = self._define(partial.head, partial.items)
         found.merge(partial.found)
         self._note(prepared, partial.odd)
+        written = {item.tokens[0].start for item in prepared.body.items}
+        for item in partial.items:
+            if item.tokens[0].start not in written:
+                self._remarks.add("commas are missing before these entries", f"{prepared.name}.{item.name}")
         return partial.head, found
 
     def _note(self, prepared: Prepared, odd: Sequence[Item]) -> None:

@@ -156,10 +156,10 @@ class _Splitter:
         self._depth = max(0, self._depth - 1)
 
     def _begin(self, match: re.Match[str], begin: int, end: int) -> None:
-        verb = match.start("verb")
+        verb = match.start("verb") if match["verb"] else match.start("condition")
         if (
             0 <= self._start < verb
-            and (self._depth == 0 or _NEVER_INSIDE.match(match["verb"]))
+            and (self._depth == 0 or _NEVER_INSIDE.match(match["verb"] or ""))
             and not self._is_routine()
         ):
             above = self._comments_above(verb)

@@ -28,6 +28,11 @@ READ = {
     ),
     "a table in a string": ("BEGIN\n EXECUTE IMMEDIATE 'CREATE TABLE t (id NUMBER)';\nEND;\n/\n", ["t(id)"]),
     "a table behind a condition": ("IF OBJECT_ID('t') IS NULL CREATE TABLE t (id int, name text);", ["t(id, name)"]),
+    "tables behind conditions without semicolons": (
+        "IF OBJECT_ID(N'c', N'U') IS NULL CREATE TABLE c (id int)\nIF NOT EXISTS (SELECT 1) CREATE TABLE d (id int)\n"
+        "CREATE TABLE\n  IF NOT EXISTS e (id int)",
+        ["c(id)", "d(id)", "e(id)"],
+    ),
     "a key in a DO block": (
         "CREATE TABLE t (id serial);\nDO $$ BEGIN IF NOT EXISTS (SELECT 1) THEN ALTER TABLE t ADD CONSTRAINT f"
         " FOREIGN KEY (id) REFERENCES u(id); END IF; EXCEPTION WHEN duplicate_object THEN NULL; END $$;",
