@@ -75,7 +75,9 @@ class Item:
     @property
     def _has_type(self) -> bool:
         """Whether a type follows the first word: a column may be called period, check or unique."""
-        return len(self.tokens) > 1 and self.tokens[1].keyword in TYPES and self.tokens[0].keyword != "AS"
+        has_type = len(self.tokens) > 1 and self.tokens[1].keyword in TYPES
+        is_schema = len(self.tokens) > 2 and self.tokens[2].text == "."  # LIKE money.payment
+        return has_type and not is_schema and self.tokens[0].keyword not in ("AS", "LIKE", "INCLUDING", "EXCLUDING")
 
     @property
     def is_distribution(self) -> bool:

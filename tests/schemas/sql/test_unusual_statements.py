@@ -166,6 +166,10 @@ ODD_COLUMNS = {
         "CREATE TABLE t (id int, u_id int REFERENCES u (id) NEVER MIND, n text);",
         ["t(id, u_id, n) u_id -> u(id)"],
     ),
+    "a schema that is called like a type": (
+        "CREATE TABLE money.t (id int); CREATE TABLE money.u (LIKE money.t INCLUDING ALL);",
+        ["money.t(id)", "money.u(id)"],
+    ),
     "a missing comma before a key": (
         "CREATE TABLE t (id int PRIMARY KEY, u_id int NOT NULL FOREIGN KEY (u_id) REFERENCES u (id));",
         ["t(id*, u_id) u_id -> u(id)"],
