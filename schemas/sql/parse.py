@@ -339,7 +339,7 @@ class _ScriptReader:
 
     def _read_unread(self, statement: Statement, prepared: Prepared) -> None:
         """Reports a statement that makes something like a table in a way that is not read."""
-        if prepared.tokens[0].keyword == "SELECT" and self._dialect in _INTO_VARIABLES:
+        if prepared.tokens[0].keyword in ("SELECT", "WITH") and self._dialect in _INTO_VARIABLES:
             return
         raise StatementError(_UNREAD[prepared.tokens[0].keyword])
 
@@ -361,6 +361,7 @@ _PROPERTY_PROCEDURES = ("sp_addextendedproperty", "sp_updateextendedproperty")
 # SELECT … INTO fills a variable in these.
 _INTO_VARIABLES = frozenset({"oracle", "mysql", "doris", "starrocks"})
 _UNREAD = {
+    "WITH": "the columns of SELECT … INTO are not read; write CREATE TABLE",
     "SELECT": "the columns of SELECT … INTO are not read; write CREATE TABLE",
     "CREATE": "it lists no columns, so it is not read; add a CREATE TABLE with its columns",
 }

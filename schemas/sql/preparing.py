@@ -34,15 +34,16 @@ StatementKind = str
 
 # A statement that may be about tables begins like this.
 _INTERESTING = re.compile(
-    r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH\s+TABLE|REPLACE\s+(?:\w+\s+)?VIEW"
+    r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH|REPLACE\s+(?:\w+\s+)?VIEW"
     r"|INSERT\s+INTO\s+(?:\"?main\"?\.)?\"?sqlite_(?:schema|master)\"?"
-    r"|SELECT\b[^;]*?\bINTO)\b",
+    r"|(?:SELECT|WITH)\b[^;]*?\bINTO)\b",
     re.IGNORECASE,
 )
 # Statements that mean a CREATE TABLE or a CREATE VIEW.
 _LIKE_CREATE = re.compile(
-    r"(?P<create>ATTACH(?=\s+TABLE\b)|REPLACE(?=\s+(?:\w+\s+)?VIEW\b)|ALTER(?=\s+VIEW\s+\S+\s+(?:AS|WITH)\b))"
-    r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?P<table>DICTIONARY|STREAM|SOURCE)(?=\s+(?:IF\s+NOT\s+EXISTS\s+)?[^\s(;]+\s*\()",
+    r"(?P<create>ATTACH|REPLACE(?=\s+(?:\w+\s+)?VIEW\b)|ALTER(?=\s+VIEW\s+\S+\s+(?:AS|WITH)\b))"
+    r"|CREATE\s+(?:OR\s+REPLACE\s+)?(?P<table>DICTIONARY|STREAM|SOURCE)"
+    r"(?=\s+(?:IF\s+NOT\s+EXISTS\s+)?[^\s(;]+\s*(?:ON\s+CLUSTER\s+\S+\s*)?\()",
     re.IGNORECASE,
 )
 # The beginning of a string that holds statements about tables.
@@ -95,6 +96,8 @@ _SKIPPED_ADDITIONS = words(
 )
 
 
+_INTO_WORDS = words("UNLOGGED TABLE")
+_TEMPORARY = words("TEMP TEMPORARY STRICT OUTFILE DUMPFILE")
 # The system procedures of T-SQL that change what is known of a table.
 _PROCEDURES = {
     "sp_addextendedproperty": "property",
@@ -205,11 +208,13 @@ def _end_of_alter(tokens: Sequence[Token], text: str) -> int:
 
 def _as_create(text: str) -> str:
     """Returns the text with the words of CREATE TABLE or CREATE VIEW if it means one."""
-    found = _LIKE_CREATE.match(text)
-    if not found or not found.lastgroup:
-        return text
-    start, end = found.span(found.lastgroup)
-    return text[:start] + found.lastgroup.upper().ljust(end - start) + text[end:]
+    for _ in range(2):  # ATTACH DICTIONARY has two such words
+        found = _LIKE_CREATE.match(text)
+        if not found or not found.lastgroup:
+            return text
+        start, end = found.span(found.lastgroup)
+        text = text[:start] + found.lastgroup.upper().ljust(end - start) + text[end:]
+    return text
 
 
 def _behind_condition(text: str, lexer: Lexer) -> str:
@@ -247,7 +252,7 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         return "dynamic", 0
     if first == "RENAME":
         return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
-    if first == "SELECT":
+    if first in ("SELECT", "WITH"):
         return _classify_select(tokens, plain)
     return "", 0
 
@@ -285,13 +290,14 @@ def _classify_select(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[Sta
     depth, into = 0, 0
     for i in plain:
         depth += (tokens[i].text == "(") - (tokens[i].text == ")")
-        if depth == 0 and tokens[i].keyword == "INTO":
+        if depth == 0 and tokens[i].keyword in ("INSERT", "MERGE", "UPSERT"):
+            return "", 0
+        if depth == 0 and (tokens[i].keyword == "INTO" or (into == i - 1 and tokens[i].keyword in _INTO_WORDS)):
             into = i
         if depth == 0 and into and tokens[i].keyword == "FROM":
-            is_name = (
-                into + 1 in plain and tokens[into + 1].kind in ("word", "name") and tokens[into + 1].text[0] not in "@#"
-            )
-            return ("unread", into) if is_name else ("", 0)
+            target = tokens[into + 1]
+            is_name = target.kind in ("word", "name") and target.text[0] not in "@#"
+            return ("unread", into) if is_name and target.keyword not in _TEMPORARY else ("", 0)
     return "", 0
 
 

@@ -12,6 +12,8 @@ READ = {
         "ATTACH TABLE hits UUID '1b2c' (id UInt64, url String) ENGINE = MergeTree ORDER BY id;",
         ["hits(id, url)"],
     ),
+    "ATTACH DICTIONARY": ("ATTACH DICTIONARY d ON CLUSTER c (id UInt64) SOURCE(NULL());", ["d(id)"]),
+    "ATTACH VIEW": ("ATTACH MATERIALIZED VIEW v (id UInt64) ENGINE = Log AS SELECT id FROM h;", ["v(id)"]),
     "CREATE DICTIONARY": (
         "CREATE DICTIONARY d (id UInt64, label String) PRIMARY KEY id SOURCE(HTTP(url 'x')) LAYOUT(FLAT());",
         ["d(id*, label)"],
@@ -87,6 +89,8 @@ def test_an_unusual_statement_is_read(name: str) -> None:
     [
         ("SELECT id, z INTO kept FROM p;", "tsql", "kept"),
         ("SELECT id INTO s.kept FROM p;", "postgres", "s.kept"),
+        ("WITH c AS (SELECT 1 AS x) SELECT x INTO kept FROM c;", "postgres", "kept"),
+        ("SELECT id INTO UNLOGGED TABLE kept FROM t;", "postgres", "kept"),
         ("CREATE STREAM changes ON TABLE t;", "snowflake", "changes"),
     ],
 )
@@ -101,6 +105,9 @@ NO_TABLES = {
     "a table function": "CREATE TABLE FUNCTION d.f(x INT64) AS SELECT x;",
     "a log of a view": "CREATE MATERIALIZED VIEW LOG ON t;",
     "a variable": "SELECT count(*) INTO @n FROM t;",
+    "rows behind a WITH": "WITH c AS (SELECT 1) INSERT INTO t SELECT * FROM c;",
+    "a temporary table of a query": "SELECT * INTO TEMP tmp1 FROM t;",
+    "a database": "ATTACH DATABASE 'x.db' AS x;",
     "a temporary target": "SELECT id INTO #tmp FROM t;",
     "a synonym": "CREATE PUBLIC SYNONYM x FOR s.t;",
     "a publication": "CREATE PUBLICATION p FOR TABLE t;",
