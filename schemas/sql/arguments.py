@@ -53,9 +53,9 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
 
 
 def _value(tokens: Sequence[Token], lexer: Lexer, variables: Mapping[str, str]) -> str:
-    string = next((token for token in tokens if token.kind == "string"), None)
-    if string is not None:
-        return lexer.content(string.text)
+    strings = [lexer.content(token.text) for token in tokens if token.kind == "string"]
+    if strings:
+        return "".join(strings)  # N'one ' + N'two'
     if tokens[0].text.startswith("@"):
         return variables.get(tokens[0].text.lower(), "")
     return "" if tokens[0].keyword == "NULL" else tokens[0].value

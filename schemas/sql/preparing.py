@@ -34,7 +34,7 @@ StatementKind = str
 
 # A statement that may be about tables begins like this.
 _INTERESTING = re.compile(
-    r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH|REPLACE\s+(?:\w+\s+)?VIEW"
+    r"(?:/\*M?!\d*\s*)?(CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|IF|BEGIN|ELSE|RENAME|DO|ATTACH|sp_\w+|REPLACE\s+(?:\w+\s+)?VIEW"
     r"|INSERT\s+INTO\s+(?:\"?main\"?\.)?\"?sqlite_(?:schema|master)\"?"
     r"|(?:SELECT|WITH)\b[^;]*?\bINTO)\b",
     re.IGNORECASE,
@@ -250,6 +250,8 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         return ("dynamic" if is_dynamic else kind), 0
     if first in ("DO", "INSERT"):  # INSERT INTO sqlite_schema, which holds the statement that makes a virtual table
         return "dynamic", 0
+    if first.startswith("SP_"):  # the first statement of a batch needs no EXEC
+        return _PROCEDURES.get(first.lower(), ""), 0
     if first == "RENAME":
         return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
     if first in ("SELECT", "WITH"):

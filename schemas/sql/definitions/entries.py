@@ -44,6 +44,8 @@ def _split_lines(item: Item, text: str) -> Iterator[Item]:
 
 def is_missing_comma(tokens: Sequence[Token], i: int) -> bool:
     """Returns whether a key of its own begins at a token: only a comma before it can be meant."""
+    if tokens[i].keyword != "FOREIGN":
+        return False
     words_here = [token.text.upper() for token in tokens[i : i + 3]]
     return words_here == ["FOREIGN", "KEY", "("] and tokens[i - 2].keyword != "CONSTRAINT"
 

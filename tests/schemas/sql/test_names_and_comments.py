@@ -112,6 +112,10 @@ PROPERTIES = {
     "nulls at the end": (
         "EXEC sp_addextendedproperty N'MS_Description', N'{text}', N'SCHEMA', N'dbo', N'TABLE', N'Lot', NULL, NULL;"
     ),
+    "no EXEC": "sp_addextendedproperty 'MS_Description', '{text}', 'SCHEMA', 'dbo', 'TABLE', 'Lot'",
+    "a text in two parts": (
+        "EXEC sp_addextendedproperty N'MS_Description', N'' + N'{text}', N'SCHEMA', [dbo], N'TABLE', [Lot]"
+    ),
     "a variable": (
         "DECLARE @d AS sql_variant;\nSET @d = N'{text}';\n"
         "EXEC sp_addextendedproperty 'MS_Description', @d, 'SCHEMA', N'dbo', 'TABLE', N'Lot';"
