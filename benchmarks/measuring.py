@@ -55,11 +55,13 @@ def measure_case(
 
 
 def _measure_query(data: Dataset, items: Candidates, query: DatasetQuery, subject: Subject) -> dict[str, Any]:
-    found = rank(items, query.text, subject.router, subject.method, CANDIDATES, data.kind)
+    found = rank(items, query.query, subject.router, subject.method, CANDIDATES, data.kind)
     ids = [data.documents[items.items[place].index].id for place in found.places]
     top: dict[str, Any] = {}
     if found.top_score is not None:
-        top = {"top_score": found.top_score, "is_right": ids[0] in query.relevant}
+        top = {"top_score": found.top_score, "is_right": ids[0] in query.relevant | query.acceptable}
     recalls = {f"recall@{depth}": len(query.relevant & set(ids[:depth])) / len(query.relevant) for depth in DEPTHS}
-    measures = {name: round(value, 6) for name, value in (measure(ids, query.relevant) | recalls).items()}
+    measures = {
+        name: round(value, 6) for name, value in (measure(ids, query.relevant, query.acceptable) | recalls).items()
+    }
     return {"id": query.id, "lang": query.lang, "measures": measures} | top

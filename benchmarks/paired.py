@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 from cases import CASES, Case
-from intervals import mean_intervals
+
+from shortlist.evaluation.intervals import mean_intervals
 
 METHOD = "rerank"
 Measures = Mapping[str, float]

@@ -10,13 +10,14 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from calibration import Calibration
 from cases import DEPTHS, HEADINGS
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from summary import CaseSummary
+
+from shortlist.evaluation.calibration import Calibration
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers and dashes do the same in grey print.
 _STYLES = {

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from calibration import Calibration
 from cases import HEADINGS, MIN_LANGUAGE_QUERIES, Case, Shown
-from intervals import RESAMPLES
 from summary import CaseSummary, Mean, Row
+
+from shortlist.evaluation.calibration import Calibration
+from shortlist.evaluation.intervals import RESAMPLES
 
 ABSENT = "–"
 Calibrations = Mapping[str, Calibration]

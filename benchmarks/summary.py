@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from cases import MIN_LANGUAGE_QUERIES, Case, Shown
-from intervals import mean_intervals
+
+from shortlist.evaluation.intervals import mean_intervals
 
 Found = Mapping[str, Mapping[str, Any]]  # method → what `measure_case` returned
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from base_embedder import make_base_folder
-from calibration import calibrate
 from cases import CASES, METHODS, Case, choose_cases, choose_methods
 from measuring import count_queries, measure_case
 from progress import Job, Progress
@@ -27,6 +26,7 @@ from store import Store
 from subjects import Subjects
 from summary import CaseSummary, Found, summarise
 
+from shortlist.evaluation.calibration import calibrate
 from shortlist.evaluation.dataset import Dataset, load_dataset
 from shortlist.schemas.errors import InvalidInput, ShortlistError
 

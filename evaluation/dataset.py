@@ -1,17 +1,20 @@
-"""Reads a set of queries with tools or tables from a folder, for evaluation and training.
+"""Reads a set of queries with tools, tables or plain documents from a folder, for evaluation and training.
 
-The folder holds `corpus.jsonl` (one document per line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``) and
-`queries.jsonl` (``id``, ``query``, ``lang``, ``relevant``, ``split``, optionally ``candidates`` and ``group``).
+The folder holds `corpus.jsonl` (one document per line: ``id``, ``group`` and ``tool``, or ``ddl`` with ``dialect``, or
+``text``) and `queries.jsonl` (``id``, ``query``, ``lang``, ``relevant``, ``split``, optionally ``acceptable``,
+``candidates``, ``group``, ``messages`` for a conversation, and ``src`` for its style). Nothing fits a query that has no
+relevant document; `queries_none.jsonl` may hold more of these.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shortlist.schemas.arguments import Message, Query, read_messages
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind
@@ -24,7 +27,8 @@ _T = TypeVar("_T")
 
 # Sets whose groups are real servers or APIs, used as namespaces; in other sets a group is a category or a file, which
 # no caller would send.
-_NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo"})
+_NAMESPACE_SETS = frozenset({"openapi", "mcp", "mcp_pseudo", "tasks"})
+_NOTHING_FITS = "queries_none.jsonl"
 
 
 class _WrongField(Exception):
@@ -33,16 +37,20 @@ class _WrongField(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DatasetDocument:
-    """One tool or table of a set."""
+    """One tool, table or plain text of a set."""
 
     id: str
     group: str
-    item: Tool | Table
+    item: Tool | Table | str
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetQuery:
-    """One query; `candidates` is None if the whole corpus is the pool, `fields` is the line of the file."""
+    """One query; `candidates` is None if the whole corpus is the pool, `fields` is the line of the file.
+
+    All of `relevant` are needed, and a document of `acceptable` would do as well as one of them. Nothing fits the query
+    if both are empty. `text` is the last turn of a conversation, whose turns are `messages`; `style` is its ``src``.
+    """
 
     id: str
     text: str
@@ -52,6 +60,14 @@ class DatasetQuery:
     group: str
     split: str
     fields: Mapping[str, Any] = field(repr=False)
+    acceptable: frozenset[str] = frozenset()
+    messages: tuple[Message, ...] = ()
+    style: str = ""
+
+    @property
+    def query(self) -> Query:
+        """What a request takes: the conversation, or the text."""
+        return self.messages or self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,8 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
 
     def read_document(fields: Mapping[str, Any]) -> DatasetDocument | None:
         key = str(fields["id"])
+        if key in seen and "ddl" in fields:
+            return None  # a schema may define a table again; its first definition counts
         if key in seen:
             raise InvalidInput(f"the id {key!r} occurs twice", field=str(folder / "corpus.jsonl"))
         seen.add(key)
@@ -99,14 +117,23 @@ def load_dataset(folder: Path, *, only: Set[str] | None = None) -> Dataset:
     read = _read(folder / "corpus.jsonl", read_document)
     documents = tuple(document for document in read if document is not None)
     _check_ids(queries, seen, folder / "queries.jsonl")
-    kind: Kind = "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
-    return Dataset(name, kind, documents, queries)
+    return Dataset(name, _kind(documents), documents, queries)
+
+
+def _kind(documents: Sequence[DatasetDocument]) -> Kind:
+    if documents and isinstance(documents[0].item, str):
+        return "documents"
+    return "tools" if documents and isinstance(documents[0].item, Tool) else "tables"
 
 
 def _check_ids(queries: Iterable[DatasetQuery], known: Set[str], path: Path) -> None:
     """Rejects ids that are not in the corpus: they would count as documents that the ranking missed."""
     for query in queries:
-        for what, ids in (("relevant", query.relevant), ("candidates", query.candidates or ())):
+        for what, ids in (
+            ("relevant", query.relevant),
+            ("acceptable", query.acceptable),
+            ("candidates", query.candidates or ()),
+        ):
             if strays := sorted(set(ids) - known):
                 raise InvalidInput(
                     f"{what} of query {query.id!r}: corpus.jsonl has no document {strays[0]!r}", field=str(path)
@@ -124,7 +151,8 @@ def load_queries(folder: Path) -> tuple[DatasetQuery, ...]:
             raise InvalidInput(
                 f"{folder} holds no {file}; give a folder with corpus.jsonl and queries.jsonl", field="data"
             )
-    return tuple(_read(folder / "queries.jsonl", _query))
+    files = [folder / "queries.jsonl", folder / _NOTHING_FITS]
+    return tuple(query for file in files if file.is_file() for query in _read(file, _query))
 
 
 def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:
@@ -146,8 +174,13 @@ def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:
 
 def _document(fields: Mapping[str, Any], namespaced: bool) -> DatasetDocument:
     group = str(fields.get("group") or "")
-    item = _tool(fields, group if namespaced else "") if "tool" in fields else _table(fields)
-    return DatasetDocument(str(fields["id"]), group, item)
+    return DatasetDocument(str(fields["id"]), group, _item(fields, group if namespaced else ""))
+
+
+def _item(fields: Mapping[str, Any], namespace: str) -> Tool | Table | str:
+    if "text" in fields:
+        return str(fields["text"])
+    return _tool(fields, namespace) if "tool" in fields else _table(fields)
 
 
 def _tool(fields: Mapping[str, Any], namespace: str) -> Tool:
@@ -181,7 +214,21 @@ def _query(fields: Mapping[str, Any]) -> DatasetQuery:
         group=str(fields.get("group") or ""),
         split=str(fields["split"]),
         fields=fields,
+        acceptable=frozenset(_ids(fields.get("acceptable") or [], "acceptable")),
+        messages=_messages(fields.get("messages")),
+        style=str(fields.get("src") or ""),
     )
+
+
+def _messages(listed: object) -> tuple[Message, ...]:
+    if not listed:
+        return ()
+    if not isinstance(listed, list):
+        raise _WrongField("messages should be a list")
+    try:
+        return read_messages(listed, "messages")
+    except InvalidInput as error:
+        raise _WrongField(str(error)) from error
 
 
 def _ids(listed: object, name: str) -> tuple[str, ...]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from shortlist.evaluation.abstention import measure_abstention
+from shortlist.evaluation.calibration import calibrate
 from shortlist.evaluation.dataset import Dataset, DatasetQuery
-from shortlist.evaluation.metrics import mean_measures, measure
-from shortlist.router.catalogs.catalog import Item, item_of_table, item_of_tool
+from shortlist.evaluation.intervals import mean_intervals
+from shortlist.evaluation.metrics import MEASURES, mean_measures, measure
+from shortlist.router.catalogs.catalog import Item, item_of_document, item_of_table, item_of_tool
 from shortlist.router.first_stage.candidates import Candidates, Encoded, ranked
+from shortlist.schemas.arguments import Query, query_text, read_query
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind
@@ -29,7 +35,10 @@ SCOPES = ("group", "all", "corpus")
 class Evaluation:
     """The result of one evaluation; `documents` is the size of the largest pool.
 
-    `by_lang` has, for each language, the measures and the number of `queries`.
+    `by_lang`, `by_style` and `by_group` have, for each language, style and group, the measures and the number of
+    `queries`. `intervals` are the lower and upper ends of each measure's 95 % interval. `nothing_fits` is what
+    `measure_abstention` says, empty if the set has no such queries or the method gives no score. `calibration_error` is
+    the expected calibration error of the first document's score, None without a score.
     """
 
     dataset: str
@@ -43,6 +52,11 @@ class Evaluation:
     metrics: dict[str, float]
     by_lang: dict[str, dict[str, float]]
     seconds: float
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    by_style: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_group: dict[str, dict[str, float]] = field(default_factory=dict)
+    nothing_fits: dict[str, float] = field(default_factory=dict)
+    calibration_error: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """Returns the fields as a JSON object."""
@@ -74,14 +88,17 @@ def evaluate(
     """
     _check_method(method, router)
     queries = choose_queries(data, split, where, limit)
+    nothing_fits = unanswerable(data, split, where, limit) if method == "rerank" else []
     pools = Pools(data, data.split(split), scope)
     began = time.perf_counter()
-    measured: list[tuple[str, dict[str, float]]] = []
-    for query in progress(queries):
-        items = pools.of(query)
-        order = rank(items, query.text, router, method, candidates, data.kind).places
-        ids = [data.documents[items.items[place].index].id for place in order]
-        measured.append((query.lang, measure(ids, query.relevant)))
+    found = [
+        _measure(data, pools.of(query), query, router, method, candidates)
+        for query in progress([*queries, *nothing_fits])
+    ]
+    answered, others = found[: len(queries)], found[len(queries) :]
+    means, lows, highs = mean_intervals(np.array([[*one.measures.values()] for one in answered]))
+    tops = [one.top_score for one in answered if one.top_score is not None]
+    rivals = [one.top_score for one in others if one.top_score is not None]
     return Evaluation(
         dataset=data.name,
         kind=data.kind,
@@ -91,10 +108,46 @@ def evaluate(
         candidates=candidates,
         queries=len(queries),
         documents=pools.largest,
-        metrics=mean_measures([one for _, one in measured]),
-        by_lang=_by_language(measured),
+        metrics=dict(zip(MEASURES, (round(mean, 4) for mean in means), strict=True)),
+        by_lang=_by([one.query.lang for one in answered], answered),
         seconds=round(time.perf_counter() - began, 3),
+        intervals={
+            name: [round(low, 4), round(high, 4)] for name, low, high in zip(MEASURES, lows, highs, strict=True)
+        },
+        by_style=_by([one.query.style for one in answered], answered),
+        by_group=_by([one.query.group for one in answered], answered) if scope == "group" else {},
+        nothing_fits=measure_abstention(tops, rivals) if tops and rivals else {},
+        calibration_error=_calibration_error(answered),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One ranked query; `measures` is empty if nothing fits it, `top_score` is None without a cross-encoder."""
+
+    query: DatasetQuery
+    measures: dict[str, float]
+    top_score: float | None
+
+
+def _measure(
+    data: Dataset, items: Candidates, query: DatasetQuery, router: Router | None, method: str, candidates: int
+) -> _Measured:
+    found = rank(items, query.query, router, method, candidates, data.kind)
+    ids = [data.documents[items.items[place].index].id for place in found.places]
+    measures = measure(ids, query.relevant, query.acceptable) if query.relevant else {}
+    return _Measured(query, measures, found.top_score)
+
+
+def _calibration_error(answered: Sequence[_Measured]) -> float | None:
+    found = calibrate(
+        [
+            {"top_score": one.top_score, "is_right": bool(one.measures["hit@1"])}
+            for one in answered
+            if one.top_score is not None
+        ]
+    )
+    return round(found.ece, 4) if found else None
 
 
 def choose_queries(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
@@ -102,6 +155,15 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
     queries = [query for query in data.split(split) if query.relevant]
     if not queries:
         raise InvalidInput(f"no query in the split {split!r} of {data.name} has relevant documents", field="split")
+    return _sample(_where(data, queries, where), limit)
+
+
+def unanswerable(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
+    """Returns the queries of a split that nothing fits, unless `where` selects some others; at most `limit` of them."""
+    return [] if where else _sample([query for query in data.split(split) if not query.relevant], limit)
+
+
+def _where(data: Dataset, queries: list[DatasetQuery], where: str | None) -> list[DatasetQuery]:
     if where is not None:
         name, equals, value = where.partition("=")
         if not equals or not any(name in query.fields for query in queries):
@@ -109,9 +171,11 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
         queries = [query for query in queries if str(query.fields.get(name)).lower() == value.lower()]
         if not queries:
             raise InvalidInput(f"no query of {data.name} has {where}", field="where")
-    if limit and limit < len(queries):
-        queries = random.Random(0).sample(queries, limit)
     return queries
+
+
+def _sample(queries: list[DatasetQuery], limit: int | None) -> list[DatasetQuery]:
+    return random.Random(0).sample(queries, limit) if limit and limit < len(queries) else queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +186,14 @@ class Ranking:
     top_score: float | None = None
 
 
-def rank(items: Candidates, query: str, router: Router | None, method: str, candidates: int, kind: Kind) -> Ranking:
-    """Ranks a pool by one of `METHODS`; `kind` (tools or tables) chooses the score's weights.
+def rank(items: Candidates, asked: Query, router: Router | None, method: str, candidates: int, kind: Kind) -> Ranking:
+    """Ranks a pool by one of `METHODS`; `kind` chooses the score's weights.
 
     Raises:
         InvalidInput: the model does not support the method.
     """
     _check_method(method, router)
+    query = router.query_text(asked) if router else query_text(read_query(asked))
     if router is None or method == "bm25":
         return Ranking(ranked(items.first_stage(query, None).scores))
     # All documents are embedded here: a request has a limit, but a server that has run for a while has cached them all.
@@ -192,16 +257,17 @@ class Pools:
         return made
 
 
-def dataset_item(item: Tool | Table, index: int) -> Item:
+def dataset_item(item: Tool | Table | str, index: int) -> Item:
     """Wraps a document of a set as an item; `index` is its position in the set."""
+    if isinstance(item, str):
+        return item_of_document(item, index)
     made = item_of_tool(item) if isinstance(item, Tool) else item_of_table(item)
     return replace(made, index=index)
 
 
-def _by_language(measured: Sequence[tuple[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    languages = sorted({lang for lang, _ in measured})
-    return {
-        lang: {"queries": sum(1 for one, _ in measured if one == lang)}
-        | mean_measures([values for one, values in measured if one == lang])
-        for lang in languages
-    }
+def _by(keys: Sequence[str], measured: Sequence[_Measured]) -> dict[str, dict[str, float]]:
+    """Returns the means of the queries of each key; nothing if no query has one."""
+    found: dict[str, list[dict[str, float]]] = {key: [] for key in sorted({*keys})}
+    for key, one in zip(keys, measured, strict=True):
+        found[key].append(one.measures)
+    return {key: {"queries": len(own)} | mean_measures(own) for key, own in found.items()} if any(keys) else {}

@@ -203,7 +203,7 @@ def evaluation() -> Schema:
     """Describes the output of `shortlist eval --json`."""
     made = _of_class(Evaluation)
     properties = made["properties"]
-    properties["kind"] |= {"enum": ["tools", "tables", "columns"]}
+    properties["kind"] |= {"enum": ["tools", "tables", "documents", "columns"]}
     properties["method"] |= {"enum": list(METHODS)}
     properties["scope"] |= {"enum": list(SCOPES)}
     for name in ("candidates", "queries", "documents", "seconds"):
@@ -229,10 +229,11 @@ def corpus_line() -> Schema:
         "tool": {"description": "One tool, in any form that SelectTools takes.", "type": "object"},
         "ddl": {"description": "The CREATE statement of one table.", "type": "string"},
         "dialect": {"description": "Detected where it is absent.", "enum": [*DIALECTS, "", None]},
+        "text": {"description": "A plain document.", "type": "string"},
     }
     made = _object(properties, required=("id",), is_open=True)
-    described = "A line of the `corpus.jsonl` that `shortlist eval` reads: one tool or one table."
-    choice = [{"required": ["tool"]}, {"required": ["ddl"]}]
+    described = "A line of the `corpus.jsonl` that `shortlist eval` reads: one tool, one table or one plain document."
+    choice = [{"required": ["tool"]}, {"required": ["ddl"]}, {"required": ["text"]}]
     return {"title": "CorpusLine", "description": described, **made, "oneOf": choice}
 
 
@@ -247,7 +248,16 @@ def query_line() -> Schema:
             "description": "The database it asks about: needed for --scope group and --kind columns.",
             "type": ["string", "null"],
         },
-        "relevant": {"description": "The ids of the documents that answer it.", **ids},
+        "relevant": {
+            "description": "The ids of all documents that it needs; empty if nothing fits.",
+            **ids,
+        },
+        "acceptable": {"description": "The ids of documents that would do as well as one of them.", **ids},
+        "messages": {
+            "description": "The conversation that ends with the query; each has `role` and `content`.",
+            "anyOf": [{"type": "array", "items": {"type": "object"}}, {"type": "null"}],
+        },
+        "src": {"description": "The style or source of the query, for the measures by style.", "type": "string"},
         "candidates": {
             "description": "The ids it is ranked against; null or absent means by --scope.",
             "anyOf": [ids, {"type": "null"}],

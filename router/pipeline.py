@@ -255,6 +255,14 @@ class Router:
         request = self._request("documents", query, make_options("documents", options, more), timeout_seconds, cancel)
         return self._select(request, PreparedCatalog.of(Catalog.of_documents(documents)))
 
+    def query_text(self, query: Query) -> str:
+        """Returns the text that a query or conversation is ranked by.
+
+        Raises:
+            InvalidInput: the query is empty, or neither a text nor messages.
+        """
+        return query_text(read_query(query), self._is_read_whole)
+
     def score_items(
         self,
         query: str,
@@ -296,7 +304,7 @@ class Router:
         clock = Clock()
         check_timeout(timeout_seconds)
         self._check_model(options)
-        text = query_text(read_query(query), self._is_read_whole)
+        text = self.query_text(query)
         if cancel is None and timeout_seconds is not None:
             cancel = CancelToken(timeout_seconds=timeout_seconds)
         return _Request(kind, text, options, make_window(options, self.info), clock, cancel)

@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--kind",
         default="documents",
         choices=("documents", "columns"),
-        help="rank the set's tools or tables, or the columns of each query's database (default: documents)",
+        help="rank the set's tools, tables or texts, or the columns of each query's database (default: documents)",
     )
     parser.add_argument("--split", default="test", help="which queries (default: test)")
     parser.add_argument(
@@ -109,11 +109,30 @@ def _lines(found: Evaluation) -> Iterator[str]:
     yield ""
     yield _row("", tuple(found.metrics))
     yield _row("all", _values(found.metrics))
-    if len(found.by_lang) > 1:
-        for lang, measures in found.by_lang.items():
-            yield _row(f"{lang} ({measures['queries']:.0f})", _values({name: measures[name] for name in found.metrics}))
+    if found.intervals:
+        yield _row("from", tuple(f"{low:.3f}" for low, _ in found.intervals.values()))
+        yield _row("to", tuple(f"{high:.3f}" for _, high in found.intervals.values()))
+    for groups in (found.by_style, found.by_group, found.by_lang):
+        if len(groups) > 1:
+            yield ""
+            for name, measures in groups.items():
+                label = f"{name} ({measures['queries']:.0f})"
+                yield _row(label, _values({one: measures[one] for one in found.metrics}))
+    yield from _about_scores(found)
     yield ""
     yield f"{found.seconds:.1f} s, {rate:.2f} queries per second"
+
+
+def _about_scores(found: Evaluation) -> Iterator[str]:
+    """Yields what the score of the first document says about its being right, and about whether anything fits."""
+    if found.calibration_error is not None:
+        yield ""
+        yield f"calibration error of the first score: {found.calibration_error:.3f}"
+    if none := found.nothing_fits:
+        yield (
+            f"nothing fits ({none['queries']:.0f} queries): AUC {none['auc']:.3f}; 95 % of the other queries reach "
+            f"{none['threshold']:.3f}, and a share of {none['under_threshold']:.3f} of these does not"
+        )
 
 
 def _values(measures: dict[str, float]) -> tuple[str, ...]:
@@ -121,4 +140,5 @@ def _values(measures: dict[str, float]) -> tuple[str, ...]:
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
-    return f"{label:<12}" + "".join(f"{cell:>13}" for cell in cells)
+    width = 24
+    return f"{label[: width - 1]:<{width}}" + "".join(f"{cell:>13}" for cell in cells)

@@ -10,11 +10,12 @@ from paths import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 
-from calibration import calibrate
 from cases import Case, Shown
-from intervals import mean_intervals
 from report import card, main_table
 from summary import CaseSummary, Row, summarise
+
+from shortlist.evaluation.calibration import calibrate
+from shortlist.evaluation.intervals import mean_intervals
 
 
 def summary_of(values: list[float], *, measure: str = "hit@1", langs: list[str] | None = None) -> CaseSummary:

@@ -64,6 +64,11 @@ JSON_KEYS = (
     "metrics",
     "by_lang",
     "seconds",
+    "intervals",
+    "by_style",
+    "by_group",
+    "nothing_fits",
+    "calibration_error",
 )
 
 
