@@ -1,8 +1,9 @@
 r"""Trains the encoder with a contrastive loss, on a CPU or a CUDA GPU; an interrupted run continues.
 
-A step has queries of a few sets, and several of the same server, API or database, so that the other queries' documents
-are hard negatives. Each query also brings a mined look-alike. A document that is relevant to a query, or reads the same
-as a relevant one, is never its negative. The embedding table and the lowest layers stay frozen.
+A step is either a judged pool with its queries (`judged.py`), or queries of a few sets, and several of the same server,
+API or database, so that the other queries' documents are hard negatives; each of these also brings a mined look-alike.
+A document that is relevant to a query, or reads the same as a relevant one, is never its negative. The embedding table
+and the lowest layers stay frozen.
 
     python training/train_encoder.py --data DATA --groups build/train/groups.jsonl --base build/train/base \
         --out build/train/encoder
@@ -21,10 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 (its customary name)
+import widen
 from base import load_base_encoder, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
 from export import TOKEN_WIDTH, cross_encoder_state
+from judged import JudgedSets, Pool
 from precision import MasterOptimizer
 from prefetch import Prefetcher
 from schedule import Progress, begin_run, schedule
@@ -36,11 +39,14 @@ from shortlist.router.first_stage.embedder import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.model.attention.backends import AttentionBackend
 from shortlist.router.model.encoder import TextEncoder
 
-TEMPERATURE = 0.02
+TEMPERATURE, POOL_TEMPERATURE = 0.02, 0.03
 # How much a full MaxSim of either text adds to a logit.
 TOKEN_SCALE = 20.0
 DOCUMENT_BUDGETS = (32, 56, 80, 104, 128)
-MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS = 128, 160
+PASSAGE_BUDGETS = (96, 128, 192, 256)
+MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS, MAX_WISH_TOKENS = 128, 160, 192
+# How often a judged pool is of each kind.
+JUDGED_KINDS = (("tools", "documents", "tables"), (0.5, 0.33, 0.17))
 CLUSTER = 6
 # A set is drawn in proportion to this power of its number of queries, times its weight.
 SET_POWER = 0.45
@@ -66,16 +72,22 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The data of a step: `texts` are the queries, followed by all their documents.
+    """The data of a step: `texts` are `num_queries` queries, followed by all their documents.
 
-    `allowed` bool `(queries, documents)` marks the documents that enter each query's loss; `targets` are the places of
-    the relevant documents.
+    A row is a query with one relevant document, so a query may have several: `queries` `(rows,)` are their places.
+    `allowed` bool `(rows, documents)` marks the documents that enter a row's loss, `targets` `(rows,)` are the places
+    of the relevant ones, `weights` `(rows,)` sum to 1; `sets` and `document_sets` are those of queries and documents.
     """
 
-    examples: list[Example]
+    num_queries: int
     texts: list[Pair]
+    queries: npt.NDArray[np.int64]
     allowed: npt.NDArray[np.bool_]
     targets: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    sets: list[str]
+    document_sets: list[str]
+    temperature: float
 
 
 def main() -> None:
@@ -84,6 +96,8 @@ def main() -> None:
     parser.add_argument("--queries-per-set", type=int, default=32)
     parser.add_argument("--sets-per-step", type=int, default=2)
     parser.add_argument("--start", type=Path, help="a model folder whose encoder to start from, instead of the base")
+    parser.add_argument("--start-share", type=float, default=1.0, help="how far to go from the base to START, 0..1")
+    parser.add_argument("--judged", type=float, default=0.0, help="the share of steps that are judged pools, 0..1")
     parser.add_argument(
         "--shared", type=Path, help="a run or model folder of a cross-encoder whose lowest layers to use, frozen"
     )
@@ -93,7 +107,7 @@ def main() -> None:
 def train(options: argparse.Namespace) -> None:
     """Trains until all tokens are read."""
     prefetcher = Prefetcher(Batches(options, load_tokenizer(options.base)).draw, options.workers)
-    model = make_encoder(options.base, options.start)
+    model = make_encoder(options.base, options.start, options.start_share)
     if options.shared:
         share_layers(model, options)
     for module in (model.words, model.positions, model.token_types, model.embedding_norm):
@@ -112,32 +126,47 @@ def train(options: argparse.Namespace) -> None:
         loss = step_loss(vectors, tokens, step)
         loss.backward()
         optimizer.step(schedule(progress.share))
-        progress.advance(loss, len(step.examples), sum(map(len, step.texts)))
+        progress.advance(loss, step.num_queries, sum(map(len, step.texts)))
     prefetcher.close()
     progress.save()
 
 
 def step_loss(vectors: torch.Tensor, tokens: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
     """Returns the loss of the vectors over all unmasked documents, plus the token loss within each set."""
-    count, device = len(step.examples), vectors.device
-    allowed, targets = torch.from_numpy(step.allowed), torch.from_numpy(step.targets)
-    logits = vectors[:count] @ vectors[count:].T / TEMPERATURE
-    loss = F.cross_entropy(logits.masked_fill(~allowed.to(device), -1e4), targets.to(device))
-    return loss + token_loss(tokens[:count], tokens[count:], step.examples, allowed, targets)
+    count, device = step.num_queries, vectors.device
+    allowed, targets = torch.from_numpy(step.allowed).to(device), torch.from_numpy(step.targets).to(device)
+    rows, weights = torch.from_numpy(step.queries).to(device), torch.from_numpy(step.weights).to(device)
+    logits = (vectors[:count] @ vectors[count:].T / step.temperature).float()[rows]
+    loss = F.cross_entropy(logits.masked_fill(~allowed, -1e4), targets, reduction="none") @ weights
+    return loss + token_loss(tokens[:count], tokens[count:], step)
 
 
-def make_encoder(base: Path, start: Path | None) -> TextEncoder:
-    """Builds the encoder to train from a model folder or from the base; its head for token vectors may be new."""
+def make_encoder(base: Path, start: Path | None, share: float = 1.0) -> TextEncoder:
+    """Builds the encoder to train from the base, or from weights `share` of the way from the base to a model folder's.
+
+    Its head for token vectors, which the base lacks, is new or the folder's.
+    """
     model, _ = load_base_encoder(base, token_width=TOKEN_WIDTH)
     if start:
         known = read_folder(start).encoder
         assert known is not None
         state = {name: tensor for name, tensor in known.state_dict().items() if not name.startswith("words.")}
         missing, _ = model.load_state_dict(state, strict=False)
-        if any(not name.startswith("token_out") for name in missing):
+        if any(not name.startswith(("token_out", "words.")) for name in missing):
             raise SystemExit(f"{start} lacks {missing}")
+        if share < 1:
+            mix_with_base(model, base, share)
         model.words = read_base(base)[1]
     return model
+
+
+def mix_with_base(model: TextEncoder, base: Path, share: float) -> None:
+    """Moves an encoder's weights towards the base's, to `share` of the way from there (Wortsman et al. 2022)."""
+    _, _, weights = read_base(base)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name in weights:
+                tensor.lerp_(weights[name].to(tensor.dtype), 1 - share)
 
 
 def share_layers(model: TextEncoder, options: argparse.Namespace) -> None:
@@ -159,24 +188,23 @@ def encode(
     return in_order(vectors, order), [by_text[index] for index in range(len(texts))]
 
 
-def token_loss(
-    queries: Sequence[torch.Tensor],
-    documents: Sequence[torch.Tensor],
-    examples: Sequence[Example],
-    allowed: torch.Tensor,
-    targets: torch.Tensor,
-) -> torch.Tensor:
+def token_loss(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tensor], step: Step) -> torch.Tensor:
     """Returns the loss of MaxSim over documents of the query's own set; those of other sets are too easy to help."""
-    losses = []
-    places = torch.repeat_interleave(torch.arange(len(examples)), torch.tensor([len(e.documents) for e in examples]))
-    for name in dict.fromkeys(example.set for example in examples):
-        rows = torch.tensor([row for row, example in enumerate(examples) if example.set == name])
-        columns = torch.isin(places, rows).nonzero().flatten()
-        logits = TOKEN_SCALE * match_tokens([queries[row] for row in rows], [documents[column] for column in columns])
-        logits = logits.masked_fill(~allowed[rows][:, columns].to(logits.device), -1e4)
-        own = torch.searchsorted(columns, targets[rows]).to(logits.device)
-        losses.append(F.cross_entropy(logits, own, reduction="sum"))
-    return torch.stack(losses).sum() / len(examples)
+    device, losses = queries[0].device, []
+    allowed, weights = torch.from_numpy(step.allowed).to(device), torch.from_numpy(step.weights).to(device)
+    targets = torch.from_numpy(step.targets)
+    row_sets = [step.sets[query] for query in step.queries]
+    for name in dict.fromkeys(step.sets):
+        asked = [place for place, one in enumerate(step.sets) if one == name]
+        at = {place: index for index, place in enumerate(asked)}
+        rows = torch.tensor([row for row, one in enumerate(row_sets) if one == name])
+        columns = torch.tensor([column for column, one in enumerate(step.document_sets) if one == name])
+        matches = match_tokens([queries[place] for place in asked], [documents[column] for column in columns])
+        logits = TOKEN_SCALE * matches.float()[[at[int(step.queries[row])] for row in rows]]
+        logits = logits.masked_fill(~allowed[rows][:, columns], -1e4)
+        own = torch.searchsorted(columns, targets[rows]).to(device)
+        losses.append(F.cross_entropy(logits, own, reduction="none") @ weights[rows])
+    return torch.stack(losses).sum()
 
 
 def match_tokens(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -245,6 +273,33 @@ def masks(
     return allowed, np.array(targets, np.int64)
 
 
+def pool_step(pool: Pool, tokenizer: Tokenizer, rng: random.Random) -> Step:
+    """Makes a step of a judged pool: a row for each needed document, without the other right ones among its rivals."""
+    budget = rng.choice(PASSAGE_BUDGETS if pool.kind == "documents" else DOCUMENT_BUDGETS[1:])
+    wishes = [wish for wish in pool.wishes if wish.needed]
+    texts = frame(tokenizer, [QUERY_PREFIX + draw_wish(wish.text, rng) for wish in wishes], MAX_WISH_TOKENS)
+    written = [DOCUMENT_PREFIX + one.write(tokenizer, budget) for one in pool.documents]
+    texts += frame(tokenizer, written, budget + 4)
+    pairs = [(query, target) for query, wish in enumerate(wishes) for target in wish.needed]
+    allowed = np.ones((len(pairs), len(written)), np.bool_)
+    for row, (query, target) in enumerate(pairs):
+        wish = wishes[query]
+        allowed[row, [*wish.needed, *wish.acceptable, *wish.unknown]] = False
+        allowed[row, target] = True
+    weights = np.array([1 / (len(wishes[query].needed) * len(wishes)) for query, _ in pairs], np.float32)
+    queries, targets = np.array([query for query, _ in pairs]), np.array([target for _, target in pairs])
+    sets, document_sets = ["pool"] * len(wishes), ["pool"] * len(written)
+    return Step(len(wishes), texts, queries, allowed, targets, weights, sets, document_sets, POOL_TEMPERATURE)
+
+
+def draw_wish(text: str, rng: random.Random) -> str:
+    """Returns a query, sometimes in lower case or with typing errors."""
+    draw = rng.random()
+    if draw < 0.04:
+        return widen.misspell(text, rng)
+    return text.lower() if draw < 0.08 else text
+
+
 class Batches:
     """Draws the queries of a step."""
 
@@ -261,11 +316,15 @@ class Batches:
         self.names = sorted(self.sets)
         self.weights = [len(self.sets[name]) ** SET_POWER * SET_WEIGHTS.get(name, 1.0) for name in self.names]
         self.per_set, self.sets_per_step = options.queries_per_set, options.sets_per_step
+        self.judged_share = options.judged
+        self.judged = JudgedSets(options.data, "train") if options.judged else None
         print(f"{len(groups)} groups, {len(self.documents.items)} documents", flush=True)
 
     def draw(self, step: int) -> Step:
-        """Draws several queries from each of a few sets."""
+        """Draws a judged pool, or several queries from each of a few sets."""
         rng = random.Random(f"{self.seed} {step}")
+        if self.judged and rng.random() < self.judged_share:
+            return pool_step(self.judged.draw(rng.choices(*JUDGED_KINDS)[0], rng), self.tokenizer, rng)
         examples: list[Example] = []
         for name in rng.choices(self.names, self.weights, k=self.sets_per_step):
             budget = rng.choice(DOCUMENT_BUDGETS)
@@ -274,7 +333,10 @@ class Batches:
         documents = [(key, DOCUMENT_PREFIX + text) for example in examples for key, text in example.documents]
         texts = frame(self.tokenizer, query_texts, MAX_QUERY_TOKENS)
         texts += frame(self.tokenizer, [text for _, text in documents], MAX_DOCUMENT_TOKENS)
-        return Step(examples, texts, *masks(examples, documents))
+        allowed, targets = masks(examples, documents)
+        rows, weights = np.arange(len(examples)), np.full(len(examples), 1 / len(examples), np.float32)
+        sets, document_sets = [one.set for one in examples], [name for (name, _), _ in documents]
+        return Step(len(examples), texts, rows, allowed, targets, weights, sets, document_sets, TEMPERATURE)
 
     def _neighbours(self, name: str, rng: random.Random) -> list[Group]:
         pool = self.sets[name]

@@ -35,8 +35,20 @@ def random_texts(*lengths: int, seed: int) -> list[torch.Tensor]:
     ]
 
 
-def example(name: str, document: str) -> train_encoder.Example:
-    return train_encoder.Example(name, "q", [((name, document), document)], {document}, is_isolated=False)
+def step_of(sets: list[str], allowed: list[list[bool]] | None = None) -> train_encoder.Step:
+    """Makes a step of queries that each have a document of their own, at the same place."""
+    count = len(sets)
+    return train_encoder.Step(
+        num_queries=count,
+        texts=[],
+        queries=np.arange(count),
+        allowed=np.array(allowed or np.ones((count, count)), np.bool_),
+        targets=np.arange(count),
+        weights=np.full(count, 1 / count, np.float32),
+        sets=sets,
+        document_sets=sets,
+        temperature=1.0,
+    )
 
 
 def test_training_computes_maxsim_as_a_request_does() -> None:
@@ -51,21 +63,18 @@ def test_training_computes_maxsim_as_a_request_does() -> None:
 
 def test_a_query_that_matches_its_own_document_has_a_lower_loss() -> None:
     one, other = random_texts(6, 6, seed=3)
-    examples = [example("s", "a"), example("s", "b")]
-    allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
+    step = step_of(["s", "s"])
 
-    right = train_encoder.token_loss([one, other], [one, other], examples, allowed, targets)
-    wrong = train_encoder.token_loss([one, other], [other, one], examples, allowed, targets)
+    right = train_encoder.token_loss([one, other], [one, other], step)
+    wrong = train_encoder.token_loss([one, other], [other, one], step)
 
     assert float(right) < float(wrong)
 
 
 def test_documents_of_other_sets_do_not_enter_the_loss() -> None:
     queries, documents = random_texts(4, 4, seed=4), random_texts(4, 4, seed=5)
-    examples = [example("s", "a"), example("t", "b")]
-    allowed, targets = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 1])
 
-    loss = train_encoder.token_loss(queries, documents, examples, allowed, targets)
+    loss = train_encoder.token_loss(queries, documents, step_of(["s", "t"]))
 
     # Each query is alone in its set, so it has only its own document.
     assert float(loss) == pytest.approx(0, abs=1e-6)
@@ -73,9 +82,8 @@ def test_documents_of_other_sets_do_not_enter_the_loss() -> None:
 
 def test_masked_documents_do_not_enter_the_loss() -> None:
     queries, documents = random_texts(4, 4, seed=6), random_texts(4, 4, seed=7)
-    examples = [example("s", "a"), example("s", "b")]
 
-    loss = train_encoder.token_loss(queries, documents, examples, torch.eye(2).bool(), torch.tensor([0, 1]))
+    loss = train_encoder.token_loss(queries, documents, step_of(["s", "s"], [[True, False], [False, True]]))
 
     assert float(loss) == pytest.approx(0, abs=1e-6)
 

@@ -1,0 +1,120 @@
+"""Judged pools are read with what is needed, acceptable and wrong, and become training steps that respect it."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paths import ROOT
+
+from shortlist.router.checkpoints.loading import BUILT_IN, load_model
+from shortlist.schemas.document import Tool
+
+sys.path.append(str(ROOT / "training"))
+
+import train_encoder
+from judged import JudgedSets, Pool, PoolDocument, Wish
+
+TURNS = [
+    {"role": "user", "content": "is the file locked"},
+    {"role": "assistant", "content": "yes, by a password"},
+    {"role": "user", "content": "it is fjord-71"},
+]
+
+
+def write(folder: Path, name: str, lines: Sequence[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    names = ["lock", "unlock", "open", "print"]
+    tools = [{"id": name, "group": "files", "tool": {"name": name}} for name in names]
+    asked = {"lang": "en", "candidates": names, "split": "train"}
+    tasks = tmp_path / "tools/tasks"
+    write(tasks, "corpus.jsonl", tools)
+    write(
+        tasks,
+        "queries.jsonl",
+        [
+            asked | {"id": "1", "query": "lock it", "relevant": ["lock"], "acceptable": []},
+            asked
+            | {
+                "id": "2",
+                "query": "it is fjord-71",
+                "messages": TURNS,
+                "relevant": ["unlock", "open"],
+                "acceptable": ["print"],
+            },
+            asked | {"id": "3", "query": "other split", "relevant": ["lock"], "split": "dev"},
+        ],
+    )
+    write(tasks, "queries_none.jsonl", [asked | {"id": "4", "query": "sing", "relevant": []}])
+    tables = [{"id": f"s.{n}", "group": "s", "dialect": "sqlite", "ddl": f"create table {n} (id int)"} for n in names]
+    schemas = tmp_path / "tables/real_schemas"
+    write(schemas, "corpus.jsonl", [*tables, tables[0]])
+    write(
+        schemas,
+        "queries.jsonl",
+        [
+            {"id": "1", "query": "what is open", "group": "s", "relevant": ["s.open"], "split": "train", "lang": "en"},
+        ],
+    )
+    passages = [{"id": f"p{n}", "text": f"passage {n} about locks", "key": "same" if n < 2 else ""} for n in range(6)]
+    docs = tmp_path / "docs/qa"
+    write(docs, "corpus.jsonl", passages)
+    write(
+        docs,
+        "queries.jsonl",
+        [
+            {"id": "1", "query": "passage about locks", "relevant": ["p0"], "split": "train"},
+            {"id": "2", "query": "passage 1 about locks", "relevant": ["p1"], "split": "train"},
+        ],
+    )
+    return tmp_path
+
+
+def test_a_pool_has_the_queries_of_its_split_with_their_judgements(data: Path) -> None:
+    (pool,) = JudgedSets(data, "train").tools
+    assert [(one.needed, one.acceptable) for one in pool.wishes] == [((0,), ()), ((1, 2), (3,)), ((), ())]
+    assert [one.item.namespace for one in pool.documents if isinstance(one.item, Tool)] == ["files"] * 4
+
+
+def test_a_conversation_is_read_as_a_request_ranks_it(data: Path) -> None:
+    (pool,) = JudgedSets(data, "train").tools
+    assert pool.wishes[1].text == "user: is the file locked\nassistant: yes, by a password\nuser: it is fjord-71"
+
+
+def test_a_pool_of_tables_has_what_its_questions_need(data: Path) -> None:
+    pool = JudgedSets(data, "train").draw("tables", random.Random(1))
+    needed = {pool.documents[place].item.name for wish in pool.wishes for place in wish.needed}  # type: ignore[union-attr]
+    assert (len(pool.documents), needed) == (4, {"open"})
+
+
+def test_a_translation_of_the_answer_is_no_wrong_passage(data: Path) -> None:
+    pool = JudgedSets(data, "train").draw("documents", random.Random(1))
+    (first, second) = pool.wishes
+    assert (first.unknown, second.unknown) == (second.needed, first.needed)
+    assert len(pool.documents) > 2
+
+
+def test_every_needed_document_competes_with_wrong_ones_alone() -> None:
+    documents = tuple(PoolDocument(f"text {n}") for n in range(5))
+    pool = Pool("documents", documents, (Wish("a", (0, 1), (2,)), Wish("nothing fits", ()), Wish("b", (4,), (), (3,))))
+    tokenizer = load_model(BUILT_IN).tokenizer
+    step = train_encoder.pool_step(pool, tokenizer, random.Random(1))
+    assert (step.num_queries, len(step.texts)) == (2, 7)
+    assert step.queries.tolist() == [0, 0, 1]
+    assert step.targets.tolist() == [0, 1, 4]
+    assert step.allowed.tolist() == [
+        [True, False, False, True, True],
+        [False, True, False, True, True],
+        [True, True, True, False, True],
+    ]
+    assert step.weights.tolist() == [0.25, 0.25, 0.5]
