@@ -35,6 +35,7 @@ NOISY = {"docs/qa_ar_arcd": 0.5, "docs/qa_tr_thquad": 0.4, "docs/qa_he_heq": 0.5
 PASSAGE_POWER = 0.5
 POOL_TABLES, POOL_QUESTIONS, POOL_PASSAGES = 48, 12, 16
 LOOKALIKES = 10
+WITHOUT_NAMESPACES, WIDENED = 0.25, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,26 @@ class JudgedSets:
     def draw(self, kind: str, rng: random.Random) -> Pool:
         """Draws a pool of one kind; its tools and tables vary as in `widen`."""
         if kind == "tools":
-            return _varied(rng.choice(self.tools), rng)
+            return self.vary(rng.choice(self.tools), rng)
         if kind == "tables":
             assert self._schemas is not None
-            return _varied(self._schemas.draw(rng), rng)
+            return self.vary(self._schemas.draw(rng), rng)
         names = list(self._passages)
         weights = [len(self._passages[n].queries) ** PASSAGE_POWER * NOISY.get(n, 1.0) for n in names]
         return self._passages[rng.choices(names, weights)[0]].draw(rng)
+
+    @staticmethod
+    def vary(pool: Pool, rng: random.Random) -> Pool:
+        """Varies all documents of a pool alike, half of the time: without namespaces, or each as `widen` does."""
+        draw = rng.random()
+        items = [one.item for one in pool.documents]
+        if draw < WITHOUT_NAMESPACES:
+            changed = [replace(one, namespace="") if isinstance(one, Tool) else one for one in items]
+        elif draw < WITHOUT_NAMESPACES + WIDENED:
+            changed = [_vary(one, rng) for one in items]
+        else:
+            return pool
+        return replace(pool, documents=tuple(replace(d, item=i) for d, i in zip(pool.documents, changed, strict=True)))
 
 
 def wish_text(fields: Mapping[str, Any]) -> str:
@@ -213,19 +227,6 @@ class _Passages:
         one = self._documents[place]
         others = [self._documents[other] for other in places]
         return any((one.key and one.key == other.key) or one.item == other.item for other in others)
-
-
-def _varied(pool: Pool, rng: random.Random) -> Pool:
-    """Varies all documents of a pool alike half of the time: without namespaces, or each one as `widen` does."""
-    draw = rng.random()
-    items = [one.item for one in pool.documents]
-    if draw < 0.25:
-        changed = [replace(one, namespace="") if isinstance(one, Tool) else one for one in items]
-    elif draw < 0.5:
-        changed = [_vary(one, rng) for one in items]
-    else:
-        return pool
-    return replace(pool, documents=tuple(replace(d, item=i) for d, i in zip(pool.documents, changed, strict=True)))
 
 
 def _vary(item: Tool | Table | str, rng: random.Random) -> Tool | Table | str:

@@ -2,8 +2,10 @@ r"""Trains the cross-encoder on groups mined with the first stage, on a CPU or a
 
 The loss is a listwise cross-entropy: each relevant document competes with the query's negatives and with "nothing
 fits", whose logit is 0. In a second term the negatives alone compete with "nothing fits". A share of binary
-cross-entropy keeps logits comparable between queries. The columns of a database form groups too. The embedding table
-stays frozen, so that it re-packs to 4 bits without loss; the lowest `--frozen-layers` layers stay frozen as well.
+cross-entropy keeps logits comparable between queries. The columns of a database form groups too. With `--judged`, a
+share of the queries comes from judged pools (`judged.py`): their negatives are known to be wrong, so they weigh more
+against "nothing fits", and for some of these queries nothing does fit. The embedding table stays frozen, so that it
+re-packs to 4 bits without loss; the lowest `--frozen-layers` layers stay frozen as well.
 
     python training/train.py --data DATA --groups build/train/fused.jsonl --base build/train/base \
         --out build/train/cross
@@ -25,6 +27,7 @@ from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
 from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
 from forms import FORMS, Form
+from pool_pairs import PoolPairs
 from precision import MasterOptimizer
 from prefetch import Prefetcher
 from schedule import Progress, begin_run, schedule
@@ -37,6 +40,7 @@ from shortlist.router.model.encoder import CrossEncoder
 BINARY_SHARE = 0.3
 # The weight of the loss of negatives that beat "nothing fits"; it is low, because some are unmarked relevant documents.
 NOTHING_SHARE = 0.3
+JUDGED_NOTHING_SHARE = 1.0
 DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
 MAX_POSITIVES = 4
@@ -51,10 +55,14 @@ STUDENT_LAYERS = (0, 1, 3, 6, 9, 11)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query's pairs; the first `num_positives` are relevant."""
+    """One query's pairs; the first `num_positives` are relevant.
+
+    `nothing_share` is the weight of the loss of its negatives against "nothing fits".
+    """
 
     pairs: list[Pair]
     num_positives: int
+    nothing_share: float = NOTHING_SHARE
 
 
 def main() -> None:
@@ -67,6 +75,8 @@ def main() -> None:
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
     parser.add_argument("--queries-per-step", type=int, default=8)
     parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents per query")
+    parser.add_argument("--judged", type=float, default=0.0, help="the share of queries from judged pools, 0..1")
+    parser.add_argument("--ranks", type=Path, help="the orders of judged pools that rank_pools.py writes")
     parser.add_argument(
         "--any-form", action="store_true", help="write each query's documents in a form drawn at random"
     )
@@ -111,7 +121,8 @@ def mean_loss(logits: torch.Tensor, wanted: torch.Tensor | None, examples: Seque
     table, filled = in_rows(logits, examples)
     num_positives = torch.tensor([example.num_positives for example in examples], device=logits.device)
     relevant = torch.arange(table.shape[1], device=logits.device) < num_positives[:, None]
-    losses = label_losses(table, filled, relevant)
+    shares = torch.tensor([example.nothing_share for example in examples], device=logits.device)
+    losses = label_losses(table, filled, relevant, shares)
     if wanted is not None:
         losses = 0.3 * losses + distillation_losses(table, in_rows(wanted, examples)[0], filled)
     return losses.mean()
@@ -127,8 +138,10 @@ def in_rows(logits: torch.Tensor, examples: Sequence[Example]) -> tuple[torch.Te
     return table.view(filled.shape), filled.to(logits.device)
 
 
-def label_losses(table: torch.Tensor, filled: torch.Tensor, relevant: torch.Tensor) -> torch.Tensor:
-    """Returns the loss of each query `(queries,)` from its labels; all arguments are `(queries, pairs)`.
+def label_losses(
+    table: torch.Tensor, filled: torch.Tensor, relevant: torch.Tensor, nothing_shares: torch.Tensor
+) -> torch.Tensor:
+    """Returns the loss of each query `(queries,)` from its labels; the first three arguments are `(queries, pairs)`.
 
     It sums the listwise loss of the relevant documents, the loss of the negatives against "nothing fits", and the
     binary loss of each pair.
@@ -137,7 +150,7 @@ def label_losses(table: torch.Tensor, filled: torch.Tensor, relevant: torch.Tens
     nothing = torch.logsumexp(F.pad(negatives, (1, 0)), 1)  # minus the logit of "nothing fits", 0
     listwise = torch.logaddexp(table, nothing[:, None]) - table
     binary = F.binary_cross_entropy_with_logits(table, relevant.float(), reduction="none")
-    return mean_where(relevant, listwise) + NOTHING_SHARE * nothing + BINARY_SHARE * mean_where(filled, binary)
+    return mean_where(relevant, listwise) + nothing_shares * nothing + BINARY_SHARE * mean_where(filled, binary)
 
 
 def distillation_losses(table: torch.Tensor, wanted: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
@@ -149,8 +162,8 @@ def distillation_losses(table: torch.Tensor, wanted: torch.Tensor, filled: torch
 
 
 def mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Returns each row's mean over the masked values."""
-    return (values * mask).sum(1) / mask.sum(1)
+    """Returns each row's mean over the masked values, 0 where there are none."""
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def score(model: CrossEncoder, batch: PackedBatch, attention: AttentionBackend) -> torch.Tensor:
@@ -218,14 +231,23 @@ class Examples:
             self._sets.setdefault(group.set, []).append(group)
         self._names = sorted(self._sets)
         self._weights = [len(self._sets[name]) ** SET_POWER * SET_WEIGHTS.get(name, 1.0) for name in self._names]
+        self._judged_share = options.judged
+        self._judged = (
+            PoolPairs(options.data, tokenizer, options.ranks, self._num_negatives) if options.judged else None
+        )
         print(f"{len(groups)} groups, {len(self._documents.items)} documents", flush=True)
         print({n: len(self._sets[n]) for n in self._names}, flush=True)
 
     def draw(self, step: int) -> list[Example]:
         """Draws the queries of a step, from all sets."""
         rng = random.Random(f"{self._seed} {step}")
-        names = rng.choices(self._names, self._weights, k=self._count)
-        return [self._example(rng.choice(self._sets[name]), rng) for name in names]
+        return [self._draw_one(rng) for _ in range(self._count)]
+
+    def _draw_one(self, rng: random.Random) -> Example:
+        if self._judged and rng.random() < self._judged_share:
+            return Example(*self._judged.draw(rng), JUDGED_NOTHING_SHARE)
+        (name,) = rng.choices(self._names, self._weights)
+        return self._example(rng.choice(self._sets[name]), rng)
 
     def _example(self, group: Group, rng: random.Random) -> Example:
         text, answers = draw_query(group, self._sets[group.set], rng, self._documents)

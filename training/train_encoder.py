@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 (its customary name)
-import widen
 from base import load_base_encoder, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
 from export import TOKEN_WIDTH, cross_encoder_state
 from judged import JudgedSets, Pool
+from pool_pairs import JUDGED_KINDS, MAX_WISH_TOKENS, vary_wish
 from precision import MasterOptimizer
 from prefetch import Prefetcher
 from schedule import Progress, begin_run, schedule
@@ -44,9 +44,7 @@ TEMPERATURE, POOL_TEMPERATURE = 0.02, 0.03
 TOKEN_SCALE = 20.0
 DOCUMENT_BUDGETS = (32, 56, 80, 104, 128)
 PASSAGE_BUDGETS = (96, 128, 192, 256)
-MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS, MAX_WISH_TOKENS = 128, 160, 192
-# How often a judged pool is of each kind.
-JUDGED_KINDS = (("tools", "documents", "tables"), (0.5, 0.33, 0.17))
+MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS = 128, 160
 CLUSTER = 6
 # A set is drawn in proportion to this power of its number of queries, times its weight.
 SET_POWER = 0.45
@@ -277,7 +275,7 @@ def pool_step(pool: Pool, tokenizer: Tokenizer, rng: random.Random) -> Step:
     """Makes a step of a judged pool: a row for each needed document, without the other right ones among its rivals."""
     budget = rng.choice(PASSAGE_BUDGETS if pool.kind == "documents" else DOCUMENT_BUDGETS[1:])
     wishes = [wish for wish in pool.wishes if wish.needed]
-    texts = frame(tokenizer, [QUERY_PREFIX + draw_wish(wish.text, rng) for wish in wishes], MAX_WISH_TOKENS)
+    texts = frame(tokenizer, [QUERY_PREFIX + vary_wish(wish.text, rng) for wish in wishes], MAX_WISH_TOKENS)
     written = [DOCUMENT_PREFIX + one.write(tokenizer, budget) for one in pool.documents]
     texts += frame(tokenizer, written, budget + 4)
     pairs = [(query, target) for query, wish in enumerate(wishes) for target in wish.needed]
@@ -290,14 +288,6 @@ def pool_step(pool: Pool, tokenizer: Tokenizer, rng: random.Random) -> Step:
     queries, targets = np.array([query for query, _ in pairs]), np.array([target for _, target in pairs])
     sets, document_sets = ["pool"] * len(wishes), ["pool"] * len(written)
     return Step(len(wishes), texts, queries, allowed, targets, weights, sets, document_sets, POOL_TEMPERATURE)
-
-
-def draw_wish(text: str, rng: random.Random) -> str:
-    """Returns a query, sometimes in lower case or with typing errors."""
-    draw = rng.random()
-    if draw < 0.04:
-        return widen.misspell(text, rng)
-    return text.lower() if draw < 0.08 else text
 
 
 class Batches:

@@ -61,6 +61,17 @@ def test_the_loss_is_the_mean_over_queries_of_different_sizes() -> None:
     assert (gradient != 0).all()
 
 
+def test_a_query_that_nothing_fits_pushes_all_its_documents_down() -> None:
+    logits = torch.tensor([1.0, -2.0, 0.5], requires_grad=True)
+
+    loss = mean_loss(logits, None, [Example([Pair(np.zeros(1, np.int32), 0)] * 3, 0, nothing_share=1.0)])
+
+    binary = F.binary_cross_entropy_with_logits(logits, torch.zeros(3))
+    torch.testing.assert_close(loss, torch.logsumexp(F.pad(logits, (1, 0)), 0) + BINARY_SHARE * binary)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient > 0).all()
+
+
 def test_a_student_learns_the_order_and_the_logits_of_its_teacher() -> None:
     sizes = [(4, 1), (2, 1)]
     examples = [example(*size) for size in sizes]

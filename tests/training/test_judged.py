@@ -19,6 +19,7 @@ sys.path.append(str(ROOT / "training"))
 
 import train_encoder
 from judged import JudgedSets, Pool, PoolDocument, Wish
+from pool_pairs import PoolPairs, draw_right, draw_wrong
 
 TURNS = [
     {"role": "user", "content": "is the file locked"},
@@ -118,3 +119,31 @@ def test_every_needed_document_competes_with_wrong_ones_alone() -> None:
         [True, True, True, False, True],
     ]
     assert step.weights.tolist() == [0.25, 0.25, 0.5]
+
+
+POOL = Pool("documents", tuple(PoolDocument(f"text {n}") for n in range(12)), (Wish("a", (0, 1), (2,), (3,)),))
+
+
+def test_right_and_unknown_documents_are_never_drawn_as_wrong() -> None:
+    drawn = {place for seed in range(40) for place in draw_wrong(POOL, POOL.wishes[0], None, 4, random.Random(seed))}
+    assert drawn == set(range(4, 12))
+
+
+def test_half_of_the_wrong_documents_are_the_nearest() -> None:
+    order = [5, 0, 9, 2, 1, 3, 4, 6, 7, 8, 10, 11]
+    for seed in range(40):
+        drawn = draw_wrong(POOL, POOL.wishes[0], order, 4, random.Random(seed))
+        assert len(set(drawn)) == 4
+        assert len({5, 9, 4, 6, 7, 8, 10, 11} & set(drawn)) >= 2
+
+
+def test_now_and_then_the_needed_documents_are_left_out() -> None:
+    drawn = [tuple(sorted(draw_right(POOL.wishes[0], random.Random(seed)))) for seed in range(200)]
+    assert set(drawn) == {(), (0, 1), (0, 1, 2)}
+    assert 4 < drawn.count(()) < 40
+
+
+def test_pairs_of_a_query_have_its_right_documents_first(data: Path) -> None:
+    pairs = PoolPairs(data, load_model(BUILT_IN).tokenizer, None, num_negatives=3)
+    counts = {count for seed in range(60) for _, count in [pairs.draw(random.Random(seed))]}
+    assert counts >= {0, 1, 2}

@@ -1,0 +1,87 @@
+"""Draws a query of a judged pool with some of its documents, as pairs for the cross-encoder."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import widen
+from judged import JudgedSets, Pool, Wish
+
+from shortlist.router.engine.tokenizer import Pair, Tokenizer
+
+__all__ = ["JUDGED_KINDS", "MAX_WISH_TOKENS", "PoolPairs", "vary_wish"]
+
+# How often a judged pool is of each kind.
+JUDGED_KINDS = (("tools", "documents", "tables"), (0.5, 0.3, 0.2))
+BUDGETS = {"tools": (72, 96, 128, 160), "tables": (72, 96, 128, 160), "documents": (96, 128, 192, 256)}
+MAX_WISH_TOKENS = 192
+MAX_POSITIVES = 4
+# Of the nearest so many wrong documents of a pool, half of a query's negatives are drawn.
+NEAR = 8
+# How often the needed documents are left out, so that nothing fits; and how often acceptable ones count as right.
+WITHOUT, WITH_ACCEPTABLE = 0.08, 0.5
+MISSPELT, LOWER = 0.04, 0.04
+
+
+class PoolPairs:
+    """The judged pools of the split "train"; `ranks` is what `rank_pools.py` writes, or None.
+
+    Without ranks, negatives are drawn evenly from a pool.
+    """
+
+    def __init__(self, data: Path, tokenizer: Tokenizer, ranks: Path | None, num_negatives: int) -> None:
+        self._sets, self._tokenizer, self._num_negatives = JudgedSets(data, "train"), tokenizer, num_negatives
+        self._ranks: dict[str, list[int]] = {}
+        if ranks:
+            with ranks.open(encoding="utf-8") as lines:
+                self._ranks = {f"{one['pool']} {one['wish']}": one["order"] for one in map(json.loads, lines)}
+
+    def draw(self, rng: random.Random) -> tuple[list[Pair], int]:
+        """Returns pairs of one query, and how many of the first are relevant, which may be none."""
+        kind = rng.choices(*JUDGED_KINDS)[0]
+        number = rng.randrange(len(self._sets.tools)) if kind == "tools" else -1
+        pool = self._sets.vary(self._sets.tools[number], rng) if kind == "tools" else self._sets.draw(kind, rng)
+        place = rng.randrange(len(pool.wishes))
+        wish = pool.wishes[place]
+        right = draw_right(wish, rng)
+        wrong = draw_wrong(pool, wish, self._ranks.get(f"{number} {place}"), self._num_negatives, rng)
+        return self._pairs(pool, wish, [*right, *wrong], rng), len(right)
+
+    def _pairs(self, pool: Pool, wish: Wish, places: Sequence[int], rng: random.Random) -> list[Pair]:
+        budget = rng.choice(BUDGETS[pool.kind])
+        written = [pool.documents[place].write(self._tokenizer, budget) for place in places]
+        query, *documents = self._tokenizer.encode([vary_wish(wish.text, rng), *written])
+        query = query[-MAX_WISH_TOKENS:] if "\n" in wish.text else query[:MAX_WISH_TOKENS]
+        return [self._tokenizer.make_pair(query, document[: budget + 16]) for document in documents]
+
+
+def draw_right(wish: Wish, rng: random.Random) -> list[int]:
+    """Draws the right documents that a query is shown with: the needed ones, sometimes acceptable ones, or none."""
+    if not wish.needed or rng.random() < WITHOUT:
+        return []
+    right = rng.sample(wish.needed, min(len(wish.needed), MAX_POSITIVES))
+    if wish.acceptable and rng.random() < WITH_ACCEPTABLE:
+        right += rng.sample(wish.acceptable, 1)
+    return right
+
+
+def draw_wrong(pool: Pool, wish: Wish, order: Sequence[int] | None, count: int, rng: random.Random) -> list[int]:
+    """Draws wrong documents, half of them from the nearest in `order` (best first) if it is known."""
+    known = {*wish.needed, *wish.acceptable, *wish.unknown}
+    wrong = [place for place in (order or range(len(pool.documents))) if place not in known]
+    if order is None:
+        return rng.sample(wrong, min(len(wrong), count))
+    near = rng.sample(wrong[:NEAR], min(len(wrong[:NEAR]), (count + 1) // 2))
+    rest = [place for place in wrong if place not in near]
+    return near + rng.sample(rest, min(len(rest), count - len(near)))
+
+
+def vary_wish(text: str, rng: random.Random) -> str:
+    """Returns a query, sometimes in lower case or with typing errors."""
+    draw = rng.random()
+    if draw < MISSPELT:
+        return widen.misspell(text, rng)
+    return text.lower() if draw < MISSPELT + LOWER else text
