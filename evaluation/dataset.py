@@ -37,11 +37,12 @@ class _WrongField(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DatasetDocument:
-    """One tool, table or plain text of a set."""
+    """One tool, table or plain text of a set; a text's `key` is the same for its translations."""
 
     id: str
     group: str
     item: Tool | Table | str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,8 @@ def _read(path: Path, make: Callable[[Mapping[str, Any]], _T]) -> Iterator[_T]:
 
 def _document(fields: Mapping[str, Any], namespaced: bool) -> DatasetDocument:
     group = str(fields.get("group") or "")
-    return DatasetDocument(str(fields["id"]), group, _item(fields, group if namespaced else ""))
+    item = _item(fields, group if namespaced else "")
+    return DatasetDocument(str(fields["id"]), group, item, str(fields.get("key") or ""))
 
 
 def _item(fields: Mapping[str, Any], namespace: str) -> Tool | Table | str:

@@ -358,14 +358,16 @@ class Router:
         return self._with_columns(request, selection, tables) if options.keep_columns else selection
 
     def _needs_first_stage(self, request: _Request, candidates: Candidates) -> bool:
-        """Returns whether to run the first stage: plain documents need it only if there are too many of them."""
-        return request.kind != "documents" or 0 < request.options.max_candidates < len(candidates.items)
+        """Returns whether to run the first stage: for plain documents, if the score needs it or they are too many."""
+        if request.kind != "documents" or "documents" in self._loaded.score_weights:
+            return True
+        return 0 < request.options.max_candidates < len(candidates.items)
 
     def _first_stage(self, request: _Request, candidates: Candidates) -> FirstStage:
+        # All plain documents are compared by the same features, or some would be at a disadvantage.
+        most = None if request.kind in self._loaded.score_weights and request.kind == "documents" else MAX_NEW_VECTORS
         with request.clock.stage("retrieve"):
-            return candidates.first_stage(
-                request.text, self.embedder, max_new_vectors=MAX_NEW_VECTORS, cancel=request.cancel
-            )
+            return candidates.first_stage(request.text, self.embedder, max_new_vectors=most, cancel=request.cancel)
 
     def _tokenize(self, request: _Request, candidates: Candidates, places: Sequence[int]) -> _Tokens:
         """Encodes the query and the documents at `places`: plain documents in full, others cut to their budget."""

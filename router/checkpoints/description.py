@@ -10,6 +10,7 @@ from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.router.first_stage.embedder import RetrievalSettings
 from shortlist.router.model.encoder import ModelConfig, QuantizedEmbedding
 from shortlist.router.ranking.score import ColumnWeights, ScoreWeights
+from shortlist.schemas.options import Kind
 
 __all__ = ["FORMAT", "Description", "Variant", "check_belong_together", "check_sizes", "parse_description"]
 
@@ -51,7 +52,7 @@ def check_sizes(config: ModelConfig) -> ModelConfig:
 
 
 def _check_retrieval(settings: RetrievalSettings) -> RetrievalSettings:
-    for name in ("document_tokens", "token_width"):
+    for name in ("document_tokens", "passage_tokens", "query_tokens", "token_width"):
         if not 0 <= getattr(settings, name) < 2**31:
             raise ValueError(f"{name} is {getattr(settings, name)}, which should be a whole number from 0 on")
     return settings
@@ -85,7 +86,7 @@ class Defaults(_Part):
 
 class _CrossEncoder(_Part):
     name: _Text
-    score_weights: dict[Literal["tools", "tables"], ScoreWeights] = {}
+    score_weights: dict[Kind, ScoreWeights] = {}
     column_weights: ColumnWeights = ColumnWeights()
 
 

@@ -18,14 +18,16 @@ __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
 # The encoder's base model was trained with these prefixes (e5; Wang et al. 2022, arXiv:2212.03533).
 QUERY_PREFIX = "query: "
 DOCUMENT_PREFIX = "passage: "
-_MAX_QUERY_TOKENS = 128
 # Vectors are cached after every so many documents, so that a cancelled request leaves its work to the next one.
 _SLICE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings:
-    """The encoder's token budget for a document, and the weights of what the first stage adds to the cosine.
+    """The encoder's token budgets, and the weights of what the first stage adds to the cosine.
+
+    It reads `document_tokens` of a tool or table, `passage_tokens` of a plain document (0: as many as of a tool), and
+    `query_tokens` of a query.
 
     The first stage ranks by cosine + `lexical_weight` × BM25 score / best BM25 score. If the encoder has token vectors
     (`token_width` > 0), the best of these gain `maxsim_weight` × the sum of both late-interaction scores. A table that
@@ -37,6 +39,8 @@ class RetrievalSettings:
     token_width: int = 0
     maxsim_weight: float = 0.0
     join_weight: float = 0.0
+    passage_tokens: int = 0
+    query_tokens: int = 128
 
 
 class VectorCache:
@@ -96,8 +100,9 @@ class Embedder:
         self._tokenizer, self._scorer, self._cache = tokenizer, scorer, cache
         self.settings = settings
         room = max_tokens - 2  # the special tokens around a text
-        self._query_tokens = min(_MAX_QUERY_TOKENS, room)
+        self._query_tokens = min(settings.query_tokens, room)
         self._document_tokens = min(settings.document_tokens, room)
+        self._passage_tokens = min(settings.passage_tokens or settings.document_tokens, room)
 
     def embed_queries(self, queries: Sequence[str], cancel: CancelToken | None = None) -> list[Embedded]:
         """Returns each query's vectors."""
@@ -112,7 +117,7 @@ class Embedder:
         Items without vectors get None.
         """
         texts = [write_document(item) for item in items]
-        keys = [blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+        keys = [_digest(item, text) for item, text in zip(items, texts, strict=True)]
         known = self._cache.get(keys)
         places = list({key: place for place, key in reversed(list(enumerate(keys))) if key not in known}.values())
         places = sorted(places)[:max_new]
@@ -126,18 +131,26 @@ class Embedder:
         return [known.get(key) for key in keys]
 
     def _document_ids(self, items: Sequence[Item], wholes: Sequence[str]) -> list[TokenIds]:
-        """Encodes documents: whole if they fit the budget, else written again to fit it."""
-        budget = self._document_tokens
-        encoded = self._tokenizer.encode([DOCUMENT_PREFIX + whole[: budget * 64] for whole in wholes])
+        """Encodes documents: whole if they fit their budget, else written again to fit it; plain ones are cut."""
+        budgets = [self._passage_tokens if isinstance(one.subject, str) else self._document_tokens for one in items]
+        starts = [whole[: budget * 64] for whole, budget in zip(wholes, budgets, strict=True)]
+        encoded = self._tokenizer.encode([DOCUMENT_PREFIX + start for start in starts])
         prefix_tokens = self._tokenizer.count(DOCUMENT_PREFIX)
-        room = budget - prefix_tokens
-        for place in [place for place, ids in enumerate(encoded) if len(ids) > budget]:
+        for place, (item, budget) in enumerate(zip(items, budgets, strict=True)):
+            if len(encoded[place]) <= budget or isinstance(item.subject, str):
+                continue
             is_whole = len(wholes[place]) <= budget * 64
             whole_tokens = len(encoded[place]) - prefix_tokens if is_whole else None
-            fitted = fit_document(items[place], self._tokenizer.count, room, whole_tokens)
+            fitted = fit_document(item, self._tokenizer.count, budget - prefix_tokens, whole_tokens)
             (encoded[place],) = self._tokenizer.encode([DOCUMENT_PREFIX + fitted.text])
-        return [ids[:budget] for ids in encoded]
+        return [ids[:budget] for ids, budget in zip(encoded, budgets, strict=True)]
 
     def _embed(self, texts: Sequence[TokenIds], cancel: CancelToken | None) -> list[Embedded]:
         singles: list[Pair] = [self._tokenizer.make_single(ids) for ids in texts]
         return self._scorer.embed(singles, cancel=cancel).texts
+
+
+def _digest(item: Item, text: str) -> bytes:
+    """Hashes a document with its kind: a plain one has a budget of its own."""
+    kind = b"passage" if isinstance(item.subject, str) else b""
+    return blake2b(text.encode("utf-8", "replace"), digest_size=16, person=kind).digest()

@@ -133,13 +133,24 @@ def test_the_weights_depend_on_the_kind_of_candidate(tmp_path: Path, scorer: Mea
     assert [item.score for item in tables.items] == pytest.approx([sigmoid(-1.0)] * 3)
 
 
-def test_plain_documents_are_scored_by_the_logit_alone(tmp_path: Path, scorer: Meanings) -> None:
+def test_plain_documents_without_weights_are_scored_by_the_logit_alone(tmp_path: Path, scorer: Meanings) -> None:
     weights = {"tools": NO_LOGIT | {"bias": 2.0}, "tables": NO_LOGIT}
     router = load(write_whole(tmp_path / "own", score_weights=weights).folder).with_scorer(scorer)
 
     selection = router.rerank("city", ["the open orders", "an invoice"])
 
     assert [item.score for item in selection.items] == pytest.approx([sigmoid(3.0), sigmoid(-3.0)])
+
+
+def test_plain_documents_with_weights_are_scored_by_meaning_and_words_too(tmp_path: Path, scorer: Meanings) -> None:
+    weights = {"documents": {"bias": 0.5, "logit": 0.0, "cosine": 2.0, "lexical_share": 1.0}}
+    router = load(write_whole(tmp_path / "own", score_weights=weights).folder).with_scorer(scorer)
+
+    selection = router.rerank("orders", ["invoice", "the orders", "Bestellungen"])
+
+    assert [item.index for item in selection.items] == [1, 2, 0]
+    assert selection.items[0].score == pytest.approx(sigmoid(0.5 + 2.0 + 1.0), abs=1e-5)
+    assert selection.warnings == ()
 
 
 def test_a_kind_without_weights_is_scored_by_the_logit_alone(tmp_path: Path, scorer: Meanings) -> None:

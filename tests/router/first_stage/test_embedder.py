@@ -77,6 +77,24 @@ def test_queries_and_documents_get_different_prefixes(scorer: Meanings) -> None:
     assert document.endswith("email")
 
 
+def test_a_plain_document_has_a_budget_of_its_own(scorer: Meanings) -> None:
+    settings = RetrievalSettings(document_tokens=8, lexical_weight=0.5, passage_tokens=16)
+    embedder = Embedder(scorer.tokenizer, scorer, settings, VectorCache())
+    text = " ".join(["email"] * 40)
+
+    embedder.embed_documents([item_of_document(text, 0), item_of_tool(Tool("email", description=text))])
+
+    assert scorer.lengths == [16 + NUM_SPECIAL, 8 + NUM_SPECIAL]
+
+
+def test_a_query_is_read_to_its_budget(scorer: Meanings) -> None:
+    settings = RetrievalSettings(document_tokens=8, lexical_weight=0.5, query_tokens=6)
+
+    Embedder(scorer.tokenizer, scorer, settings, VectorCache()).embed_queries([" ".join(["email"] * 40)])
+
+    assert scorer.lengths == [6 + NUM_SPECIAL]
+
+
 def test_embedding_no_documents_gives_no_vectors(scorer: Meanings) -> None:
     assert embedder_of(scorer).embed_documents([]) == []
     assert scorer.embedded == []
