@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from shortlist.schemas.arguments import Message
 
-__all__ = ["conversation_text"]
+__all__ = ["conversation_text", "last_turn"]
 
 _MAX_TURN_CHARS = 400
 _SPOKEN = ("user", "assistant")
@@ -36,3 +36,8 @@ def _shortened(turn: str) -> str:
     if len(turn) <= _MAX_TURN_CHARS:
         return turn
     return f"{turn[: _MAX_TURN_CHARS // 2].rstrip()} … {turn[-_MAX_TURN_CHARS // 2 :].lstrip()}"
+
+
+def last_turn(text: str) -> str:
+    """Returns what the user says last in a text that `conversation_text` wrote; any other text is that itself."""
+    return text.rpartition("\nuser: ")[2]

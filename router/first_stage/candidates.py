@@ -15,7 +15,9 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
+from shortlist.router.ranking.mentions import Names
 from shortlist.router.ranking.score import Features, Scored
+from shortlist.schemas.conversation import last_turn
 from shortlist.schemas.results import Truncation
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class FirstStage:
     `shares` are BM25 scores divided by the best item's; `matches` are divided by the score of a full match. `cosines`
     are None without an encoder; `num_unseen` items have no vector yet and get the lowest cosine. `query_maxsim` says
     how well an item covers the query's tokens, `document_maxsim` the reverse; both are computed for the best items so
-    far, and the rest get the lowest value. Narrowing keeps the items with the highest `scores`.
+    far, and the rest get the lowest value. Narrowing keeps the items with the highest `scores`. `mentioned` are the
+    places of the items that the query's last turn names exactly; they have the highest scores.
     """
 
     shares: Values
@@ -79,6 +82,7 @@ class FirstStage:
     query_maxsim: Values | None = None
     document_maxsim: Values | None = None
     num_unseen: int = 0
+    mentioned: frozenset[int] = frozenset()
 
     def features(self, place: int) -> Features:
         """Gathers the features of one item; those that are unknown, such as the logit, are 0."""
@@ -93,7 +97,16 @@ class FirstStage:
             lexical_match=at(self.matches),
             query_maxsim=at(self.query_maxsim),
             document_maxsim=at(self.document_maxsim),
+            is_mentioned=place in self.mentioned,
         )
+
+    def with_first(self, places: frozenset[int]) -> FirstStage:
+        """Returns the same, but with the items at `places`, which the query names, before all others."""
+        if not places:
+            return self
+        scores = self.scores.copy()
+        scores[list(places)] += float(np.ptp(scores)) + 1
+        return replace(self, scores=scores, mentioned=places)
 
     def with_last(self, places: Set[int]) -> FirstStage:
         """Returns the same, but with the items at `places` behind all others."""
@@ -114,6 +127,7 @@ class Candidates:
     def __init__(self, items: Sequence[Item], encoded: dict[tuple[int, int], Encoded] | None = None) -> None:
         self.items = items
         self._bm25: Bm25 | None = None
+        self._names: Names | None = None
         self._embedded: list[Embedded | None] | None = None
         self._vectors: Values | None = None
         self._links: list[frozenset[int]] | None = None
@@ -134,7 +148,15 @@ class Candidates:
         max_new_vectors: int | None = None,
         cancel: CancelToken | None = None,
     ) -> FirstStage:
-        """Compares every item with the query, by words and, if there is an embedder, by vectors."""
+        """Compares every item with the query, by names, by words and, if there is an embedder, by vectors."""
+        if self._names is None:
+            self._names = Names(self.items)
+        found = self._compare_texts(query, embedder, max_new_vectors, cancel)
+        return found.with_first(self._names.mentioned(last_turn(query)))
+
+    def _compare_texts(
+        self, query: str, embedder: Embedder | None, max_new_vectors: int | None, cancel: CancelToken | None
+    ) -> FirstStage:
         if self._bm25 is None:
             self._bm25 = Bm25([item.words for item in self.items], [item.details for item in self.items])
         scores = self._bm25.scores(query)

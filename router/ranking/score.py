@@ -19,6 +19,9 @@ __all__ = [
     "with_neighbours",
 ]
 
+MENTIONED = 6.0
+"""How much being named exactly adds to a candidate's logit: a score of 0.5 becomes one of 0.998."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -27,7 +30,8 @@ class Features:
     `lexical_share` is the BM25 score divided by the best candidate's, `lexical_match` the same score divided by that of
     a full match (0..1). `query_maxsim` says how well the candidate covers the query's tokens, `document_maxsim` the
     reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
-    candidates' logits; it is 0 for a candidate that joins with none.
+    candidates' logits; it is 0 for a candidate that joins with none. `is_mentioned` says that the query names the
+    candidate exactly.
     """
 
     logit: float
@@ -37,6 +41,7 @@ class Features:
     query_maxsim: float = 0.0
     document_maxsim: float = 0.0
     neighbour: float = 0.0
+    is_mentioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,12 @@ def combine(
 
 def final_score(features: Features, weights: ScoreWeights | None) -> float:
     """Returns the score (0..1): the sigmoid of the weighted sum, or of the logit alone without weights."""
+    named = MENTIONED if features.is_mentioned else 0.0
     if weights is None:
-        return sigmoid(features.logit)
+        return sigmoid(features.logit + named)
     return sigmoid(
-        weights.bias
+        named
+        + weights.bias
         + weights.logit * features.logit
         + weights.cosine * features.cosine
         + weights.lexical_share * features.lexical_share

@@ -98,15 +98,6 @@ def test_tools_that_say_nothing_do_not_outrank_one_that_fits(router: Router) -> 
     assert named(router.select_tools("How do I replace my access key?", tools))[0] == "secrets.reissue"
 
 
-def test_a_tool_that_is_named_exactly_comes_first(router: Router) -> None:
-    tools = [
-        tool("make_label_v2", "Replaces make_label. Call make_label_v2 to make a label"),
-        tool("make_label", "Legacy"),
-        tool("label_make", "Makes a label"),
-    ]
-    assert named(router.select_tools("call make_label now", tools))[0] == "make_label"
-
-
 def test_columns_that_join_tables_are_kept(router: Router) -> None:
     selection = router.select_tables(
         "Which nurses moved to another ward last year?", STAFF, top_n=3, keep_columns=0.4, dialect="tsql"
