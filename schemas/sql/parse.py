@@ -26,6 +26,7 @@ from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
 from shortlist.schemas.sql.remarks import Remarks
 from shortlist.schemas.sql.script.comments import clean_comment, join_comments
+from shortlist.schemas.sql.script.embedded import plain_statements
 from shortlist.schemas.sql.script.lexing import lexer_for, line_starts, locate
 from shortlist.schemas.sql.script.namespaces import changes_database, new_schema
 from shortlist.schemas.sql.script.statements import Statement, split_statements
@@ -62,7 +63,7 @@ def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
             actual=len(ddl),
             field="ddl",
         )
-    readable = plain_names(_MARK.sub(" ", _OLD_LINE_END.sub("\n", ddl)))
+    readable = plain_names(plain_statements(_MARK.sub(" ", _OLD_LINE_END.sub("\n", ddl))))
     chosen = resolve_dialect(dialect) if dialect else detect_dialect(readable)
     return _ScriptReader(readable, ddl, chosen).read()
 
@@ -83,7 +84,7 @@ class _ScriptReader:
         self._lineage = Lineage(self._book, dialect, self._remarks)
         self._definer = DefinitionReader(dialect, self._lexer, self._remarks)
         self._variables: dict[str, str] = {}  # of T-SQL, whose texts may be given by variables
-        self._starts = line_starts(script)
+        self._starts = line_starts(_OLD_LINE_END.sub("\n", written))
         self._changes = [change.start() for change in _CONNECT.finditer(script)]
         self._num_databases = 0  # that T-SQL's USE has changed to
         self._schema = ""  # of plain names, as the last USE or SET search_path says
