@@ -220,7 +220,7 @@ class _ScriptReader:
             [*prepared.tokens[: body.open], *prepared.tokens[body.close + 1 :]] if body.close >= 0 else prepared.tokens
         )
         clause = comment_clause(tail, self._lexer)
-        above = clean_comment(statement.leading, is_first=statement.start == self._first_start)
+        above = clean_comment(statement.leading, table=prepared.name, is_first=statement.start == self._first_start)
         beside = clean_comment([*prepared.body.comments, *filter(None, [statement.trailing])])
         return clause, join_comments([clause, above, beside])
 
