@@ -39,6 +39,7 @@ MAX_TABLES = 20_000
 
 _MAX_REREAD_CHARS = 20_000_000
 _MAX_RESTARTS = 100
+_MAX_DYNAMIC_DEPTH = 3
 # Where a script changes to another database, whose name is not a part of the names of tables.
 _CONNECT = re.compile(r"^[ \t]*+\\c(?:onnect)?\s", re.MULTILINE)
 # Marks at the start of a file that are not part of its text, and line ends of old systems; all are one character long.
@@ -150,14 +151,18 @@ class _ScriptReader:
     def _read_prepared(self, statement: Statement, prepared: Prepared) -> None:
         self._readers.get(prepared.kind, self._read_create)(statement, prepared)
 
-    def _read_dynamic(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_dynamic(self, statement: Statement, prepared: Prepared, depth: int = 0) -> None:
         """Reads the statements in a string: of EXEC, of EXECUTE IMMEDIATE, or the body of a DO block."""
         texts = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
         for inner in split_statements(max(texts, key=len, default=""), self._dialect):
             found = prepare(inner.text, self._lexer)
-            if found is not None and found.kind not in ("dynamic", "unread"):
-                # The statement around it is the source: the text inside a string has no place of its own.
-                self._read_prepared(replace(inner, start=statement.start, end=statement.end), found)
+            # The statement around it is the source: the text inside a string has no place of its own.
+            placed = replace(inner, start=statement.start, end=statement.end)
+            if found is not None and found.kind == "dynamic":
+                if depth < _MAX_DYNAMIC_DEPTH and _is_whole(found):
+                    self._read_dynamic(placed, found, depth + 1)
+            elif found is not None and found.kind != "unread":
+                self._read_prepared(placed, found)
 
     def _note_open_quote(self, statement: Statement) -> None:
         if statement.open_quote < 0:
@@ -366,6 +371,14 @@ _UNREAD = {
     "SELECT": "the columns of SELECT … INTO are not read; write CREATE TABLE",
     "CREATE": "it lists no columns, so it is not read; add a CREATE TABLE with its columns",
 }
+
+
+def _is_whole(prepared: Prepared) -> bool:
+    """Returns whether an EXECUTE runs one string, not one that format() or an operator puts together."""
+    code = [token for token in prepared.tokens if token.kind not in ("comment", "run")]
+    at = next((i for i, token in enumerate(code) if token.kind == "string"), 0)
+    is_direct = code[at - 1].keyword in ("EXECUTE", "EXEC", "IMMEDIATE")
+    return is_direct and all(token.text == ";" or token.keyword in ("INTO", "USING") for token in code[at + 1 : at + 2])
 
 
 def _is_create(statement: Statement) -> bool:

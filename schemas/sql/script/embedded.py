@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 from shortlist.schemas.sql.script.lexing import words
@@ -21,9 +22,9 @@ _STATEMENT = (
     r"|ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?\S+\s+(?:ADD|ALTER|DROP|RENAME|MODIFY|CHANGE|SET)\s"
     r"|COMMENT\s+ON\s+(?:TABLE|COLUMN|VIEW)\s|RENAME\s+TABLE\s|EXEC\s+sp_rename\s)"
 )
-# Before it in the string: blanks (\n and \t in some languages), comments, and statements about no table.
+# Before it in the string: blanks (\n and \t in some languages), a margin, comments, and statements about no table.
 _PREAMBLE = (
-    r"(?:\s|\\[nrt\n]|--[^\n]{0,400}+\n|/\*.{0,2000}?\*/"
+    r"(?:[\s|]|\\[nrt\n]|--[^\n]{0,400}+\n|/\*.{0,2000}?\*/"
     r"|(?:BEGIN|START|USE|SET|PRAGMA|DROP)\b[^;'\"`]{0,200}+;)*+"
 )
 _OPENING = re.compile(
@@ -44,6 +45,10 @@ _JOINT = re.compile(
     r"[ \t]*+(?:[+.&]\s*+_?|\\?\n)\s*+(?:(?:[\w$]+(?:\.|->|::))*\$?(?P<name>[A-Za-z_]\w*)(?:\(\))?\s*+[+.&]\s*+)?+"
     r"[rfbuRFBU@$]{0,2}(?P<quote>['\"`])"
 )
+_NAME_MARKS = f'{string.ascii_letters}{string.digits}_.`"['
+_MAX_NAME_CHARS = 100
+_WORD = re.compile(r"\w")
+_MARGIN = re.compile(r"^([ \t]*)\|", re.MULTILINE)
 _CLOSING = re.compile(r"[)\]}; \t]*+(?=[\n,]|\Z)")
 _STRING_MARK = re.compile(r"(?:(?<!\w)[rfbuRFBU]{1,2}|(?<=[(=,\s])[@$]{1,2})\Z")
 _COMMENT_LINE = re.compile(r"\s*(?:--|/\*|\*|#|//)")
@@ -63,7 +68,8 @@ _COMMAND = re.compile(r"\s*(?:[$>%]\s+)?[$\w./~-]+(?:[ \t]+[^\s'\"`;]+)*(?:[ \t]
 _EXECUTE = re.compile(r"\s*execute\s*\(\s*\Z", re.IGNORECASE)
 # A line of a log or of a session: words, a mark, and a table.
 _LOGGED = re.compile(
-    rf"^(?P<log>[^\n'\"`;]{{0,200}}?[:>|\]#-][ \t]+)(?={_TABLE}[^\s(]+\s*\()", re.IGNORECASE | re.MULTILINE
+    rf"^(?P<log>(?:[^\n'\"`;]|=\"[^\"\n]{{0,80}}\"){{0,200}}?(?:[:>|\]#-][ \t]+|>))(?={_TABLE}[^\s(]+\s*\()",
+    re.IGNORECASE | re.MULTILINE,
 )
 # The prompts of mysql and sqlite3, of their first lines and of the others.
 _PROMPT = re.compile(r"^(?:mysql|sqlite|MariaDB \[[^\]\n]{0,80}\])> (?=CREATE|ALTER)", re.IGNORECASE | re.MULTILINE)
@@ -96,8 +102,7 @@ def first_table(text: str) -> int:
 
 def _found(script: str) -> Iterator[tuple[int, int, str]]:
     """Yields the start and end of each part to replace, and its text, which is as long."""
-    last_end, unclosed = 0, set[str]()
-    position = 0
+    position, last_end, unclosed = 0, 0, set[str]()
     while opening := _OPENING.search(script, position):
         quote, start = opening["quote"], opening.end("quote")
         window = max(last_end, opening.start() - _MAX_BEFORE_CHARS)
@@ -117,7 +122,7 @@ def _found(script: str) -> Iterator[tuple[int, int, str]]:
 
 def _is_foreign(script: str, begin: int, opening: re.Match[str], last_end: int) -> bool:
     """Returns whether the string behind ``script[begin:]`` on its line belongs to another language than SQL."""
-    before = _STRING_MARK.sub("", script[begin : opening.start()])
+    before = _STRING_MARK.sub("", script[begin : opening.start()], count=1)
     if not before.strip(" \t,"):
         near = max(last_end, opening.start() - _MAX_BEFORE_CHARS)
         if near == last_end > 0 and script[near : opening.start()].strip() == ",":
@@ -133,7 +138,7 @@ def _is_host(before: str, quote: str) -> bool:
     """Returns whether the text before a string on its line is a call, an assignment or a command, and no SQL."""
     if _COMMENT_LINE.match(before):
         return False
-    first, last = _FIRST_WORD.match(before), _LAST_WORD.search(before)
+    first, last = _FIRST_WORD.match(before), _LAST_WORD.search(before[-40:])
     word = first[1].upper() if first else ""
     is_sql = word in _SQL_WORDS or word.startswith("@")
     if quote == "'" and not _EXECUTE.match(before):
@@ -146,26 +151,34 @@ def _is_host(before: str, quote: str) -> bool:
 
 def _unwrapped(script: str, start: int, quote: str) -> str:
     """Returns the SQL of a string that begins at `start`, and of those joined to it; empty if one does not close."""
-    plain = ""
+    parts: list[str] = []
     while True:
         content = _ENDS[quote].match(script, start)
         if content is None or content.end() - start > _MAX_STRING_CHARS:
             return ""
         end = content.end() + len(quote)
-        plain += _unescaped(content[0]) if len(quote) == 1 else content[0]
+        text = _unescaped(content[0]) if len(quote) == 1 else content[0]
+        text = _MARGIN.sub(r"\1 ", text) if script.startswith(".stripMargin", end) else text
         joint = _JOINT.match(script, end)
-        if joint is None or joint["quote"] not in ("'", '"', "`"):
+        if joint is None:
             closing = _CLOSING.match(script, end)
-            return plain + ";" + " " * ((closing.end() if closing else end) - content.end() - 1)
-        plain += _gap(joint, joint.end() - content.end())
+            blanks = (closing.end() if closing else end) - content.end() - 1
+            return "".join([*parts, text, ";", " " * blanks])
+        parts.append(_joined(text, joint, joint.end() - content.end()))
         start, quote = joint.end(), joint["quote"]
 
 
-def _gap(joint: re.Match[str], length: int) -> str:
-    """Returns what is between two joined strings: blanks, and the name of a variable, directly behind the first."""
-    gap, name = re.sub(r"[^\n]", " ", joint[0].rjust(length)), joint["name"] or ""
-    at = 0 if "\n" not in gap[: len(name)] else length - joint.end() + joint.start("name")
-    return gap[:at] + name + gap[at + len(name) :]
+def _joined(text: str, joint: re.Match[str], length: int) -> str:
+    """Returns a text with the gap behind it, so that the end of a name in it, and a variable, touch the next string.
+
+    A variable that is only a part of a name is left out, as in templates.
+    """
+    if not joint["name"]:
+        return text + re.sub(r"[^\n]", " ", joint[0].rjust(length))
+    end = text[len(text[:-_MAX_NAME_CHARS]) + len(text[-_MAX_NAME_CHARS:].rstrip(_NAME_MARKS)) :]
+    is_part = _WORD.search(end[-1:]) or _WORD.match(joint.string, joint.end())
+    name = end + ("" if is_part else joint["name"])
+    return text[: len(text) - len(end)] + name.rjust(length + len(end))
 
 
 def _unescaped(text: str) -> str:

@@ -65,6 +65,31 @@ PROGRAMS = {
         'String lots = "CREATE TABLE " + lots + " (" + Lots.id + " INTEGER PRIMARY KEY," +\n    Lots.kind + " TEXT)";\n'
         'String bids = "CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))";\n'
     ),
+    "a prefix from a variable": (
+        '$q[] = "CREATE TABLE `" . PREFIX . "lots` (id int PRIMARY KEY, kind text)";\n'
+        '$wpdb->query("CREATE TABLE {$wpdb->prefix}bids (id int, lot_id int REFERENCES lots(id))");\n'
+    ),
+    "Scala": (
+        'val lots = """\n  |CREATE TABLE lots (\n  |  id int PRIMARY KEY, kind text\n  |)""".stripMargin\n'
+        'run("CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))")\n'
+    ),
+    "YAML": (
+        "statements:\n  - 'CREATE TABLE lots (id int PRIMARY KEY, kind text)'\n"
+        '  - sql: "CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))"\n'
+    ),
+    "XML": (
+        '<changeSet id="1"><sql>CREATE TABLE lots (id int PRIMARY KEY, kind text)</sql></changeSet>\n'
+        '<changeSet id="2"><sql>CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))</sql></changeSet>\n'
+    ),
+    "EXEC in T-SQL": (
+        "EXEC('CREATE TABLE lots (id int PRIMARY KEY, kind text)')\n"
+        "EXEC('CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))')\nEXEC(N'DROP TABLE x')\n"
+    ),
+    "EXECUTE in a DO block": (
+        "DO $$\nBEGIN\n  IF NOT EXISTS (SELECT 1) THEN\n"
+        "    EXECUTE 'CREATE TABLE lots (id int PRIMARY KEY, kind text)';\n"
+        "  END IF;\n  EXECUTE 'CREATE TABLE bids (id int, lot_id int REFERENCES lots(id))';\nEND $$;\n"
+    ),
     "Ruby": (
         'execute "CREATE TABLE lots (id int PRIMARY KEY, kind text)"\n'
         "execute <<-SQL\n  CREATE TABLE bids (id int, lot_id int REFERENCES lots(id));\nSQL\n"
