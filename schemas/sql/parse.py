@@ -26,6 +26,7 @@ from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
 from shortlist.schemas.sql.remarks import Remarks
 from shortlist.schemas.sql.script.comments import clean_comment, join_comments
+from shortlist.schemas.sql.script.embedded import plain_statements
 from shortlist.schemas.sql.script.lexing import lexer_for, line_starts, locate
 from shortlist.schemas.sql.script.namespaces import changes_database, new_schema
 from shortlist.schemas.sql.script.statements import Statement, split_statements
@@ -38,6 +39,7 @@ MAX_TABLES = 20_000
 
 _MAX_REREAD_CHARS = 20_000_000
 _MAX_RESTARTS = 100
+_MAX_DYNAMIC_DEPTH = 3
 # Where a script changes to another database, whose name is not a part of the names of tables.
 _CONNECT = re.compile(r"^[ \t]*+\\c(?:onnect)?\s", re.MULTILINE)
 # Marks at the start of a file that are not part of its text, and line ends of old systems; all are one character long.
@@ -62,7 +64,7 @@ def parse_tables(ddl: str, *, dialect: str | None = None) -> ParsedTables:
             actual=len(ddl),
             field="ddl",
         )
-    readable = plain_names(_MARK.sub(" ", _OLD_LINE_END.sub("\n", ddl)))
+    readable = plain_names(plain_statements(_MARK.sub(" ", _OLD_LINE_END.sub("\n", ddl))))
     chosen = resolve_dialect(dialect) if dialect else detect_dialect(readable)
     return _ScriptReader(readable, ddl, chosen).read()
 
@@ -83,7 +85,7 @@ class _ScriptReader:
         self._lineage = Lineage(self._book, dialect, self._remarks)
         self._definer = DefinitionReader(dialect, self._lexer, self._remarks)
         self._variables: dict[str, str] = {}  # of T-SQL, whose texts may be given by variables
-        self._starts = line_starts(script)
+        self._starts = line_starts(_OLD_LINE_END.sub("\n", written))
         self._changes = [change.start() for change in _CONNECT.finditer(script)]
         self._num_databases = 0  # that T-SQL's USE has changed to
         self._schema = ""  # of plain names, as the last USE or SET search_path says
@@ -149,14 +151,18 @@ class _ScriptReader:
     def _read_prepared(self, statement: Statement, prepared: Prepared) -> None:
         self._readers.get(prepared.kind, self._read_create)(statement, prepared)
 
-    def _read_dynamic(self, statement: Statement, prepared: Prepared) -> None:
+    def _read_dynamic(self, statement: Statement, prepared: Prepared, depth: int = 0) -> None:
         """Reads the statements in a string: of EXEC, of EXECUTE IMMEDIATE, or the body of a DO block."""
         texts = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
         for inner in split_statements(max(texts, key=len, default=""), self._dialect):
             found = prepare(inner.text, self._lexer)
-            if found is not None and found.kind not in ("dynamic", "unread"):
-                # The statement around it is the source: the text inside a string has no place of its own.
-                self._read_prepared(replace(inner, start=statement.start, end=statement.end), found)
+            # The statement around it is the source: the text inside a string has no place of its own.
+            placed = replace(inner, start=statement.start, end=statement.end)
+            if found is not None and found.kind == "dynamic":
+                if depth < _MAX_DYNAMIC_DEPTH and _is_whole(found):
+                    self._read_dynamic(placed, found, depth + 1)
+            elif found is not None and found.kind != "unread":
+                self._read_prepared(placed, found)
 
     def _note_open_quote(self, statement: Statement) -> None:
         if statement.open_quote < 0:
@@ -219,7 +225,7 @@ class _ScriptReader:
             [*prepared.tokens[: body.open], *prepared.tokens[body.close + 1 :]] if body.close >= 0 else prepared.tokens
         )
         clause = comment_clause(tail, self._lexer)
-        above = clean_comment(statement.leading, is_first=statement.start == self._first_start)
+        above = clean_comment(statement.leading, table=prepared.name, is_first=statement.start == self._first_start)
         beside = clean_comment([*prepared.body.comments, *filter(None, [statement.trailing])])
         return clause, join_comments([clause, above, beside])
 
@@ -365,6 +371,14 @@ _UNREAD = {
     "SELECT": "the columns of SELECT … INTO are not read; write CREATE TABLE",
     "CREATE": "it lists no columns, so it is not read; add a CREATE TABLE with its columns",
 }
+
+
+def _is_whole(prepared: Prepared) -> bool:
+    """Returns whether an EXECUTE runs one string, not one that format() or an operator puts together."""
+    code = [token for token in prepared.tokens if token.kind not in ("comment", "run")]
+    at = next((i for i, token in enumerate(code) if token.kind == "string"), 0)
+    is_direct = code[at - 1].keyword in ("EXECUTE", "EXEC", "IMMEDIATE")
+    return is_direct and all(token.text == ";" or token.keyword in ("INTO", "USING") for token in code[at + 1 : at + 2])
 
 
 def _is_create(statement: Statement) -> bool:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
 from shortlist.schemas.sql.definitions.types import TYPES
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
+from shortlist.schemas.sql.script.embedded import first_table
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
 __all__ = [
@@ -50,11 +51,7 @@ _LIKE_CREATE = re.compile(
 _DYNAMIC = re.compile(r"\s*(?:CREATE|ALTER|COMMENT|EXEC)\s", re.IGNORECASE)
 # Statements that another one may follow on its line.
 _CONDITION = re.compile(r"(?:IF|BEGIN|ELSE)\b", re.IGNORECASE)
-# A table behind words that are no SQL, as in the logs of programs, and the words that begin SQL.
-_BURIED = re.compile(
-    r"\bCREATE\s+(?:(?:OR|REPLACE|GLOBAL|LOCAL|TEMPORARY|TEMP|UNLOGGED)\s+){0,4}TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?[^\s(]+\s*\(",
-    re.IGNORECASE,
-)
+# The words that begin SQL.
 _SQL = re.compile(
     r"(?:/\*M?!|SELECT|INSERT|UPDATE|DELETE|GRANT|REVOKE|WITH|COPY|SET|MERGE|CALL|USE|SHOW|ANALYZE|VACUUM|LOAD|LOCK|UNLOCK|START|"
     r"COMMIT|ROLLBACK|DECLARE|PRINT|EXPLAIN|PREPARE|TRUNCATE|REFRESH|CREATE|ALTER|DROP|COMMENT|EXEC|EXECUTE|DO|RENAME|ATTACH|"
@@ -146,8 +143,8 @@ def dotted_name(name_tokens: Sequence[Token]) -> str:
 
 def prepare(text: str, lexer: Lexer) -> Prepared | None:
     """Returns the prepared statement, or None if it is not about tables."""
-    if not _SQL.match(text) and (buried := _BURIED.search(text)) and not _CONDITION.match(text):
-        text = " " * buried.start() + text[buried.start() :]
+    if not _SQL.match(text) and not _CONDITION.match(text) and (buried := first_table(text)) >= 0:
+        text = " " * buried + text[buried:]
     elif not _INTERESTING.match(text):
         return None
     text = _as_create(_behind_condition(text, lexer))

@@ -166,7 +166,7 @@ _LANDMARKS = [
     r"(?P<element>\bCREATE\s+SCHEMA\s[^;()\n]{1,200}?\s(?=CREATE\s+(?:TABLE|VIEW)\s)"
     r"|(?<![\n)])[ \t]CREATE\s+(?:TABLE|VIEW)\s)",
     r"(?P<begin>(?:^|(?<=\)))[ \t]*(?P<verb>CREATE\s+(?:(?!CREATE\b)\w+\s+){0,5}?(?:TABLE|VIEW|INDEX|SCHEMA)"
-    r"|ALTER\s+TABLE|INSERT\s+INTO|DROP\s+(?:TABLE|VIEW|INDEX)|COMMENT\s+ON|EXEC(?:UTE)?|PRINT|SET\s+IDENTITY_INSERT)(?=\s)"
+    r"|ALTER\s+TABLE|INSERT\s+INTO|DROP\s+(?:TABLE|VIEW|INDEX)|COMMENT\s+ON|EXEC(?:UTE)?|PRINT|SET\s+IDENTITY_INSERT)(?=\s|\(N?')"
     # T-SQL's conditions need no semicolon before them; IF NOT EXISTS in CREATE TABLE has no bracket.
     r"|(?:^|(?<=\)))[ \t]*(?P<condition>IF\s+(?:(?:NOT\s+)?EXISTS|OBJECT_ID|COL_LENGTH|SCHEMA_ID)(?=\s*\()))",
     r"(?P<semicolon>;)",

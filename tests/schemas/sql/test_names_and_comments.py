@@ -5,32 +5,47 @@ from __future__ import annotations
 import pytest
 from shown_tables import shown
 
-TEMPLATES = [
-    "@cdm",
-    "{{ schema }}",
-    "{{ var('schema') }}",
-    "${schema}",
-    "&owner.",
-    "&&owner.",
-    ":schema",
-    "#{schema}",
-    "{schema}",
-    "%(schema)s",
-]
+TEMPLATES = {
+    "@cdm.": "cdm.",
+    "{{ schema }}.": "schema.",
+    "{{ var('schema') }}.": "schema.",
+    "{{{schema}}}.": "schema.",
+    "${schema}.": "schema.",
+    "&owner..": "owner.",
+    "&&owner..": "owner.",
+    "&{db}.": "db.",
+    ":schema.": "schema.",
+    "#{schema}.": "schema.",
+    "{schema}.": "schema.",
+    "%(schema)s.": "schema.",
+    "<%= schema %>.": "schema.",
+    "###schema###.": "schema.",
+    # Those that are only a part of the name, or say no name, are left out.
+    "<%=prefix%>": "",
+    "%PREFIX%": "",
+    "%%prefix%%_": "",
+    "{databaseOwner}{objectQualifier}": "",
+    "/*_*/": "",
+    "/*$wgDBprefix*/": "",
+    "{}.": "",
+    "{0}.": "",
+    "%s.": "",
+}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("dialect", ["", "postgres", "snowflake", "mysql", "oracle"])
 def test_a_template_is_a_name_in_every_statement(template: str, dialect: str) -> None:
     script = (
-        f"CREATE TABLE {template}.patient (id int NOT NULL);\nCREATE TABLE {template}.visit (id int, patient_id int);\n"
-        f"ALTER TABLE {template}.patient ADD CONSTRAINT p PRIMARY KEY (id);\n"
-        f"ALTER TABLE {template}.visit ADD CONSTRAINT f FOREIGN KEY (patient_id) REFERENCES {template}.patient (id);"
+        f"CREATE TABLE {template}patient (id int NOT NULL);\nCREATE TABLE {template}visit (id int, patient_id int);\n"
+        f"ALTER TABLE {template}patient ADD CONSTRAINT p PRIMARY KEY (id);\n"
+        f"ALTER TABLE {template}visit ADD CONSTRAINT f FOREIGN KEY (patient_id) REFERENCES {template}patient (id);\n"
+        f"COMMENT ON TABLE {template}patient IS 'who is ill';\n"
     )
-    schema = "owner" if "owner" in template else "cdm" if "cdm" in template else "schema"
+    schema = TEMPLATES[template]
     assert shown(script, dialect) == [
-        f"{schema}.patient(id*)",
-        f"{schema}.visit(id, patient_id) patient_id -> {schema}.patient(id)",
+        f"{schema}patient(id*) 'who is ill'",
+        f"{schema}visit(id, patient_id) patient_id -> {schema}patient(id)",
     ]
 
 
@@ -42,13 +57,21 @@ def test_a_template_is_a_name_in_every_statement(template: str, dialect: str) ->
         ("[$(db)].[dbo].[users]", "db.dbo.users"),
         ("$pre$users", "users"),
         ("${p}_users", "users"),
+        ("${schema}.${p}users", "schema.users"),
+        ("{databaseOwner}[{objectQualifier}users]", "users"),
     ],
 )
 def test_a_template_that_is_part_of_a_name_is_left_out(written: str, name: str) -> None:
-    assert [line.split("(")[0] for line in shown(f"CREATE TABLE {written} (id int);\nCREATE TABLE x (id int);")] == [
-        name,
-        "x",
-    ]
+    script = f"CREATE TABLE {written} (id int);\nCREATE TABLE x (id int);\nALTER TABLE {written} ADD n int;"
+    assert shown(script) == [f"{name}(id, n)", "x(id)"]
+
+
+def test_the_comments_of_mediawiki_describe_no_table() -> None:
+    script = (
+        "CREATE TABLE /*_*/user (id int PRIMARY KEY) /*$wgDBTableOptions*/;\nCREATE INDEX /*i*/u ON /*_*/user (id);\n"
+        "CREATE TABLE /*_*/page (user_id int REFERENCES /*_*/user(id)) /*$wgDBTableOptions*/;\n"
+    )
+    assert shown(script, "mysql") == ["user(id*)", "page(user_id) user_id -> user(id)"]
 
 
 SCHEMAS = {

@@ -72,36 +72,45 @@ def test_a_statement_in_a_text_that_is_meant_is_no_table(text: str) -> None:
 
 
 BODIES = {
-    "another dollar quote": "PERFORM regexp_replace(x, $$re$, '');",
-    "a pattern": "PERFORM x ~ '^a$$re$';",
     "words of blocks in a comment": "-- in this case nothing ends\n  RETURN NEW;",
     "words of blocks in a string": "RAISE NOTICE 'the case must END';",
     "a temporary table": "CREATE TEMP TABLE scratch (id int);",
     "an apostrophe in a comment": "-- don't\n  RETURN NEW;",
 }
+# A body without a tag would end at these in PostgreSQL too.
+BODIES_WITH_DOLLARS = {
+    "another dollar quote": "PERFORM regexp_replace(x, $$re$, '');",
+    "a pattern": "PERFORM x ~ '^a$$re$';",
+}
+TAGS = ["function", "_", "BODY"]
+
+
+def tables_around_functions(body: str, tag: str) -> list[str]:
+    """Returns the tables of a script in which two functions with this body are between three tables."""
+    return shown(
+        "CREATE TABLE a (id serial);\n"
+        f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS ${tag}$\nBEGIN\n  {body}\nEND;\n${tag}$;\n"
+        "CREATE TABLE b (id serial);\n"
+        f"CREATE FUNCTION g() RETURNS trigger AS ${tag}$\nBEGIN\n  {body}\nEND;\n${tag}$ LANGUAGE plpgsql;\n"
+        "CREATE TABLE c (id serial);\n"
+    )
 
 
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("tag", ["function", "", "_", "BODY"])
+@pytest.mark.parametrize("tag", ["", *TAGS])
 def test_a_function_body_ends_at_its_own_tag(body: str, tag: str) -> None:
-    if "$$" in BODIES[body] and not tag:
-        pytest.skip("such a body would end there in PostgreSQL too")
-    script = (
-        "CREATE TABLE a (id serial);\n"
-        f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS ${tag}$\nBEGIN\n  {BODIES[body]}\nEND;\n${tag}$;\n"
-        "CREATE TABLE b (id serial);\n"
-        f"CREATE FUNCTION g() RETURNS trigger AS ${tag}$\nBEGIN\n  {BODIES[body]}\nEND;\n${tag}$ LANGUAGE plpgsql;\n"
-        "CREATE TABLE c (id serial);\n"
-    )
-    assert shown(script) == ["a(id)", "b(id)", "c(id)"]
+    assert tables_around_functions(BODIES[body], tag) == ["a(id)", "b(id)", "c(id)"]
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["$a{0}$\nCREATE TABLE t{0} (x int);\n", "[\nCREATE TABLE t{0} (x int);\n", "x /*\nCREATE TABLE t{0} (x int);\n"],
-)
-def test_many_open_quotes_are_read_in_time_that_grows_with_the_script(line: str) -> None:
-    script = "".join(line.format(number) for number in range(4_000))
+@pytest.mark.parametrize("body", BODIES_WITH_DOLLARS)
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_function_body_does_not_end_at_another_tag(body: str, tag: str) -> None:
+    assert tables_around_functions(BODIES_WITH_DOLLARS[body], tag) == ["a(id)", "b(id)", "c(id)"]
+
+
+@pytest.mark.parametrize(("opening", "dialect"), [("$a{}$", "postgres"), ("[", "sqlite"), ("x /*", "sqlite")])
+def test_many_open_quotes_are_read_in_time_that_grows_with_the_script(opening: str, dialect: str) -> None:
+    script = "".join(f"{opening.format(i)}\nCREATE TABLE t{i} (x int);\n" for i in range(4_000))
     began = time.process_time()
-    parse_tables(script, dialect="postgres" if "$" in line else "sqlite")
+    parse_tables(script, dialect=dialect)
     assert time.process_time() - began < 20
