@@ -21,7 +21,7 @@ from shortlist.schemas.tools.forms import (
 )
 from shortlist.schemas.tools.shapes import is_typed
 
-__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark"]
+__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "namespace_group"]
 
 MAX_LEVELS = 8
 """Containers that may be nested in one another."""
@@ -53,6 +53,8 @@ _NOT_NAMES = _BODY_KEYS.union(
 _MARKS = frozenset({"cachePoint", "cache_point"})
 _MAX_NAME_CHARS = 200
 _MAX_DESCRIPTION_CHARS = 1_000
+_CUT_NAMES = f"names of namespaces longer than {_MAX_NAME_CHARS} characters are cut"
+_CUT_DESCRIPTIONS = f"descriptions of namespaces longer than {_MAX_DESCRIPTION_CHARS:,} characters are cut"
 
 
 def is_mark(value: object) -> bool:
@@ -62,11 +64,15 @@ def is_mark(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the objects around an entry say of it: their names and descriptions, and the key that names the entry."""
+    """What the objects around an entry say of it: their names and descriptions, and the key that names the entry.
+
+    `cuts` are the kinds of texts that are cut in it, each with the name of the object.
+    """
 
     namespace: str = ""
     description: str = ""
     key: str = ""
+    cuts: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.namespace or self.description or self.key)
@@ -80,6 +86,7 @@ class Group:
             namespace=".".join(dict.fromkeys(name for name in (self.namespace, inner.namespace) if name)),
             description=" ".join(dict.fromkeys(text for text in (self.description, inner.description) if text)),
             key=inner.key,
+            cuts=(*self.cuts, *inner.cuts),
         )
 
 
@@ -143,14 +150,14 @@ class ContainerRules:
         if key in _NEUTRAL_KEYS and not is_map:
             return NO_GROUP
         if is_map or key not in self._keys_of_containers:
-            name, member = clean_text(shorten(key, _MAX_NAME_CHARS)), container.get(key)
+            member = container.get(key)
             if not isinstance(member, list) and not self.keys_of(member):
-                return Group(key=name)
+                return Group(key=clean_text(key))
             if not isinstance(member, dict):
-                return Group(namespace=name)
-            return NO_GROUP if _name_of(member) else Group(name, _describe(member))
+                return namespace_group(clean_text(key))
+            return NO_GROUP if _name_of(member) else namespace_group(clean_text(key), _describe(member))
         name = "" if not _REQUEST_KEYS.isdisjoint(container) else _name_of(container)
-        return Group(name, _describe(container)) if name else NO_GROUP
+        return namespace_group(name, _describe(container)) if name else NO_GROUP
 
     def _is_tool(self, value: Mapping[str, Any], *, is_named: bool) -> bool:
         """Returns whether an object is a tool even if it holds a list of tools."""
@@ -224,8 +231,15 @@ class ContainerRules:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)
 
 
+def namespace_group(name: str, description: str = "") -> Group:
+    """Returns the group of a namespace, with its texts cut to their limits."""
+    short, text = shorten(name, _MAX_NAME_CHARS), shorten(description, _MAX_DESCRIPTION_CHARS)
+    cuts = ((_CUT_NAMES, name != short), (_CUT_DESCRIPTIONS, description != text))
+    return Group(short, text, cuts=tuple((kind, short) for kind, is_cut in cuts if is_cut))
+
+
 def _describe(container: Mapping[str, Any]) -> str:
-    return shorten(description_text(container.get("description")), _MAX_DESCRIPTION_CHARS)
+    return description_text(container.get("description"))
 
 
 def _holds_named(tool: Mapping[str, Any]) -> bool:
@@ -237,5 +251,5 @@ def _name_of(container: Mapping[str, Any]) -> str:
         name = container.get(key)
         name = name.get("name") if isinstance(name, dict) else name
         if isinstance(name, str) and name.strip():
-            return clean_text(shorten(name.strip(), _MAX_NAME_CHARS))
+            return clean_text(name.strip())
     return ""

@@ -314,7 +314,6 @@ _NAME_KEYS = ("tool_name", "toolName", "function_name", "functionName")
 _DESCRIPTION_KEYS = ("summary", "docstring")
 _NAMESPACE_KEYS = ("namespace", "plugin_name", "pluginName", "server_name", "serverName", "server_label")
 _NAMESPACE_SET = frozenset(_NAMESPACE_KEYS)
-_MAX_NAMESPACE_CHARS = 200
 # Members that describe what a tool returns, or how it behaves.
 _NO_PARAMETERS = re.compile("output|return|response|result|example|annotation|meta|format|error", re.IGNORECASE)
 _PROVIDER_KEYS = frozenset(
@@ -522,7 +521,7 @@ def _find_namespace(holder: Mapping[str, Any]) -> str:
     for key in _NAMESPACE_KEYS:
         name = holder.get(key)
         if isinstance(name, str) and name.strip():
-            return clean_text(shorten(name.strip(), _MAX_NAMESPACE_CHARS))
+            return clean_text(name.strip())
     return ""
 
 

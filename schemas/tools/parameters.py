@@ -15,6 +15,7 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
 
 from shortlist.schemas.document import Parameter
+from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.tools.forms import as_json, as_text, clean_text, shorten
 from shortlist.schemas.tools.shapes import (
     COMBINATOR_KEYS,
@@ -60,6 +61,10 @@ _UNFOLDED_IN_PART = (
 )
 _LEADING_KEYS = frozenset(REFERENCE_KEYS).union(COMBINATOR_KEYS)
 _REST = "the rest are left out"
+_CUT_VALUES = f"values longer than {_MAX_VALUE_CHARS} characters, with their titles, are cut"
+_CUT_DEFAULTS = f"default values longer than {_MAX_VALUE_CHARS} characters are cut"
+_CUT_ALTERNATIVES = f"descriptions of alternatives longer than {_MAX_ALTERNATIVE_CHARS:,} characters are cut"
+_CUT_ARRAYS = f"arrays nested more than {_MAX_ARRAYS} levels deep are read in part"
 _LABEL_KEYS = frozenset(
     {"enumDescriptions", "enumNames", "x-enum-descriptions", "x-enum-varnames", "x-enumDescriptions", "x-enumNames"}
 )
@@ -86,6 +91,7 @@ class _View:
     items: list[tuple[object, _References]] = field(default_factory=list)
     values: list[tuple[object, _References]] = field(default_factory=list)
     item: _View | None = None
+    cuts: tuple[str, ...] = ()
     merged: set[tuple[int, _References, bool]] = field(default_factory=set)
 
 
@@ -105,7 +111,8 @@ def flatten_parameters(schema: object, references: References) -> tuple[tuple[Pa
     followed again.
     """
     flattener = _Flattener(references)
-    return tuple(flattener.flatten(schema)), tuple(flattener.warnings)
+    parameters = tuple(flattener.flatten(schema))
+    return parameters, (*flattener.warnings, *flattener.cuts.texts())
 
 
 class _Flattener:
@@ -114,6 +121,7 @@ class _Flattener:
         self._num_visits = 0
         self._num_merged = 0
         self.warnings: dict[str, None] = {}
+        self.cuts = Remarks()  # of texts in parameters, by kind, with their paths
 
     def flatten(self, schema: object) -> Iterator[Parameter]:
         root = _Branch(None, self._view([(as_root(schema), frozenset({"#"}))]), "", 0)
@@ -150,9 +158,11 @@ class _Flattener:
         holder = view if view.enum or view.item is None else view.item
         if len(holder.enum) > MAX_ENUM_VALUES:
             self.warnings[f"an enum has more than {MAX_ENUM_VALUES} values; {_REST}"] = None
-        texts = [_value_text(value) for value in holder.enum[:MAX_ENUM_VALUES] if value is not None]
+        texts = [_full_text(value) for value in holder.enum[:MAX_ENUM_VALUES] if value is not None]
         if holder.labels:
             texts = [_labelled(text, holder.labels) for text in texts]
+        default = None if view.default is None else _full_text(view.default)
+        self._note_cuts(path, view, texts, default or "")
         if holder.alternatives and len(holder.alternatives) > MAX_ALTERNATIVES:
             self.warnings[f"a parameter has more than {MAX_ALTERNATIVES} described alternatives; {_REST}"] = None
         return Parameter(
@@ -160,11 +170,22 @@ class _Flattener:
             path=clean_text(path),
             type=_type_phrase(view),
             description=view.description if view.alternatives is None and view.item is None else _description(view),
-            enum=tuple(dict.fromkeys(texts)),
-            default=None if view.default is None else _value_text(view.default),
+            enum=tuple(dict.fromkeys(shorten(text, _MAX_VALUE_CHARS) for text in texts)),
+            default=None if default is None else shorten(default, _MAX_VALUE_CHARS),
             required=is_required or view.is_required,
             depth=depth,
         )
+
+    def _note_cuts(self, path: str, view: _View, values: Sequence[str], default: str) -> None:
+        if any(len(value) > _MAX_VALUE_CHARS for value in values):
+            self.cuts.add(_CUT_VALUES, path)
+        if len(default) > _MAX_VALUE_CHARS:
+            self.cuts.add(_CUT_DEFAULTS, path)
+        inner: _View | None = view
+        while inner is not None:
+            for kind in inner.cuts:
+                self.cuts.add(kind, path)
+            inner = inner.item
 
     def _view(self, schemas: list[tuple[object, _References]], num_arrays: int = 0) -> _View:
         view = _View()
@@ -172,6 +193,8 @@ class _Flattener:
             self._merge(schema, view, active, counts_required=len(schemas) == 1, level=0, is_alternative=False)
         if view.items and num_arrays < _MAX_ARRAYS:
             view.item = self._view(view.items, num_arrays + 1)
+        elif view.items:
+            view.cuts += (_CUT_ARRAYS,)
         return view
 
     def _merge(
@@ -303,6 +326,8 @@ def _merge_alternative(schema: Mapping[str, object], view: _View) -> None:
         declared = schema.get("type")
         lead = f"{clean_text(shorten(declared.lower(), 40))}: " if isinstance(declared, str) and not is_titled else ""
         view.alternatives.setdefault(shorten(clean_text(words), _MAX_ALTERNATIVE_CHARS), lead)
+        if len(words) > _MAX_ALTERNATIVE_CHARS and _CUT_ALTERNATIVES not in view.cuts:
+            view.cuts += (_CUT_ALTERNATIVES,)
 
 
 def _merge_labels(schema: Mapping[str, object], values: list[object], view: _View) -> None:
@@ -322,9 +347,9 @@ def _add_label(view: _View, value: str, label: str) -> None:
 
 def _labelled(text: str, labels: Mapping[str, str]) -> str:
     """Returns an allowed value with its title, as in ``fast: Fast delivery``."""
-    label = labels.get(text, "")
+    label = labels.get(shorten(text, _MAX_VALUE_CHARS), "")
     shown = text or '""'
-    return shorten(f"{shown}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
+    return f"{shown}: {label}" if label and not _are_alike(label, text) else text
 
 
 def _titled(parameter: Parameter, schemas: Sequence[tuple[object, _References]]) -> Parameter:
@@ -448,7 +473,11 @@ def _type_of(value: object) -> str:
 
 
 def _value_text(value: object) -> str:
-    return shorten(clean_text(value) if isinstance(value, str) else as_json(value), _MAX_VALUE_CHARS)
+    return shorten(_full_text(value), _MAX_VALUE_CHARS)
+
+
+def _full_text(value: object) -> str:
+    return clean_text(value) if isinstance(value, str) else as_json(value)
 
 
 class References:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 
 from shortlist.schemas.document import Parameter, ParsedTools, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput, InvalidTool
-from shortlist.schemas.tools.containers import MAX_LEVELS, NAME_KEYS, NO_GROUP, ContainerRules, Group, is_mark
+from shortlist.schemas.tools.containers import (
+    MAX_LEVELS,
+    NAME_KEYS,
+    NO_GROUP,
+    ContainerRules,
+    Group,
+    is_mark,
+    namespace_group,
+)
 from shortlist.schemas.tools.forms import (
     ACCEPTED,
     FORMS,
@@ -37,10 +45,10 @@ from shortlist.schemas.tools.oddities import read_value
 from shortlist.schemas.tools.parameters import flatten_parameters
 from shortlist.schemas.tools.shapes import definitions_of, has_own_names, is_json_schema
 from shortlist.schemas.tools.validity import SchemaChecker
+from shortlist.schemas.tools.warnings import ToolWarnings
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "EntryReader", "parse_tools"]
 
-_MAX_WARNING_CHARS = 500
 _NAME = re.compile(r'"name"\s*:\s*"([^"\\]{1,200})"')
 MAX_BROKEN = 100
 """Entries of one text that may fail to decode or hold no tool; the text after them is not read."""
@@ -85,7 +93,7 @@ class _Parser:
         self._checker = SchemaChecker()
         self._tools: list[Tool] = []
         self._unparsed: list[Unparsed] = []
-        self._warnings: list[str] = []
+        self._warnings = ToolWarnings()
 
     def parse(self, text: str, text_index: int, namespace: str) -> None:
         lines: LineIndex | None = None
@@ -97,11 +105,11 @@ class _Parser:
                 continue
             if entry.is_empty:
                 place = f"tools[{text_index}]: " + (f"{entry.group.namespace!r} " if entry.group.namespace else "")
-                self._warnings.append(f"{place}holds an empty list of tools")
+                self._warnings.add(f"{place}holds an empty list of tools")
                 continue
             if entry.repeated_key:
                 key = f'the key "{entry.repeated_key}" is written twice in one object, and the last one counts'
-                self._warnings.append(f"tools[{text_index}]: {key}")
+                self._warnings.add(f"tools[{text_index}]: {key}")
                 continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
@@ -109,14 +117,14 @@ class _Parser:
                 lines = lines or LineIndex(text)
                 self._report(entry, text, text_index, lines, f"tools[{self._next_index}]: {error}")
         if num_marks and num_found == self._next_index + len(self._warnings):
-            self._warnings.append(f"tools[{text_index}]: holds no tools, only cache points")
+            self._warnings.add(f"tools[{text_index}]: holds no tools, only cache points")
 
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
-            self._warnings.append(
+            self._warnings.add(
                 "the schemas have too many unusual keywords to check them all; all tools are still ranked"
             )
-        return ParsedTools(tuple(self._tools), tuple(self._unparsed), tuple(self._warnings))
+        return ParsedTools(tuple(self._tools), tuple(self._unparsed), self._warnings.texts())
 
     def _read_tool(self, entry: Entry, text: str, namespace: str) -> Tool:
         node = entry.node
@@ -129,11 +137,14 @@ class _Parser:
             raise InvalidTool("it is nested too deeply to be read here") from error
         parts = read_tool(entry.named(reading.value), self._forms)
         self._warn(parts.name, *reading.oddities, place=f"tools[{self._next_index}]: ")
+        own = namespace_group(parts.namespace)
+        for kind, name in (*entry.group.cuts, *own.cuts):
+            self._warnings.add_of_kind(kind, name)
         return Tool(
             name=parts.name,
             description=parts.description,
             title=parts.title,
-            namespace=_joined(namespace, entry.group.namespace, parts.namespace),
+            namespace=_joined(namespace, entry.group.namespace, own.namespace),
             parameters=self._read_parameters(parts, entry),
             source=text[node.start : node.end],
             index=self._next_index,
@@ -168,8 +179,7 @@ class _Parser:
 
     def _warn(self, name: str, *warnings: str, place: str = "") -> None:
         for warning in warnings:
-            text = f"{place}tool {shorten(name)!r}: {clean_text(warning)}"
-            self._warnings.append(shorten(text, _MAX_WARNING_CHARS))
+            self._warnings.add_of_tool(name, warning, place)
 
     def _report(self, entry: Entry, text: str, text_index: int, lines: LineIndex, reason: str) -> None:
         node = entry.node
