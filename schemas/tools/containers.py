@@ -7,7 +7,7 @@ it a container, and its name is the namespace of these tools. Tools may also be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shortlist.schemas.tools.forms import (
@@ -19,7 +19,7 @@ from shortlist.schemas.tools.forms import (
     has_schema,
     shorten,
 )
-from shortlist.schemas.tools.shapes import is_typed
+from shortlist.schemas.tools.shapes import is_typed, merged_definitions
 
 __all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "namespace_group"]
 
@@ -66,16 +66,22 @@ def is_mark(value: object) -> bool:
 class Group:
     """What the objects around an entry say of it: their names and descriptions, and the key that names the entry.
 
-    `cuts` are the kinds of texts that are cut in it, each with the name of the object.
+    `cuts` are the kinds of texts that are cut in it, each with the name of the object. `definitions` are the parts of
+    these objects that the references of OpenAPI lead to.
     """
 
     namespace: str = ""
     description: str = ""
     key: str = ""
     cuts: tuple[tuple[str, str], ...] = ()
+    definitions: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.namespace or self.description or self.key)
+        return bool(self.namespace or self.description or self.key or self.definitions)
+
+    def with_definitions(self, definitions: Mapping[str, Any]) -> Group:
+        """Returns this group with definitions."""
+        return replace(self, definitions=definitions) if definitions else self
 
     def around(self, inner: Group) -> Group:
         """Returns the group of an entry of this group that is also in an inner one."""
@@ -87,6 +93,7 @@ class Group:
             description=" ".join(dict.fromkeys(text for text in (self.description, inner.description) if text)),
             key=inner.key,
             cuts=(*self.cuts, *inner.cuts),
+            definitions=merged_definitions(self.definitions, inner.definitions),
         )
 
 

@@ -484,11 +484,11 @@ class References:
     """The references of one schema.
 
     A reference is looked up from the root of the schema, then from each embedded `$id`. The registry holds only the
-    schema itself and the published metaschemas; it retrieves nothing.
+    schema itself and the published metaschemas; it retrieves nothing. Without `has_ids` only pointers are looked up.
     """
 
-    def __init__(self, schema: object, specification: Specification[Any]) -> None:
-        self._schema = schema
+    def __init__(self, schema: object, specification: Specification[Any], *, has_ids: bool = True) -> None:
+        self._schema, self._has_ids = schema, has_ids
         self._specification = specification
         self._resolved: dict[str, object] = {}
         self._root: Resolver[Any] | None = None
@@ -500,12 +500,18 @@ class References:
             self._resolved[reference] = self._look_up(reference)
         return self._resolved[reference]
 
+    def unresolved(self) -> list[str]:
+        """Returns the references that were looked up and are not in this schema."""
+        return [reference for reference, target in self._resolved.items() if target is None]
+
     def _look_up(self, reference: str) -> object:
         with suppress(*_MALFORMED):
             if self._root is None:
                 self._root = REGISTRY.resolver_with_root(self._specification.create_resource(self._schema))
             if reference.startswith("#/") and (target := _try(self._root, reference)) is not None:
                 return target
+        if not self._has_ids:
+            return None
         # Anchors and embedded ids need a crawl of the whole schema. It is done once, not once for each lookup.
         if self._crawled is None:
             self._crawled = list(self._crawl())

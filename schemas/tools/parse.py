@@ -42,9 +42,15 @@ from shortlist.schemas.tools.jsontext import (
     skip_whitespace,
 )
 from shortlist.schemas.tools.oddities import read_value
-from shortlist.schemas.tools.parameters import flatten_parameters
-from shortlist.schemas.tools.shapes import definitions_of, has_own_names, is_json_schema
-from shortlist.schemas.tools.validity import SchemaChecker
+from shortlist.schemas.tools.parameters import References, flatten_parameters
+from shortlist.schemas.tools.shapes import (
+    definitions_of,
+    has_own_names,
+    is_json_schema,
+    is_list_of_parameters,
+    merged_definitions,
+)
+from shortlist.schemas.tools.validity import SchemaChecker, loose_references, unresolved_problems
 from shortlist.schemas.tools.warnings import ToolWarnings
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "EntryReader", "parse_tools"]
@@ -152,15 +158,24 @@ class _Parser:
         )
 
     def _read_parameters(self, parts: ToolParts, entry: Entry) -> tuple[Parameter, ...]:
-        has_text_counts = entry.form is not None and entry.form.has_text_counts
         schema = parts.schema
-        checked = schema if parts.is_json_schema else None
-        if isinstance(schema, dict) and "$schema" not in schema and not is_json_schema(schema):  # a bare map
-            checked = definitions_of(schema)
-        references, problems = self._checker.check(checked, parts.pointer, is_gemini=has_text_counts)
+        is_map = isinstance(schema, dict) and "$schema" not in schema and not is_json_schema(schema)
+        is_loose = is_map or not parts.is_json_schema or is_list_of_parameters(schema)
+        references, problems = self._check(parts, entry, is_map=is_map, is_loose=is_loose)
         parameters, warnings = flatten_parameters(schema, references)
+        if is_loose:
+            problems = [*problems, *unresolved_problems(references, parts.pointer)]
         self._warn(parts.name, *parts.notes, *problems, *warnings, *self._find_unread(entry, parts, parameters))
         return parameters
+
+    def _check(self, parts: ToolParts, entry: Entry, *, is_map: bool, is_loose: bool) -> tuple[References, list[str]]:
+        """Returns the references of a schema and its problems; of a map of parameters only definitions are checked."""
+        if is_loose and (parts.root is not None or not is_map):
+            root = parts.schema if parts.root is None else parts.root
+            return loose_references(root, has_ids=not entry.group.definitions), []
+        checked = definitions_of(parts.schema) if is_map else parts.schema
+        has_text_counts = entry.form is not None and entry.form.has_text_counts
+        return self._checker.check(checked, parts.pointer, is_gemini=has_text_counts)
 
     def _find_unread(self, entry: Entry, parts: ToolParts, parameters: Sequence[Parameter]) -> list[str]:
         tool = entry.node.value
@@ -224,7 +239,12 @@ class Entry:
     group: Group = NO_GROUP
 
     def named(self, value: object) -> object:
-        """Returns the value, with the key it was listed under as its name if it has none itself."""
+        """Returns the value, with the key it was listed under as its name if it has none itself.
+
+        An operation of OpenAPI also gets the definitions of the objects around it.
+        """
+        if isinstance(value, dict) and self.group.definitions and "operationId" in value:
+            return {**value, **merged_definitions(self.group.definitions, definitions_of(value))}
         if not self.group.key or not isinstance(value, dict) or has_name(value) or "operationId" in value:
             return value
         return {**value, "name": self.group.key}
@@ -312,7 +332,7 @@ class EntryReader:
             named = [key for key in (*NAME_KEYS, "description") if key in starts]
             holder = {key: decode_at(text, starts[key]).value for key in named}
         for key in keys:
-            group = self.rules.group_of(holder, key, is_map=is_map)
+            group = self.rules.group_of(holder, key, is_map=is_map).with_definitions(definitions_of(holder))
             member = holder.get(key)
             entries: Iterator[Entry]
             if isinstance(member, dict) and not is_map and self.rules.is_loose_map(key, member):

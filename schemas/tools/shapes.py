@@ -26,9 +26,11 @@ __all__ = [
     "has_parameters",
     "in_one_language",
     "is_json_schema",
+    "is_list_of_parameters",
     "is_parameter",
     "is_typed",
     "looks_like_parameters",
+    "merged_definitions",
     "schema_of_type",
     "unwrapped",
 ]
@@ -180,6 +182,13 @@ def looks_like_parameters(value: object, *, is_sure: bool = True) -> bool:
     return bool(members) and all(is_parameter(part) and not (is_sure and _is_described_only(part)) for part in members)
 
 
+def is_list_of_parameters(value: object) -> bool:
+    """Returns whether a value is a list whose entries are all names, or objects with a name."""
+    return isinstance(value, list) and all(
+        isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("name"), str)) for part in value
+    )
+
+
 def _is_listed(part: object) -> bool:
     return isinstance(part, dict) and isinstance(part.get("name"), str) and is_parameter(part)
 
@@ -208,7 +217,8 @@ def unwrapped(schema: object) -> tuple[str, object]:
         inner = schema.get(key)
         if len(schema) == 1 and key != "schema" and (inner == {} or _is_json_text(inner)):
             return key, json.loads(str(inner)) if inner else inner
-        if isinstance(inner, dict) and not any(isinstance(schema[other], dict) for other in schema if other != key):
+        beside = schema.keys() - _DEFINITION_KEYS - {key}
+        if isinstance(inner, dict) and not any(isinstance(schema[other], dict) for other in beside):
             is_object = _names_object(inner.get("type")) and "description" not in inner
             is_schema = is_object or isinstance(inner.get("properties"), dict)
             if is_schema or any(name in inner for name in ("$schema", "$ref", "anyOf", "oneOf", "allOf")):
@@ -226,11 +236,16 @@ def _is_json_text(value: object) -> bool:
         return False
 
 
-def definitions_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+def definitions_of(schema: object) -> dict[str, Any]:
     """Returns the members of an object that references lead to."""
-    if _DEFINITION_KEYS.isdisjoint(schema):
+    if not isinstance(schema, dict) or _DEFINITION_KEYS.isdisjoint(schema):
         return {}
     return {key: schema[key] for key in schema if key in _DEFINITION_KEYS and isinstance(schema[key], dict)}
+
+
+def merged_definitions(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the definitions of both; of those with the same name, the inner one counts."""
+    return {**outer, **{key: {**outer.get(key, {}), **part} for key, part in inner.items()}}
 
 
 def description_of(schema: object) -> object:
