@@ -42,7 +42,8 @@ from shortlist.schemas.tools.jsontext import (
     skip_whitespace,
 )
 from shortlist.schemas.tools.oddities import read_value
-from shortlist.schemas.tools.parameters import References, flatten_parameters
+from shortlist.schemas.tools.parameters import flatten_parameters
+from shortlist.schemas.tools.references import References
 from shortlist.schemas.tools.shapes import (
     definitions_of,
     has_own_names,

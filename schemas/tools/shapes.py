@@ -303,6 +303,8 @@ def as_parameter(part: object, level: int = 0) -> object:
     inner = next((part[key] for key in _INNER_SCHEMA_KEYS if isinstance(part.get(key), dict)), None)
     if inner is not None and not isinstance(part.get("properties"), dict):
         schema = {**inner, **schema}
+    if isinstance(listed := part.get("attributes"), list) and level < _MAX_BARE_LEVELS:  # CopilotKit
+        _read_attributes(schema, [as_parameter(inner, level + 1) for inner in listed if isinstance(inner, dict)])
     for key, others in _SYNONYMS.items():
         if schema.get(key) is None:
             schema[key] = next((schema[other] for other in others if schema.get(other) is not None), None)
@@ -311,10 +313,19 @@ def as_parameter(part: object, level: int = 0) -> object:
         del schema["enum"]
         _read_options(schema)
     if isinstance(schema["type"], str) and (typed := schema_of_type(schema["type"])) is not None:
-        schema = {**schema, "type": None, **typed} | ({"items": part["items"]} if "items" in part else {})
+        schema = {**schema, "type": None, **typed} | ({"items": schema["items"]} if "items" in schema else {})
     if any(schema.get(key) in (True, "true", "True") for key in ("required", "is_required", "isRequired")):
         schema["required"] = True
     return schema
+
+
+def _read_attributes(schema: dict[str, object], attributes: list[object]) -> None:
+    """Reads the parameters of an object (`object`), or of the objects in a list (`object[]`)."""
+    is_list = isinstance(declared := schema.get("type"), str) and declared.endswith("[]")
+    if is_list:
+        schema.setdefault("items", {"type": "object", "properties": attributes})
+    else:
+        schema.setdefault("properties", attributes)
 
 
 def _read_text(text: str) -> dict[str, Any]:

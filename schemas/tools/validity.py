@@ -33,7 +33,8 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.jsonschema import specification_with
 
 from shortlist.schemas.tools.forms import clean_text, shorten
-from shortlist.schemas.tools.parameters import TYPE_ALIASES, References, is_remote
+from shortlist.schemas.tools.parameters import TYPE_ALIASES
+from shortlist.schemas.tools.references import References, is_remote
 
 __all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker", "loose_references", "unresolved_problems"]
 
