@@ -240,7 +240,10 @@ def _is_wrapped(tool: Mapping[str, Any], key: str) -> bool:
             return has_name(inner) and has_schema(inner)
         return "name" in inner or not any(isinstance(part, dict) and has_name(part) for part in tool.values())
     if not has_name(inner) or not has_schema(inner):
-        return has_name(inner) and not has_schema(tool) and tool.get("type") == key
+        if not has_name(inner) or has_schema(tool) or tool.get("type") != key:
+            return False
+        says_more = bool(description_text(inner.get("description"))) and not description_text(tool.get("description"))
+        return says_more or inner.get("name") == tool.get("name")
     return not has_schema(tool) or inner.get("name") == tool.get("name")
 
 
@@ -290,9 +293,10 @@ def _is_titled_schema(tool: Mapping[str, Any]) -> bool:
     return "title" in tool and "name" not in tool and tool.keys().isdisjoint(_ALL_PARAMETERS_KEYS)
 
 
+_INPUT_SCHEMA_KEYS = ("inputSchema", "input_schema")
 _GEMINI_SCHEMA_KEYS = ("parametersJsonSchema", "parameters_json_schema")
 # A wrapped tool may have been converted from another form and have kept that form's key.
-_ALL_PARAMETERS_KEYS = ("parameters", "inputSchema", "input_schema", *_GEMINI_SCHEMA_KEYS)
+_ALL_PARAMETERS_KEYS = ("parameters", *_INPUT_SCHEMA_KEYS, *_GEMINI_SCHEMA_KEYS)
 # Other keys of frameworks: LangChain, CrewAI (args_schema), LlamaIndex (fn_schema), …
 _SCHEMA_KEYS = (
     *_ALL_PARAMETERS_KEYS,
@@ -475,7 +479,7 @@ def _values_under(
         value, is_text = _decoded(value)
         notes = (f"{at}: is JSON that was encoded twice; it is read, but send it as an object",) if is_text else ()
         outer = value
-        inner_key, value = unwrapped(outer)
+        inner_key, value = unwrapped(outer, is_input_schema=key in _INPUT_SCHEMA_KEYS)
         if inner_key and isinstance(value, dict) and (definitions := definitions_of(outer)):
             value = {**value, **merged_definitions(definitions, definitions_of(value))}
         if is_json_schema or looks_like_parameters(value, is_sure=False):
