@@ -21,7 +21,7 @@ from shortlist.schemas.tools.forms import (
 )
 from shortlist.schemas.tools.shapes import is_typed, merged_definitions
 
-__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "namespace_group"]
+__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "members_of", "namespace_group"]
 
 MAX_LEVELS = 8
 """Containers that may be nested in one another."""
@@ -38,7 +38,7 @@ _COLLECTIONS = (
 )  # fmt: skip
 # Keys that say nothing of the tools under them.
 _NEUTRAL_KEYS = frozenset(
-    {"results", "actions", "items", "list", "input", "kwargs", "groups", "entries", "all", "available"}
+    {"results", "actions", "items", "list", "input", "kwargs", "groups", "entries", "all", "available", "skills"}
 )
 _REQUEST_KEYS = frozenset({"messages", "contents", "input", "prompt", "jsonrpc"})
 NAME_KEYS = ("name", "namespace", "server_label", "server_name", "serverName", "plugin_name", "server", "serverInfo")
@@ -60,6 +60,17 @@ _CUT_DESCRIPTIONS = f"descriptions of namespaces longer than {_MAX_DESCRIPTION_C
 def is_mark(value: object) -> bool:
     """Returns whether an entry of a list of tools is only a mark in it: a cache point of Bedrock."""
     return isinstance(value, dict) and len(value) == 1 and not _MARKS.isdisjoint(value)
+
+
+def members_of(tools: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of the tools in an object of tools by their names, without its notes (`_meta`, `$schema`)."""
+    return [key for key, member in tools.items() if not (key.startswith(("_", "$")) and _is_note(member))]
+
+
+def _is_note(member: object) -> bool:
+    if not isinstance(member, dict):
+        return True
+    return not isinstance(member.get("description"), str) and _BODY_KEYS.isdisjoint(member) and not has_name(member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,7 @@ class ContainerRules:
         if not isinstance(value, dict):
             return []
         if levels_left and self._keys_of_containers.isdisjoint(value):
-            return list(value) if self._is_map_of_tools(value, levels_left) else []
+            return members_of(value) if self._is_map_of_tools(value, levels_left) else []
         is_named = has_name(value)
         if is_named and self._keys_beside_name.isdisjoint(value):
             return []
@@ -141,16 +152,18 @@ class ContainerRules:
         ]
 
     def lists_of_tools(self, tool: Mapping[str, Any]) -> list[str]:
-        """Returns the keys of the lists of tools in an object that is a tool itself."""
-        if self.lists.keys().isdisjoint(tool):
+        """Returns the keys of the lists of tools, and of agents with tools, in an object that is a tool itself."""
+        if self._keys_beside_name.isdisjoint(tool):
             return []
-        return [key for key in self.lists if isinstance(tool.get(key), list) and self._has_tools(tool[key], MAX_LEVELS)]
+        lists = [key for key in self.lists if isinstance(tool.get(key), list)]
+        found = [key for key in lists if self._has_tools(tool[key], MAX_LEVELS)]
+        return [*found, *(key for key in _COLLECTIONS if self._is_collection(tool.get(key), MAX_LEVELS))]
 
     def is_loose_map(self, key: str, member: Mapping[str, Any]) -> bool:
         """Returns whether the member under a key of a list is instead an object of tools by their names."""
         if key not in self.lists or has_name(member):
             return False
-        return bool(member) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
+        return bool(members_of(member)) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
 
     def group_of(self, container: Mapping[str, Any], key: str, *, is_map: bool) -> Group:
         """Returns what a container says of the entries under one of its keys."""
@@ -217,7 +230,8 @@ class ContainerRules:
         if levels_left <= 1 or not value or not _NOT_NAMES.isdisjoint(value):
             return False
         is_sure, num_odd = False, 0
-        for member in value.values():
+        members = members_of(value)
+        for member in map(value.get, members):
             if isinstance(member, list):
                 if not self._has_tools(member, levels_left - 1):
                     return False
@@ -232,7 +246,7 @@ class ContainerRules:
                 is_sure = True
             elif not isinstance(member.get("description"), str) and not isinstance(member.get("type"), str):
                 return False
-        return is_sure and 2 * num_odd < len(value)
+        return is_sure and 2 * num_odd < len(members)
 
     def _is_wrapped(self, member: Mapping[str, Any]) -> bool:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)

@@ -19,6 +19,7 @@ from shortlist.schemas.tools.containers import (
     ContainerRules,
     Group,
     is_mark,
+    members_of,
     namespace_group,
 )
 from shortlist.schemas.tools.forms import (
@@ -201,6 +202,7 @@ class _Parser:
         node = entry.node
         line, column = lines.locate(node.error_at if node.error else node.start)
         name = _guess_name(text[node.start : None if node.end == LOST else node.end]) if node.error else ""
+        name = name or entry.group.key
         self._unparsed.append(Unparsed(self._next_index, name, reason, line, column, text_index))
 
     @property
@@ -246,7 +248,7 @@ class Entry:
         """
         if isinstance(value, dict) and self.group.definitions and "operationId" in value:
             return {**value, **merged_definitions(self.group.definitions, definitions_of(value))}
-        if not self.group.key or not isinstance(value, dict) or has_name(value) or "operationId" in value:
+        if not self.group.key or not value or not isinstance(value, dict) or has_name(value) or "operationId" in value:
             return value
         return {**value, "name": self.group.key}
 
@@ -337,7 +339,10 @@ class EntryReader:
             member = holder.get(key)
             entries: Iterator[Entry]
             if isinstance(member, dict) and not is_map and self.rules.is_loose_map(key, member):
-                entries = self._read_members(text, starts[key], [*member], level=level + 1, holder=member, is_map=True)
+                keys_inside = members_of(member)
+                entries = self._read_members(
+                    text, starts[key], keys_inside, level=level + 1, holder=member, is_map=True
+                )
             else:
                 form = None if is_map else self._lists.get(key)
                 entries = self._read_value(text, starts[key], level=level + 1, form=form)
