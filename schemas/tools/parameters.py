@@ -202,7 +202,7 @@ class _Flattener:
     def _note_cuts(self, path: str, view: _View, values: Sequence[str], default: str) -> None:
         if any(len(value) > _MAX_VALUE_CHARS for value in values):
             self.cuts.add(_CUT_VALUES, path)
-        if len(default) > _MAX_VALUE_CHARS:
+        if default[_MAX_VALUE_CHARS:].strip('[]{}",: ') not in ("", "null"):  # brackets alone are no loss
             self.cuts.add(_CUT_DEFAULTS, path)
         inner: _View | None = view
         while inner is not None:
