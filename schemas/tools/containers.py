@@ -19,7 +19,7 @@ from shortlist.schemas.tools.forms import (
     has_schema,
     shorten,
 )
-from shortlist.schemas.tools.shapes import is_typed, merged_definitions
+from shortlist.schemas.tools.shapes import is_typed, layered_definitions
 
 __all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "members_of", "namespace_group"]
 
@@ -104,7 +104,7 @@ class Group:
             description=" ".join(dict.fromkeys(text for text in (self.description, inner.description) if text)),
             key=inner.key,
             cuts=(*self.cuts, *inner.cuts),
-            definitions=merged_definitions(self.definitions, inner.definitions),
+            definitions=layered_definitions(self.definitions, inner.definitions),
         )
 
 

@@ -73,5 +73,5 @@ def _at(document: Mapping[str, Any], reference: str) -> Any:
         return None
     found: Any = document
     for token in reference[2:].split("/"):
-        found = found.get(unquote(token).replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        found = found.get(unquote(token).replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
     return found

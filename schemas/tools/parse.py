@@ -50,7 +50,7 @@ from shortlist.schemas.tools.shapes import (
     has_own_names,
     is_json_schema,
     is_list_of_parameters,
-    merged_definitions,
+    layered_definitions,
 )
 from shortlist.schemas.tools.validity import SchemaChecker, loose_references, unresolved_problems
 from shortlist.schemas.tools.warnings import ToolWarnings
@@ -247,7 +247,7 @@ class Entry:
         An operation of OpenAPI also gets the definitions of the objects around it.
         """
         if isinstance(value, dict) and self.group.definitions and "operationId" in value:
-            return {**value, **merged_definitions(self.group.definitions, definitions_of(value))}
+            return {**value, **layered_definitions(self.group.definitions, definitions_of(value))}
         if not self.group.key or not value or not isinstance(value, dict) or has_name(value) or "operationId" in value:
             return value
         return {**value, "name": self.group.key}

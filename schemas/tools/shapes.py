@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "is_list_of_parameters",
     "is_parameter",
     "is_typed",
+    "layered_definitions",
     "looks_like_parameters",
     "merged_definitions",
     "schema_of_type",
@@ -305,6 +307,11 @@ def definitions_of(schema: object) -> dict[str, Any]:
 def merged_definitions(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the definitions of both; of those with the same name, the inner one counts."""
     return {**outer, **{key: {**outer.get(key, {}), **part} for key, part in inner.items()}}
+
+
+def layered_definitions(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the definitions of both as `merged_definitions`, without copying those that many tools share."""
+    return {**outer, **{key: ChainMap(part, outer[key]) if key in outer else part for key, part in inner.items()}}
 
 
 def description_of(schema: object) -> object:
