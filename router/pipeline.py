@@ -49,7 +49,7 @@ from shortlist.router.ranking.windows import (
 )
 from shortlist.router.reference import Reranker
 from shortlist.router.stages import Clock
-from shortlist.schemas.arguments import Query, Tools, check_timeout, query_text, read_query
+from shortlist.schemas.arguments import Query, Tools, check_timeout, ranked_text, read_query
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import DeadlineTooShort, InvalidInput, ModelMismatch, RequestCancelled
 from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options
@@ -64,7 +64,7 @@ _NO_TIME_FOR_COLUMNS = "the time did not suffice to score columns, so none are n
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request: the text to rank by, its options, and its deadline."""
+    """One request: the text to rank by, its options, its deadline, and warnings about what its query was cut to."""
 
     kind: Kind
     text: str
@@ -72,6 +72,7 @@ class _Request:
     window: Window
     clock: Clock
     cancel: CancelToken | None = None
+    warnings: Sequence[str] = ()
 
     def raise_unless_degraded(self, error: Exception) -> None:
         """Raises `error` unless the caller is still waiting and accepts an answer without the cross-encoder."""
@@ -304,10 +305,10 @@ class Router:
         clock = Clock()
         check_timeout(timeout_seconds)
         self._check_model(options)
-        text = self.query_text(query)
+        text, warnings = ranked_text(read_query(query), self._is_read_whole)
         if cancel is None and timeout_seconds is not None:
             cancel = CancelToken(timeout_seconds=timeout_seconds)
-        return _Request(kind, text, options, make_window(options, self.info), clock, cancel)
+        return _Request(kind, text, options, make_window(options, self.info), clock, cancel, warnings)
 
     def _alone(self, kind: Kind, query: str) -> _Request:
         """Makes a request with default options, for running single steps."""
@@ -318,7 +319,7 @@ class Router:
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned = find_pinned(catalog.items, options.always_include)
         blank = blank_places(catalog.documents, request.text)
-        warnings = [*catalog.warnings, *pinned.warnings]
+        warnings = [*request.warnings, *catalog.warnings, *pinned.warnings]
         found: FirstStage | None = None
         tokens: _Tokens | None = None
         try:

@@ -25,6 +25,7 @@ __all__ = [
     "plain_script",
     "plain_texts",
     "query_text",
+    "ranked_text",
     "read_messages",
     "read_query",
     "read_role",
@@ -185,36 +186,47 @@ def _read_part(part: Any, field: str) -> str:
 
 
 def query_text(query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True) -> str:
+    """Returns the text to rank by, without warnings; raises as `ranked_text`."""
+    return ranked_text(query, fits)[0]
+
+
+def ranked_text(
+    query: str | Sequence[Message], fits: Callable[[str], bool] = lambda text: True
+) -> tuple[str, tuple[str, ...]]:
     """Returns the text to rank by: the query itself, or the last user message, with earlier turns before it if short.
 
-    Only earlier turns are cut to make the text fit; the last message is not.
+    Only earlier turns are cut to make the text fit, each with a warning; the last message is not.
 
     Raises:
         InvalidInput: the query contains only white space.
     """
-    text = query if isinstance(query, str) else _from_messages(query, fits)
+    text, warnings = (query, []) if isinstance(query, str) else _from_messages(query, fits)
     text = text.strip()
     if not text:
         raise InvalidInput("is empty; give the user's request as text or as messages with a user turn", field="query")
-    return text
+    return text, tuple(warnings)
 
 
-def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> str:
-    spoken = [message for message in messages if message.content.strip()]
-    last = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i].role == "user"), len(spoken) - 1)
+def _from_messages(messages: Sequence[Message], fits: Callable[[str], bool]) -> tuple[str, list[str]]:
+    spoken = [(place, message) for place, message in enumerate(messages) if message.content.strip()]
+    last = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i][1].role == "user"), len(spoken) - 1)
     if last < 0:
-        return ""
-    parts = [spoken[last].content.strip()]
-    for message in reversed(spoken[:last]):
+        return "", []
+    parts, warnings = [spoken[last][1].content.strip()], []
+    for place, message in reversed(spoken[:last]):
         if message.role not in _SPOKEN_ROLES:
             continue
         if _says_enough(parts):
             break
-        earlier = _cut(message.content.strip()[:_MAX_EARLIER_CHARS], lambda text: fits("\n".join([text, *parts])))
+        whole = message.content.strip()
+        earlier = _cut(whole[:_MAX_EARLIER_CHARS], lambda text: fits("\n".join([text, *parts])))
+        if len(earlier) < len(whole):
+            kept = f"was cut from {len(whole):,} to {len(earlier):,} characters" if earlier else "was left out"
+            warnings.append(f"query: messages[{place}], an earlier turn, {kept}")
         if not earlier:
             break
         parts.insert(0, earlier)
-    return "\n".join(parts)
+    return "\n".join(parts), warnings
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:

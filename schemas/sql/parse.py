@@ -10,6 +10,7 @@ from functools import partial
 
 from shortlist.schemas.document import ParsedTables, Unparsed
 from shortlist.schemas.errors import LimitExceeded
+from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.sql.altering import Change, read_changes, read_renames
 from shortlist.schemas.sql.arguments import procedure_arguments, read_variables
 from shortlist.schemas.sql.definitions.columns import comment_clause
@@ -24,7 +25,6 @@ from shortlist.schemas.sql.families.clauses import read_moves
 from shortlist.schemas.sql.families.grouping import group_families
 from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
-from shortlist.schemas.sql.remarks import Remarks
 from shortlist.schemas.sql.script.comments import clean_comment, join_comments
 from shortlist.schemas.sql.script.embedded import plain_statements
 from shortlist.schemas.sql.script.lexing import lexer_for, line_starts, locate

@@ -7,7 +7,7 @@ it a container, and its name is the namespace of these tools. Tools may also be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shortlist.schemas.tools.forms import (
@@ -19,9 +19,9 @@ from shortlist.schemas.tools.forms import (
     has_schema,
     shorten,
 )
-from shortlist.schemas.tools.shapes import is_typed
+from shortlist.schemas.tools.shapes import is_typed, layered_definitions
 
-__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark"]
+__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "members_of", "namespace_group"]
 
 MAX_LEVELS = 8
 """Containers that may be nested in one another."""
@@ -38,7 +38,7 @@ _COLLECTIONS = (
 )  # fmt: skip
 # Keys that say nothing of the tools under them.
 _NEUTRAL_KEYS = frozenset(
-    {"results", "actions", "items", "list", "input", "kwargs", "groups", "entries", "all", "available"}
+    {"results", "actions", "items", "list", "input", "kwargs", "groups", "entries", "all", "available", "skills"}
 )
 _REQUEST_KEYS = frozenset({"messages", "contents", "input", "prompt", "jsonrpc"})
 NAME_KEYS = ("name", "namespace", "server_label", "server_name", "serverName", "plugin_name", "server", "serverInfo")
@@ -53,6 +53,8 @@ _NOT_NAMES = _BODY_KEYS.union(
 _MARKS = frozenset({"cachePoint", "cache_point"})
 _MAX_NAME_CHARS = 200
 _MAX_DESCRIPTION_CHARS = 1_000
+_CUT_NAMES = f"names of namespaces longer than {_MAX_NAME_CHARS} characters are cut"
+_CUT_DESCRIPTIONS = f"descriptions of namespaces longer than {_MAX_DESCRIPTION_CHARS:,} characters are cut"
 
 
 def is_mark(value: object) -> bool:
@@ -60,16 +62,37 @@ def is_mark(value: object) -> bool:
     return isinstance(value, dict) and len(value) == 1 and not _MARKS.isdisjoint(value)
 
 
+def members_of(tools: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of the tools in an object of tools by their names, without its notes (`_meta`, `$schema`)."""
+    return [key for key, member in tools.items() if not (key.startswith(("_", "$")) and _is_note(member))]
+
+
+def _is_note(member: object) -> bool:
+    if not isinstance(member, dict):
+        return True
+    return not isinstance(member.get("description"), str) and _BODY_KEYS.isdisjoint(member) and not has_name(member)
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the objects around an entry say of it: their names and descriptions, and the key that names the entry."""
+    """What the objects around an entry say of it: their names and descriptions, and the key that names the entry.
+
+    `cuts` are the kinds of texts that are cut in it, each with the name of the object. `definitions` are the parts of
+    these objects that the references of OpenAPI lead to.
+    """
 
     namespace: str = ""
     description: str = ""
     key: str = ""
+    cuts: tuple[tuple[str, str], ...] = ()
+    definitions: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.namespace or self.description or self.key)
+        return bool(self.namespace or self.description or self.key or self.definitions)
+
+    def with_definitions(self, definitions: Mapping[str, Any]) -> Group:
+        """Returns this group with definitions."""
+        return replace(self, definitions=definitions) if definitions else self
 
     def around(self, inner: Group) -> Group:
         """Returns the group of an entry of this group that is also in an inner one."""
@@ -80,6 +103,8 @@ class Group:
             namespace=".".join(dict.fromkeys(name for name in (self.namespace, inner.namespace) if name)),
             description=" ".join(dict.fromkeys(text for text in (self.description, inner.description) if text)),
             key=inner.key,
+            cuts=(*self.cuts, *inner.cuts),
+            definitions=layered_definitions(self.definitions, inner.definitions),
         )
 
 
@@ -110,7 +135,7 @@ class ContainerRules:
         if not isinstance(value, dict):
             return []
         if levels_left and self._keys_of_containers.isdisjoint(value):
-            return list(value) if self._is_map_of_tools(value, levels_left) else []
+            return members_of(value) if self._is_map_of_tools(value, levels_left) else []
         is_named = has_name(value)
         if is_named and self._keys_beside_name.isdisjoint(value):
             return []
@@ -127,30 +152,32 @@ class ContainerRules:
         ]
 
     def lists_of_tools(self, tool: Mapping[str, Any]) -> list[str]:
-        """Returns the keys of the lists of tools in an object that is a tool itself."""
-        if self.lists.keys().isdisjoint(tool):
+        """Returns the keys of the lists of tools, and of agents with tools, in an object that is a tool itself."""
+        if self._keys_beside_name.isdisjoint(tool):
             return []
-        return [key for key in self.lists if isinstance(tool.get(key), list) and self._has_tools(tool[key], MAX_LEVELS)]
+        lists = [key for key in self.lists if isinstance(tool.get(key), list)]
+        found = [key for key in lists if self._has_tools(tool[key], MAX_LEVELS)]
+        return [*found, *(key for key in _COLLECTIONS if self._is_collection(tool.get(key), MAX_LEVELS))]
 
     def is_loose_map(self, key: str, member: Mapping[str, Any]) -> bool:
         """Returns whether the member under a key of a list is instead an object of tools by their names."""
         if key not in self.lists or has_name(member):
             return False
-        return bool(member) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
+        return bool(members_of(member)) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
 
     def group_of(self, container: Mapping[str, Any], key: str, *, is_map: bool) -> Group:
         """Returns what a container says of the entries under one of its keys."""
         if key in _NEUTRAL_KEYS and not is_map:
             return NO_GROUP
         if is_map or key not in self._keys_of_containers:
-            name, member = clean_text(shorten(key, _MAX_NAME_CHARS)), container.get(key)
+            member = container.get(key)
             if not isinstance(member, list) and not self.keys_of(member):
-                return Group(key=name)
+                return Group(key=clean_text(key))
             if not isinstance(member, dict):
-                return Group(namespace=name)
-            return NO_GROUP if _name_of(member) else Group(name, _describe(member))
+                return namespace_group(clean_text(key))
+            return NO_GROUP if _name_of(member) else namespace_group(clean_text(key), _describe(member))
         name = "" if not _REQUEST_KEYS.isdisjoint(container) else _name_of(container)
-        return Group(name, _describe(container)) if name else NO_GROUP
+        return namespace_group(name, _describe(container)) if name else NO_GROUP
 
     def _is_tool(self, value: Mapping[str, Any], *, is_named: bool) -> bool:
         """Returns whether an object is a tool even if it holds a list of tools."""
@@ -203,7 +230,8 @@ class ContainerRules:
         if levels_left <= 1 or not value or not _NOT_NAMES.isdisjoint(value):
             return False
         is_sure, num_odd = False, 0
-        for member in value.values():
+        members = members_of(value)
+        for member in map(value.get, members):
             if isinstance(member, list):
                 if not self._has_tools(member, levels_left - 1):
                     return False
@@ -218,14 +246,21 @@ class ContainerRules:
                 is_sure = True
             elif not isinstance(member.get("description"), str) and not isinstance(member.get("type"), str):
                 return False
-        return is_sure and 2 * num_odd < len(value)
+        return is_sure and 2 * num_odd < len(members)
 
     def _is_wrapped(self, member: Mapping[str, Any]) -> bool:
         return any(isinstance(member.get(key), dict) and has_schema(member[key]) for key in WRAPPER_KEYS)
 
 
+def namespace_group(name: str, description: str = "") -> Group:
+    """Returns the group of a namespace, with its texts cut to their limits."""
+    short, text = shorten(name, _MAX_NAME_CHARS), shorten(description, _MAX_DESCRIPTION_CHARS)
+    cuts = ((_CUT_NAMES, name != short), (_CUT_DESCRIPTIONS, description != text))
+    return Group(short, text, cuts=tuple((kind, short) for kind, is_cut in cuts if is_cut))
+
+
 def _describe(container: Mapping[str, Any]) -> str:
-    return shorten(description_text(container.get("description")), _MAX_DESCRIPTION_CHARS)
+    return description_text(container.get("description"))
 
 
 def _holds_named(tool: Mapping[str, Any]) -> bool:
@@ -237,5 +272,5 @@ def _name_of(container: Mapping[str, Any]) -> str:
         name = container.get(key)
         name = name.get("name") if isinstance(name, dict) else name
         if isinstance(name, str) and name.strip():
-            return clean_text(shorten(name.strip(), _MAX_NAME_CHARS))
+            return clean_text(name.strip())
     return ""

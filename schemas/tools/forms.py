@@ -24,14 +24,15 @@ from typing import Any, NamedTuple
 
 from shortlist.schemas.errors import InvalidTool
 from shortlist.schemas.tools.jsontext import decode_at, skip_whitespace
+from shortlist.schemas.tools.operations import read_operation
 from shortlist.schemas.tools.shapes import (
-    as_parameter,
     definitions_of,
     description_of,
     has_parameters,
     in_one_language,
     is_json_schema,
     looks_like_parameters,
+    merged_definitions,
     unwrapped,
 )
 
@@ -67,7 +68,8 @@ class ToolParts:
     """The parts of one tool; `schema` describes its parameters, and `pointer` is where `schema` is in the tool.
 
     `namespace` is the one that the tool names itself. `is_json_schema` says whether `schema` should be a JSON Schema;
-    otherwise a list or a map of parameters is as good, and it is not checked. `notes` are warnings for the caller.
+    otherwise a list or a map of parameters is as good, and it is not checked. `root` is the object that references in
+    the schema start from, None if that is the schema itself. `notes` are warnings for the caller.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ToolParts:
     pointer: str
     namespace: str = ""
     is_json_schema: bool = True
+    root: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -86,6 +89,7 @@ class _Found(NamedTuple):
     pointer: str
     schema: object
     is_json_schema: bool = True
+    root: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -138,6 +142,7 @@ class ToolForm:
             pointer=found.pointer,
             namespace=_find_namespace(holder) or (_find_namespace(tool) if wrapper else ""),
             is_json_schema=found.is_json_schema,
+            root=found.root,
             notes=found.notes,
         )
 
@@ -194,24 +199,16 @@ class _OperationForm(ToolForm):
     """An operation of OpenAPI: its parameters are a list, and those of its body are a schema."""
 
     def read(self, tool: Mapping[str, Any]) -> ToolParts:
-        listed = tool.get("parameters")
-        listed = listed if isinstance(listed, list) else []
-        named = [part for part in listed if isinstance(part, dict) and isinstance(part.get("name"), str)]
-        properties = {part["name"]: as_parameter(part) for part in named}
-        body = _body_of(tool)
-        is_object = isinstance(body.get("properties"), dict)
-        properties.update(body["properties"] if is_object else {"body": body} if body else {})
-        schema: dict[str, Any] = {"properties": properties, "required": body.get("required") if is_object else []}
-        num_unread = len(listed) - len(named)
-        note = f"{num_unread} of its parameters have no name of their own (references are not read); they are left out"
+        schema, notes = read_operation(tool)
         return ToolParts(
             name=_read_name(tool, self.name_key),
             description=self._describe(tool, tool),
             title="",
-            schema={**schema, **definitions_of(tool)},
+            schema=schema,
             pointer="",
             is_json_schema=False,
-            notes=(note,) if num_unread else (),
+            root=tool,
+            notes=notes,
         )
 
 
@@ -243,7 +240,10 @@ def _is_wrapped(tool: Mapping[str, Any], key: str) -> bool:
             return has_name(inner) and has_schema(inner)
         return "name" in inner or not any(isinstance(part, dict) and has_name(part) for part in tool.values())
     if not has_name(inner) or not has_schema(inner):
-        return has_name(inner) and not has_schema(tool) and tool.get("type") == key
+        if not has_name(inner) or has_schema(tool) or tool.get("type") != key:
+            return False
+        says_more = bool(description_text(inner.get("description"))) and not description_text(tool.get("description"))
+        return says_more or inner.get("name") == tool.get("name")
     return not has_schema(tool) or inner.get("name") == tool.get("name")
 
 
@@ -293,9 +293,10 @@ def _is_titled_schema(tool: Mapping[str, Any]) -> bool:
     return "title" in tool and "name" not in tool and tool.keys().isdisjoint(_ALL_PARAMETERS_KEYS)
 
 
+_INPUT_SCHEMA_KEYS = ("inputSchema", "input_schema")
 _GEMINI_SCHEMA_KEYS = ("parametersJsonSchema", "parameters_json_schema")
 # A wrapped tool may have been converted from another form and have kept that form's key.
-_ALL_PARAMETERS_KEYS = ("parameters", "inputSchema", "input_schema", *_GEMINI_SCHEMA_KEYS)
+_ALL_PARAMETERS_KEYS = ("parameters", *_INPUT_SCHEMA_KEYS, *_GEMINI_SCHEMA_KEYS)
 # Other keys of frameworks: LangChain, CrewAI (args_schema), LlamaIndex (fn_schema), …
 _SCHEMA_KEYS = (
     *_ALL_PARAMETERS_KEYS,
@@ -314,7 +315,6 @@ _NAME_KEYS = ("tool_name", "toolName", "function_name", "functionName")
 _DESCRIPTION_KEYS = ("summary", "docstring")
 _NAMESPACE_KEYS = ("namespace", "plugin_name", "pluginName", "server_name", "serverName", "server_label")
 _NAMESPACE_SET = frozenset(_NAMESPACE_KEYS)
-_MAX_NAMESPACE_CHARS = 200
 # Members that describe what a tool returns, or how it behaves.
 _NO_PARAMETERS = re.compile("output|return|response|result|example|annotation|meta|format|error", re.IGNORECASE)
 _PROVIDER_KEYS = frozenset(
@@ -478,7 +478,10 @@ def _values_under(
         at = f"{pointer}/{key}"
         value, is_text = _decoded(value)
         notes = (f"{at}: is JSON that was encoded twice; it is read, but send it as an object",) if is_text else ()
-        inner_key, value = unwrapped(value)
+        outer = value
+        inner_key, value = unwrapped(outer, is_input_schema=key in _INPUT_SCHEMA_KEYS)
+        if inner_key and isinstance(value, dict) and (definitions := definitions_of(outer)):
+            value = {**value, **merged_definitions(definitions, definitions_of(value))}
         if is_json_schema or looks_like_parameters(value, is_sure=False):
             is_loose = isinstance(value, list) and key not in _ALL_PARAMETERS_KEYS
             at = f"{at}/{inner_key}" if inner_key else at
@@ -497,23 +500,16 @@ def _decoded(value: object) -> tuple[object, bool]:
 def _with_definitions(found: _Found, holder: Mapping[str, Any], tool: Mapping[str, Any]) -> _Found:
     """Adds the definitions that are beside the schema and not in it."""
     schema = found.schema
-    if not isinstance(schema, dict) or schema is holder:
+    if not isinstance(schema, (dict, list)) or schema is holder:
         return found
-    definitions = definitions_of(holder) if holder is tool else {**definitions_of(tool), **definitions_of(holder)}
+    definitions = definitions_of(holder)
+    if holder is not tool:
+        definitions = merged_definitions(definitions_of(tool), definitions)
     if not definitions:
         return found
-    own = {key: schema[key] for key in definitions if isinstance(schema.get(key), dict)}
-    merged = {key: {**outer, **own.get(key, {})} for key, outer in definitions.items()}
-    return found._replace(schema={**schema, **merged})
-
-
-def _body_of(operation: Mapping[str, Any]) -> dict[str, Any]:
-    body = operation.get("requestBody")
-    content = body.get("content") if isinstance(body, dict) else None
-    for media in content.values() if isinstance(content, dict) else ():
-        if isinstance(media, dict) and isinstance(media.get("schema"), dict):
-            return dict(media["schema"])
-    return {}
+    if isinstance(schema, list):
+        return found._replace(root=definitions)
+    return found._replace(schema={**schema, **merged_definitions(definitions, definitions_of(schema))})
 
 
 def _find_namespace(holder: Mapping[str, Any]) -> str:
@@ -522,7 +518,7 @@ def _find_namespace(holder: Mapping[str, Any]) -> str:
     for key in _NAMESPACE_KEYS:
         name = holder.get(key)
         if isinstance(name, str) and name.strip():
-            return clean_text(shorten(name.strip(), _MAX_NAMESPACE_CHARS))
+            return clean_text(name.strip())
     return ""
 
 

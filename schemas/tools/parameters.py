@@ -1,21 +1,15 @@
-"""Flattens a JSON Schema into parameters: follows references, merges combinators, enters objects and arrays.
-
-References resolve within the schema; another document is never fetched.
-"""
+"""Flattens a JSON Schema into parameters: follows references, merges combinators, enters objects and arrays."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
-from referencing.exceptions import Unresolvable
 
 from shortlist.schemas.document import Parameter
+from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.tools.forms import as_json, as_text, clean_text, shorten
+from shortlist.schemas.tools.references import References
 from shortlist.schemas.tools.shapes import (
     COMBINATOR_KEYS,
     JSON_TYPES,
@@ -25,9 +19,6 @@ from shortlist.schemas.tools.shapes import (
     as_root,
 )
 
-if TYPE_CHECKING:
-    from referencing import Specification
-    from referencing._core import Resolver
 __all__ = [
     "MAX_ALTERNATIVES",
     "MAX_DEPTH",
@@ -35,9 +26,7 @@ __all__ = [
     "MAX_PARAMETERS",
     "MAX_VISITS",
     "TYPE_ALIASES",
-    "References",
     "flatten_parameters",
-    "is_remote",
 ]
 
 MAX_DEPTH = 6
@@ -60,14 +49,18 @@ _UNFOLDED_IN_PART = (
 )
 _LEADING_KEYS = frozenset(REFERENCE_KEYS).union(COMBINATOR_KEYS)
 _REST = "the rest are left out"
+_CUT_VALUES = f"values longer than {_MAX_VALUE_CHARS} characters, with their titles, are cut"
+_CUT_DEFAULTS = f"default values longer than {_MAX_VALUE_CHARS} characters are cut"
+_CUT_ALTERNATIVES = f"descriptions of alternatives longer than {_MAX_ALTERNATIVE_CHARS:,} characters are cut"
+_CUT_ARRAYS = f"arrays nested more than {_MAX_ARRAYS} levels deep are read in part"
 _LABEL_KEYS = frozenset(
-    {"enumDescriptions", "enumNames", "x-enum-descriptions", "x-enum-varnames", "x-enumDescriptions", "x-enumNames"}
-)
+    {
+        "enumDescriptions", "enumNames", "enumTitles", "markdownEnumDescriptions", "meta:enum", "x-enum-descriptions",
+        "x-enum-labels", "x-enum-names", "x-enum-varnames", "x-enumDescriptions", "x-enumNames", "x-enum-varNames",
+    }
+)  # fmt: skip
 _INFORMATIVE_KEYS = frozenset({"properties", "items", "description", "enum"}).union(REFERENCE_KEYS, COMBINATOR_KEYS)
 _References = frozenset[str]  # those that lead to a schema; one of them again is a cycle
-# `referencing` does not validate `$id` and pointers, so that invalid schemas raise these.
-_MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
-_MAX_EMBEDDED = 20
 
 
 @dataclass(slots=True)
@@ -86,6 +79,7 @@ class _View:
     items: list[tuple[object, _References]] = field(default_factory=list)
     values: list[tuple[object, _References]] = field(default_factory=list)
     item: _View | None = None
+    cuts: tuple[str, ...] = ()
     merged: set[tuple[int, _References, bool]] = field(default_factory=set)
 
 
@@ -95,6 +89,7 @@ class _Branch:
     view: _View
     path: str
     depth: int
+    told: Mapping[str, Sequence[str]] = field(default_factory=dict)
     children: list[_Branch] = field(default_factory=list)
 
 
@@ -105,7 +100,8 @@ def flatten_parameters(schema: object, references: References) -> tuple[tuple[Pa
     followed again.
     """
     flattener = _Flattener(references)
-    return tuple(flattener.flatten(schema)), tuple(flattener.warnings)
+    parameters = tuple(flattener.flatten(schema))
+    return parameters, (*flattener.warnings, *flattener.cuts.texts())
 
 
 class _Flattener:
@@ -114,9 +110,11 @@ class _Flattener:
         self._num_visits = 0
         self._num_merged = 0
         self.warnings: dict[str, None] = {}
+        self.cuts = Remarks()  # of texts in parameters, by kind, with their paths
 
     def flatten(self, schema: object) -> Iterator[Parameter]:
-        root = _Branch(None, self._view([(as_root(schema), frozenset({"#"}))]), "", 0)
+        read = as_root(schema)
+        root = _Branch(None, self._view([(read, frozenset({"#"}))]), "", 0, self._alternatives_of(read))
         # Level by level, so that one deeply nested parameter does not use up the limit for the others.
         waiting, num_parameters = deque([root]), 0
         while waiting:
@@ -130,11 +128,44 @@ class _Flattener:
                 waiting.append(child)
         yield from _in_reading_order(root)
 
+    def _alternatives_of(self, schema: object) -> dict[str, list[str]]:
+        """Returns what the alternatives of a whole schema say, each by the first of its parameters.
+
+        That is a parameter that no other alternative has, if there is one.
+        """
+        branches = [
+            branch
+            for key in ("oneOf", "anyOf")
+            for branch in (_branches(schema[key]) if isinstance(schema, dict) and key in schema else [])
+            if isinstance(branch, dict)
+        ]
+        views = [self._view([(branch, frozenset({"#"}))]) for branch in branches[: MAX_ALTERNATIVES + 1]]
+        names = [list(dict.fromkeys((*view.properties, *sorted(view.required)))) for view in views]
+        counts = Counter(name for listed in names for name in listed)
+        told: dict[str, list[str]] = {}
+        if len(views) > MAX_ALTERNATIVES:
+            self.warnings[f"it has more than {MAX_ALTERNATIVES} described alternatives; {_REST}"] = None
+        for branch, view, listed in zip(branches[:MAX_ALTERNATIVES], views, names, strict=False):
+            words = " - ".join(dict.fromkeys(filter(None, (self._title(branch), view.description))))
+            if words and listed:
+                told.setdefault(min(listed, key=lambda name: counts[name]), []).append(self._cut_words(words))
+        return told
+
+    def _title(self, schema: Mapping[str, object]) -> str:
+        target = self._references.resolve(str(schema["$ref"])) if isinstance(schema.get("$ref"), str) else None
+        return _title_of(schema) or _title_of(target)
+
+    def _cut_words(self, words: str) -> str:
+        if len(words) > _MAX_ALTERNATIVE_CHARS:
+            self.warnings[_CUT_ALTERNATIVES] = None
+        return shorten(words, _MAX_ALTERNATIVE_CHARS)
+
     def _add_child(
         self, branch: _Branch, name: str, path: str, is_required: bool, schemas: list[tuple[object, _References]]
     ) -> _Branch:
         view = self._view(schemas)
-        parameter = _titled(self._parameter(view, name, path, is_required, branch.depth), schemas)
+        told = branch.told.get(name, ())
+        parameter = _titled(self._parameter(view, name, path, is_required, branch.depth), view, schemas, told)
         child = _Branch(parameter, view, path, branch.depth + 1)
         branch.children.append(child)
         return child
@@ -150,9 +181,11 @@ class _Flattener:
         holder = view if view.enum or view.item is None else view.item
         if len(holder.enum) > MAX_ENUM_VALUES:
             self.warnings[f"an enum has more than {MAX_ENUM_VALUES} values; {_REST}"] = None
-        texts = [_value_text(value) for value in holder.enum[:MAX_ENUM_VALUES] if value is not None]
+        texts = [_full_text(value) for value in holder.enum[:MAX_ENUM_VALUES] if value is not None]
         if holder.labels:
             texts = [_labelled(text, holder.labels) for text in texts]
+        default = None if view.default is None else _full_text(view.default)
+        self._note_cuts(path, view, texts, default or "")
         if holder.alternatives and len(holder.alternatives) > MAX_ALTERNATIVES:
             self.warnings[f"a parameter has more than {MAX_ALTERNATIVES} described alternatives; {_REST}"] = None
         return Parameter(
@@ -160,11 +193,22 @@ class _Flattener:
             path=clean_text(path),
             type=_type_phrase(view),
             description=view.description if view.alternatives is None and view.item is None else _description(view),
-            enum=tuple(dict.fromkeys(texts)),
-            default=None if view.default is None else _value_text(view.default),
+            enum=tuple(dict.fromkeys(shorten(text, _MAX_VALUE_CHARS) for text in texts)),
+            default=None if default is None else shorten(default, _MAX_VALUE_CHARS),
             required=is_required or view.is_required,
             depth=depth,
         )
+
+    def _note_cuts(self, path: str, view: _View, values: Sequence[str], default: str) -> None:
+        if any(len(value) > _MAX_VALUE_CHARS for value in values):
+            self.cuts.add(_CUT_VALUES, path)
+        if default[_MAX_VALUE_CHARS:].strip('[]{}",: ') not in ("", "null"):  # brackets alone are no loss
+            self.cuts.add(_CUT_DEFAULTS, path)
+        inner: _View | None = view
+        while inner is not None:
+            for kind in inner.cuts:
+                self.cuts.add(kind, path)
+            inner = inner.item
 
     def _view(self, schemas: list[tuple[object, _References]], num_arrays: int = 0) -> _View:
         view = _View()
@@ -172,6 +216,8 @@ class _Flattener:
             self._merge(schema, view, active, counts_required=len(schemas) == 1, level=0, is_alternative=False)
         if view.items and num_arrays < _MAX_ARRAYS:
             view.item = self._view(view.items, num_arrays + 1)
+        elif view.items:
+            view.cuts += (_CUT_ARRAYS,)
         return view
 
     def _merge(
@@ -220,7 +266,9 @@ class _Flattener:
                     active,
                     counts_required=counts_required and is_single,
                     level=level + 1,
-                    is_alternative=is_alternative or not (is_single or key == "dependentSchemas"),
+                    is_alternative=is_alternative
+                    or not (is_single or key == "dependentSchemas")
+                    or (key != "allOf" and _is_titled_value(branch)),
                 )
 
     def _follow(
@@ -303,15 +351,24 @@ def _merge_alternative(schema: Mapping[str, object], view: _View) -> None:
         declared = schema.get("type")
         lead = f"{clean_text(shorten(declared.lower(), 40))}: " if isinstance(declared, str) and not is_titled else ""
         view.alternatives.setdefault(shorten(clean_text(words), _MAX_ALTERNATIVE_CHARS), lead)
+        if len(words) > _MAX_ALTERNATIVE_CHARS and _CUT_ALTERNATIVES not in view.cuts:
+            view.cuts += (_CUT_ALTERNATIVES,)
+
+
+def _is_titled_value(schema: object) -> bool:
+    return isinstance(schema, dict) and "const" in schema and isinstance(schema.get("title"), str)
 
 
 def _merge_labels(schema: Mapping[str, object], values: list[object], view: _View) -> None:
     for key in sorted(_LABEL_KEYS.intersection(schema)):
         labels = schema.get(key)
-        if isinstance(labels, list) and len(labels) == len(values):
-            for value, label in zip(values[:MAX_ENUM_VALUES], labels, strict=False):
-                if isinstance(label, str) and label.strip():
-                    _add_label(view, _value_text(value), label)
+        if isinstance(labels, dict):
+            labels = [labels.get(_value_text(value)) for value in values[:MAX_ENUM_VALUES]]
+        elif not isinstance(labels, list) or len(labels) != len(values):
+            continue
+        for value, label in zip(values[:MAX_ENUM_VALUES], labels, strict=False):
+            if isinstance(label, str) and label.strip():
+                _add_label(view, _value_text(value), label)
 
 
 def _add_label(view: _View, value: str, label: str) -> None:
@@ -322,18 +379,41 @@ def _add_label(view: _View, value: str, label: str) -> None:
 
 def _labelled(text: str, labels: Mapping[str, str]) -> str:
     """Returns an allowed value with its title, as in ``fast: Fast delivery``."""
-    label = labels.get(text, "")
+    label = labels.get(shorten(text, _MAX_VALUE_CHARS), "")
     shown = text or '""'
-    return shorten(f"{shown}: {label}", _MAX_VALUE_CHARS) if label and not _are_alike(label, text) else text
+    return f"{shown}: {label}" if label and not _are_alike(label, text) else text
 
 
-def _titled(parameter: Parameter, schemas: Sequence[tuple[object, _References]]) -> Parameter:
-    """Puts the title of a parameter's own schema before its description, if it says more than name and description."""
-    titles = (schema.get("title") for schema, _ in schemas if isinstance(schema, dict))
-    title = next((as_text(title) for title in titles if isinstance(title, str)), "")
-    if not title or _are_alike(title, parameter.name) or title.lower() in parameter.description.lower():
-        return parameter
-    return replace(parameter, description=" - ".join(filter(None, (title, parameter.description))))
+def _titled(
+    parameter: Parameter, view: _View, schemas: Sequence[tuple[object, _References]], alternatives: Sequence[str]
+) -> Parameter:
+    """Adds the titles of a parameter to its description, if they say more, and then its alternatives of the tool.
+
+    The titles are those of the parameter's own schema and of its elements.
+    """
+    own = next(filter(None, (_title_of(schema) for schema, _ in schemas)), "")
+    words = [parameter.description]
+    for title in dict.fromkeys((*(_title_of(item) for item, _ in view.items[:1]), own)):
+        is_named = _are_alike(title, parameter.name) or _are_alike(f"{title}s", parameter.name)
+        if title and not is_named and title.lower() not in parameter.description.lower():
+            words.insert(0, title)
+    described = " - ".join(filter(None, words))
+    told = [text for text in alternatives if text not in described]
+    return replace(parameter, description=" ".join(filter(None, (described, "; ".join(told)))))
+
+
+def _title_of(schema: object) -> str:
+    """Returns the title of a schema, or of its only alternative."""
+    if not isinstance(schema, dict):
+        return ""
+    if isinstance(title := schema.get("title"), str):
+        return as_text(title).strip()
+    for key in ("anyOf", "oneOf"):
+        branches = schema.get(key)
+        only = [part for part in branches if not _is_null(part)] if isinstance(branches, list) else []
+        if len(only) == 1 and not _is_titled_value(only[0]):
+            return _title_of(only[0]) if only[0] is not schema else ""
+    return ""
 
 
 def _are_alike(title: str, value: str) -> bool:
@@ -448,71 +528,8 @@ def _type_of(value: object) -> str:
 
 
 def _value_text(value: object) -> str:
-    return shorten(clean_text(value) if isinstance(value, str) else as_json(value), _MAX_VALUE_CHARS)
+    return shorten(_full_text(value), _MAX_VALUE_CHARS)
 
 
-class References:
-    """The references of one schema.
-
-    A reference is looked up from the root of the schema, then from each embedded `$id`. The registry holds only the
-    schema itself and the published metaschemas; it retrieves nothing.
-    """
-
-    def __init__(self, schema: object, specification: Specification[Any]) -> None:
-        self._schema = schema
-        self._specification = specification
-        self._resolved: dict[str, object] = {}
-        self._root: Resolver[Any] | None = None
-        self._crawled: list[Resolver[Any]] | None = None
-
-    def resolve(self, reference: str) -> object:
-        """Returns the schema that a reference points to; None if it is not in this schema."""
-        if reference not in self._resolved:
-            self._resolved[reference] = self._look_up(reference)
-        return self._resolved[reference]
-
-    def _look_up(self, reference: str) -> object:
-        with suppress(*_MALFORMED):
-            if self._root is None:
-                self._root = REGISTRY.resolver_with_root(self._specification.create_resource(self._schema))
-            if reference.startswith("#/") and (target := _try(self._root, reference)) is not None:
-                return target
-        # Anchors and embedded ids need a crawl of the whole schema. It is done once, not once for each lookup.
-        if self._crawled is None:
-            self._crawled = list(self._crawl())
-        for resolver in self._crawled[: None if reference.startswith("#") else 1]:
-            if (target := _try(resolver, reference)) is not None:
-                return target
-        return None
-
-    def _crawl(self) -> Iterator[Resolver[Any]]:
-        with suppress(*_MALFORMED):
-            resource = self._specification.create_resource(self._schema)
-            base = resource.id() or ""
-            root = REGISTRY.with_resource(base, resource).crawl().resolver(base)
-            yield root
-            for id_ in self._embedded_ids():
-                with suppress(Unresolvable, *_MALFORMED):
-                    yield root.lookup(id_).resolver
-
-    def _embedded_ids(self) -> list[str]:
-        found: list[str] = []
-        for key in ("$defs", "definitions"):
-            definitions = self._schema.get(key) if isinstance(self._schema, Mapping) else None
-            if isinstance(definitions, Mapping):
-                ids = [part.get("$id") for part in definitions.values() if isinstance(part, Mapping)]
-                found += [id_ for id_ in ids if isinstance(id_, str) and id_]
-        return found[:_MAX_EMBEDDED]
-
-
-def _try(resolver: Resolver[Any], reference: str) -> object:
-    try:
-        target: object = resolver.lookup(reference).contents
-    except (Unresolvable, *_MALFORMED):
-        return None
-    return target
-
-
-def is_remote(reference: str) -> bool:
-    """Returns whether a reference points to another document."""
-    return not reference.startswith("#")
+def _full_text(value: object) -> str:
+    return clean_text(value) if isinstance(value, str) else as_json(value)

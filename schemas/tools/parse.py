@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 
 from shortlist.schemas.document import Parameter, ParsedTools, Tool, Unparsed
 from shortlist.schemas.errors import InvalidInput, InvalidTool
-from shortlist.schemas.tools.containers import MAX_LEVELS, NAME_KEYS, NO_GROUP, ContainerRules, Group, is_mark
+from shortlist.schemas.tools.containers import (
+    MAX_LEVELS,
+    NAME_KEYS,
+    NO_GROUP,
+    ContainerRules,
+    Group,
+    is_mark,
+    members_of,
+    namespace_group,
+)
 from shortlist.schemas.tools.forms import (
     ACCEPTED,
     FORMS,
@@ -35,12 +44,19 @@ from shortlist.schemas.tools.jsontext import (
 )
 from shortlist.schemas.tools.oddities import read_value
 from shortlist.schemas.tools.parameters import flatten_parameters
-from shortlist.schemas.tools.shapes import definitions_of, has_own_names, is_json_schema
-from shortlist.schemas.tools.validity import SchemaChecker
+from shortlist.schemas.tools.references import References
+from shortlist.schemas.tools.shapes import (
+    definitions_of,
+    has_own_names,
+    is_json_schema,
+    is_list_of_parameters,
+    layered_definitions,
+)
+from shortlist.schemas.tools.validity import SchemaChecker, loose_references, unresolved_problems
+from shortlist.schemas.tools.warnings import ToolWarnings
 
 __all__ = ["MAX_BROKEN", "MAX_LEVELS", "Entry", "EntryReader", "parse_tools"]
 
-_MAX_WARNING_CHARS = 500
 _NAME = re.compile(r'"name"\s*:\s*"([^"\\]{1,200})"')
 MAX_BROKEN = 100
 """Entries of one text that may fail to decode or hold no tool; the text after them is not read."""
@@ -85,7 +101,7 @@ class _Parser:
         self._checker = SchemaChecker()
         self._tools: list[Tool] = []
         self._unparsed: list[Unparsed] = []
-        self._warnings: list[str] = []
+        self._warnings = ToolWarnings()
 
     def parse(self, text: str, text_index: int, namespace: str) -> None:
         lines: LineIndex | None = None
@@ -97,11 +113,11 @@ class _Parser:
                 continue
             if entry.is_empty:
                 place = f"tools[{text_index}]: " + (f"{entry.group.namespace!r} " if entry.group.namespace else "")
-                self._warnings.append(f"{place}holds an empty list of tools")
+                self._warnings.add(f"{place}holds an empty list of tools")
                 continue
             if entry.repeated_key:
                 key = f'the key "{entry.repeated_key}" is written twice in one object, and the last one counts'
-                self._warnings.append(f"tools[{text_index}]: {key}")
+                self._warnings.add(f"tools[{text_index}]: {key}")
                 continue
             try:
                 self._tools.append(self._read_tool(entry, text, namespace))
@@ -109,14 +125,14 @@ class _Parser:
                 lines = lines or LineIndex(text)
                 self._report(entry, text, text_index, lines, f"tools[{self._next_index}]: {error}")
         if num_marks and num_found == self._next_index + len(self._warnings):
-            self._warnings.append(f"tools[{text_index}]: holds no tools, only cache points")
+            self._warnings.add(f"tools[{text_index}]: holds no tools, only cache points")
 
     def result(self) -> ParsedTools:
         if self._checker.is_exhausted:
-            self._warnings.append(
+            self._warnings.add(
                 "the schemas have too many unusual keywords to check them all; all tools are still ranked"
             )
-        return ParsedTools(tuple(self._tools), tuple(self._unparsed), tuple(self._warnings))
+        return ParsedTools(tuple(self._tools), tuple(self._unparsed), self._warnings.texts())
 
     def _read_tool(self, entry: Entry, text: str, namespace: str) -> Tool:
         node = entry.node
@@ -129,11 +145,14 @@ class _Parser:
             raise InvalidTool("it is nested too deeply to be read here") from error
         parts = read_tool(entry.named(reading.value), self._forms)
         self._warn(parts.name, *reading.oddities, place=f"tools[{self._next_index}]: ")
+        own = namespace_group(parts.namespace)
+        for kind, name in (*entry.group.cuts, *own.cuts):
+            self._warnings.add_of_kind(kind, name)
         return Tool(
             name=parts.name,
             description=parts.description,
             title=parts.title,
-            namespace=_joined(namespace, entry.group.namespace, parts.namespace),
+            namespace=_joined(namespace, entry.group.namespace, own.namespace),
             parameters=self._read_parameters(parts, entry),
             source=text[node.start : node.end],
             index=self._next_index,
@@ -141,15 +160,24 @@ class _Parser:
         )
 
     def _read_parameters(self, parts: ToolParts, entry: Entry) -> tuple[Parameter, ...]:
-        has_text_counts = entry.form is not None and entry.form.has_text_counts
         schema = parts.schema
-        checked = schema if parts.is_json_schema else None
-        if isinstance(schema, dict) and "$schema" not in schema and not is_json_schema(schema):  # a bare map
-            checked = definitions_of(schema)
-        references, problems = self._checker.check(checked, parts.pointer, is_gemini=has_text_counts)
+        is_map = isinstance(schema, dict) and "$schema" not in schema and not is_json_schema(schema)
+        is_loose = is_map or not parts.is_json_schema or is_list_of_parameters(schema)
+        references, problems = self._check(parts, entry, is_map=is_map, is_loose=is_loose)
         parameters, warnings = flatten_parameters(schema, references)
+        if is_loose:
+            problems = [*problems, *unresolved_problems(references, parts.pointer)]
         self._warn(parts.name, *parts.notes, *problems, *warnings, *self._find_unread(entry, parts, parameters))
         return parameters
+
+    def _check(self, parts: ToolParts, entry: Entry, *, is_map: bool, is_loose: bool) -> tuple[References, list[str]]:
+        """Returns the references of a schema and its problems; of a map of parameters only definitions are checked."""
+        if is_loose and (parts.root is not None or not is_map):
+            root = parts.schema if parts.root is None else parts.root
+            return loose_references(root, has_ids=not entry.group.definitions), []
+        checked = definitions_of(parts.schema) if is_map else parts.schema
+        has_text_counts = entry.form is not None and entry.form.has_text_counts
+        return self._checker.check(checked, parts.pointer, is_gemini=has_text_counts)
 
     def _find_unread(self, entry: Entry, parts: ToolParts, parameters: Sequence[Parameter]) -> list[str]:
         tool = entry.node.value
@@ -168,13 +196,13 @@ class _Parser:
 
     def _warn(self, name: str, *warnings: str, place: str = "") -> None:
         for warning in warnings:
-            text = f"{place}tool {shorten(name)!r}: {clean_text(warning)}"
-            self._warnings.append(shorten(text, _MAX_WARNING_CHARS))
+            self._warnings.add_of_tool(name, warning, place)
 
     def _report(self, entry: Entry, text: str, text_index: int, lines: LineIndex, reason: str) -> None:
         node = entry.node
         line, column = lines.locate(node.error_at if node.error else node.start)
         name = _guess_name(text[node.start : None if node.end == LOST else node.end]) if node.error else ""
+        name = name or entry.group.key
         self._unparsed.append(Unparsed(self._next_index, name, reason, line, column, text_index))
 
     @property
@@ -214,8 +242,13 @@ class Entry:
     group: Group = NO_GROUP
 
     def named(self, value: object) -> object:
-        """Returns the value, with the key it was listed under as its name if it has none itself."""
-        if not self.group.key or not isinstance(value, dict) or has_name(value) or "operationId" in value:
+        """Returns the value, with the key it was listed under as its name if it has none itself.
+
+        An operation of OpenAPI also gets the definitions of the objects around it.
+        """
+        if isinstance(value, dict) and self.group.definitions and "operationId" in value:
+            return {**value, **layered_definitions(self.group.definitions, definitions_of(value))}
+        if not self.group.key or not value or not isinstance(value, dict) or has_name(value) or "operationId" in value:
             return value
         return {**value, "name": self.group.key}
 
@@ -302,11 +335,14 @@ class EntryReader:
             named = [key for key in (*NAME_KEYS, "description") if key in starts]
             holder = {key: decode_at(text, starts[key]).value for key in named}
         for key in keys:
-            group = self.rules.group_of(holder, key, is_map=is_map)
+            group = self.rules.group_of(holder, key, is_map=is_map).with_definitions(definitions_of(holder))
             member = holder.get(key)
             entries: Iterator[Entry]
             if isinstance(member, dict) and not is_map and self.rules.is_loose_map(key, member):
-                entries = self._read_members(text, starts[key], [*member], level=level + 1, holder=member, is_map=True)
+                keys_inside = members_of(member)
+                entries = self._read_members(
+                    text, starts[key], keys_inside, level=level + 1, holder=member, is_map=True
+                )
             else:
                 form = None if is_map else self._lists.get(key)
                 entries = self._read_value(text, starts[key], level=level + 1, form=form)

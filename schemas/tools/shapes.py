@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,9 +27,12 @@ __all__ = [
     "has_parameters",
     "in_one_language",
     "is_json_schema",
+    "is_list_of_parameters",
     "is_parameter",
     "is_typed",
+    "layered_definitions",
     "looks_like_parameters",
+    "merged_definitions",
     "schema_of_type",
     "unwrapped",
 ]
@@ -68,9 +72,18 @@ _OTHER_KEYWORDS = frozenset(
     }
 )  # fmt: skip
 _DEFINITION_KEYS = frozenset({"$defs", "definitions", "components"})
+# Other names with a dollar are those of parameters, such as OData's $filter.
+_DOLLAR_KEYWORDS = frozenset(
+    {
+        "$anchor", "$comment", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef",
+        "$ref", "$schema", "$vocabulary",
+    }
+)  # fmt: skip
 # Bedrock: inputSchema.json, AI SDK: inputSchema.jsonSchema
 _WRAPPER_KEYS = ("json", "jsonSchema", "json_schema", "schema")
 
+_KEYS_BESIDE_JSON = frozenset({"type", "strict", "description", "$schema"})
+_FUNCTION_NAME = re.compile(r"[\w.-]{1,128}")
 _ZOD_KEYS = frozenset({"_def", "_zod", "~standard"})
 _MAX_WRAPPER_MEMBERS = 4
 _MAX_TYPE_CHARS = 200
@@ -88,6 +101,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "default": ("default_value", "defaultValue"),
     "enum": ("choices", "allowed_values", "allowedValues", "enum_values"),
 }
+# A condition on the parameters of a tool has some of these; a parameter with the name "then" has a type alone.
+_CONDITION_KEYS = frozenset({"properties", "required", "not", "if", *REFERENCE_KEYS, *COMBINATOR_KEYS})
 _LOCALES = ("llm", "en", "en_US", "en-US", "human")
 
 
@@ -117,10 +132,19 @@ def _may_be_name(key: str, value: object, *, has_names: bool) -> bool:
     if key == "additionalProperties":
         return has_names
     if key == "properties":
-        return has_names and isinstance(value, dict) and is_typed(value) and not any(map(_is_own_name, value))
-    if key in ("patternProperties", "dependentSchemas", "then", "else", *REFERENCE_KEYS):
-        return False
-    return is_parameter(value)
+        is_one = isinstance(value, dict) and is_typed(value) and not any(map(_is_own_name, value))
+        return is_one and (has_names or _is_titled_text(value))
+    if key in ("patternProperties", "dependentSchemas"):
+        return isinstance(value, dict) and is_typed(value)
+    if key in ("then", "else"):
+        return isinstance(value, dict) and is_typed(value) and _CONDITION_KEYS.isdisjoint(value)
+    return key not in REFERENCE_KEYS and is_parameter(value)
+
+
+def _is_titled_text(schema: object) -> bool:
+    """Returns whether a title or a description is a text of its own, not the name of a type."""
+    texts = [schema.get(key) for key in ("title", "description")] if isinstance(schema, dict) else []
+    return any(isinstance(text, str) and schema_of_type(text) is None for text in texts)
 
 
 def _names_object(declared: object) -> bool:
@@ -177,7 +201,21 @@ def looks_like_parameters(value: object, *, is_sure: bool = True) -> bool:
             return all(isinstance(part, (dict, bool)) for part in properties.values())
         return isinstance(value.get("$ref"), str) or any(isinstance(value.get(k), list) for k in ("allOf", "anyOf"))
     members = [part for _, part in _members(value)]
-    return bool(members) and all(is_parameter(part) and not (is_sure and _is_described_only(part)) for part in members)
+    if is_sure:
+        return bool(members) and all(is_parameter(part) and not _is_described_only(part) for part in members)
+    return bool(members) and all(is_parameter(part) or _is_map(part) for part in members)
+
+
+def _is_map(part: object) -> bool:
+    """Returns whether a value is an object of parameters by their names."""
+    return isinstance(part, dict) and bool(part) and all(isinstance(p, dict) and is_parameter(p) for p in part.values())
+
+
+def is_list_of_parameters(value: object) -> bool:
+    """Returns whether a value is a list whose entries are all names, or objects with a name."""
+    return isinstance(value, list) and all(
+        isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("name"), str)) for part in value
+    )
 
 
 def _is_listed(part: object) -> bool:
@@ -200,20 +238,53 @@ def has_parameters(value: object) -> bool:
     )
 
 
-def unwrapped(schema: object) -> tuple[str, object]:
-    """Returns the schema that Bedrock and the AI SDK put into an object of its own, and its key; else the value."""
-    if not isinstance(schema, dict) or len(schema) > _MAX_WRAPPER_MEMBERS or "properties" in schema:
+def unwrapped(schema: object, *, is_input_schema: bool = False) -> tuple[str, object]:
+    """Returns the schema that Bedrock and the AI SDK put into an object of its own, and its key; else the value.
+
+    They do so under the key `inputSchema`; elsewhere `json` may be the name of a parameter. Letta's schemas are whole
+    functions, with a name and parameters.
+    """
+    if not isinstance(schema, dict) or "properties" in schema:
+        return "", schema
+    if _is_function(schema):
+        return "parameters", schema["parameters"]
+    if len(schema) > _MAX_WRAPPER_MEMBERS:
         return "", schema
     for key in _WRAPPER_KEYS:
         inner = schema.get(key)
         if len(schema) == 1 and key != "schema" and (inner == {} or _is_json_text(inner)):
             return key, json.loads(str(inner)) if inner else inner
-        if isinstance(inner, dict) and not any(isinstance(schema[other], dict) for other in schema if other != key):
-            is_object = _names_object(inner.get("type")) and "description" not in inner
-            is_schema = is_object or isinstance(inner.get("properties"), dict)
-            if is_schema or any(name in inner for name in ("$schema", "$ref", "anyOf", "oneOf", "allOf")):
-                return key, inner
+        beside = schema.keys() - _DEFINITION_KEYS - {key}
+        if not isinstance(inner, dict) or any(isinstance(schema[other], dict) for other in beside):
+            continue
+        is_sure = is_input_schema and key in ("json", "jsonSchema") and not (beside - _KEYS_BESIDE_JSON)
+        if (is_sure and not _is_titled_like(key, inner)) or _is_wrapped_schema(key, inner):
+            return key, inner
     return "", schema
+
+
+def _is_wrapped_schema(key: str, inner: Mapping[str, object]) -> bool:
+    has_properties = isinstance(inner.get("properties"), dict)
+    if not has_properties and _is_titled_like(key, inner):
+        return False
+    is_object = _names_object(inner.get("type")) and "description" not in inner
+    is_described = key == "schema" and "description" in inner and "$schema" not in inner  # more likely a parameter
+    is_schema = is_object or (has_properties and not is_described)
+    return is_schema or any(name in inner for name in ("$schema", "$ref", "anyOf", "oneOf", "allOf"))
+
+
+def _is_titled_like(key: str, inner: Mapping[str, object]) -> bool:
+    """Returns whether a title is made of the key, as Pydantic does for each parameter."""
+    title = inner.get("title")
+    return isinstance(title, str) and title.replace(" ", "").lower() == key.replace("_", "").lower()
+
+
+def _is_function(schema: Mapping[str, object]) -> bool:
+    name, parameters = schema.get("name"), schema.get("parameters")
+    if not isinstance(name, str) or not isinstance(parameters, dict) or schema_of_type(name) is not None:
+        return False
+    is_schema = parameters == {} or isinstance(parameters.get("properties"), dict)
+    return is_schema and _FUNCTION_NAME.fullmatch(name) is not None
 
 
 def _is_json_text(value: object) -> bool:
@@ -226,11 +297,21 @@ def _is_json_text(value: object) -> bool:
         return False
 
 
-def definitions_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+def definitions_of(schema: object) -> dict[str, Any]:
     """Returns the members of an object that references lead to."""
-    if _DEFINITION_KEYS.isdisjoint(schema):
+    if not isinstance(schema, dict) or _DEFINITION_KEYS.isdisjoint(schema):
         return {}
     return {key: schema[key] for key in schema if key in _DEFINITION_KEYS and isinstance(schema[key], dict)}
+
+
+def merged_definitions(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the definitions of both; of those with the same name, the inner one counts."""
+    return {**outer, **{key: {**outer.get(key, {}), **part} for key, part in inner.items()}}
+
+
+def layered_definitions(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the definitions of both as `merged_definitions`, without copying those that many tools share."""
+    return {**outer, **{key: ChainMap(part, outer[key]) if key in outer else part for key, part in inner.items()}}
 
 
 def description_of(schema: object) -> object:
@@ -261,7 +342,8 @@ def _members(schema: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name, value in schema.items():
         is_own = _is_own_name(name)
         is_other = (name == "additionalProperties" or name in _DEFINITION_KEYS) and not is_parameter(value)
-        if name.startswith("$") or is_other:
+        is_keyword = name.startswith("$") and (name in _DOLLAR_KEYWORDS or not is_parameter(value))
+        if is_keyword or is_other:
             continue
         if isinstance(value, dict):
             is_member = is_own or is_parameter(value)
@@ -288,6 +370,8 @@ def as_parameter(part: object, level: int = 0) -> object:
     inner = next((part[key] for key in _INNER_SCHEMA_KEYS if isinstance(part.get(key), dict)), None)
     if inner is not None and not isinstance(part.get("properties"), dict):
         schema = {**inner, **schema}
+    if isinstance(listed := part.get("attributes"), list) and level < _MAX_BARE_LEVELS:  # CopilotKit
+        _read_attributes(schema, [as_parameter(inner, level + 1) for inner in listed if isinstance(inner, dict)])
     for key, others in _SYNONYMS.items():
         if schema.get(key) is None:
             schema[key] = next((schema[other] for other in others if schema.get(other) is not None), None)
@@ -296,10 +380,19 @@ def as_parameter(part: object, level: int = 0) -> object:
         del schema["enum"]
         _read_options(schema)
     if isinstance(schema["type"], str) and (typed := schema_of_type(schema["type"])) is not None:
-        schema = {**schema, "type": None, **typed} | ({"items": part["items"]} if "items" in part else {})
+        schema = {**schema, "type": None, **typed} | ({"items": schema["items"]} if "items" in schema else {})
     if any(schema.get(key) in (True, "true", "True") for key in ("required", "is_required", "isRequired")):
         schema["required"] = True
     return schema
+
+
+def _read_attributes(schema: dict[str, object], attributes: list[object]) -> None:
+    """Reads the parameters of an object (`object`), or of the objects in a list (`object[]`)."""
+    is_list = isinstance(declared := schema.get("type"), str) and declared.endswith("[]")
+    if is_list:
+        schema.setdefault("items", {"type": "object", "properties": attributes})
+    else:
+        schema.setdefault("properties", attributes)
 
 
 def _read_text(text: str) -> dict[str, Any]:

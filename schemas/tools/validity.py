@@ -33,9 +33,10 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.jsonschema import specification_with
 
 from shortlist.schemas.tools.forms import clean_text, shorten
-from shortlist.schemas.tools.parameters import TYPE_ALIASES, References, is_remote
+from shortlist.schemas.tools.parameters import TYPE_ALIASES
+from shortlist.schemas.tools.references import References, is_remote
 
-__all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker"]
+__all__ = ["MAX_JUDGED", "MAX_SUBSCHEMAS", "SchemaChecker", "loose_references", "unresolved_problems"]
 
 MAX_SUBSCHEMAS = 20_000
 """The most subschemas checked per tool."""
@@ -280,20 +281,34 @@ def _fragment_of(key: str, token: str | None, part: object) -> object:
     return {token: part} if key in _MAP_KEYS else [part]
 
 
+def loose_references(root: object, *, has_ids: bool) -> References:
+    """Returns the references of parameters that are not checked as a schema; `root` is what they start from."""
+    return References(root, specification_with(_LATEST.uri), has_ids=has_ids)
+
+
+def unresolved_problems(references: References, pointer: str) -> list[str]:
+    """Returns a problem for each of the first references that were looked up in vain."""
+    return [_unresolved(reference, pointer) for reference in references.unresolved()[:_MAX_UNRESOLVED]]
+
+
 def _check_references(found: dict[str, str], references: References) -> list[str]:
     problems: list[str] = []
     for reference, at in found.items():
         if len(problems) == _MAX_UNRESOLVED:
             break
         if references.resolve(reference) is None:
-            shown = repr(clean_text(shorten(reference)))
-            hint = (
-                "a remote reference is not fetched; put it under $defs"
-                if is_remote(reference)
-                else "there is nothing at that place"
-            )
-            problems.append(f"{at}: {shown} does not resolve: {hint}")
+            problems.append(_unresolved(reference, at))
     return problems
+
+
+def _unresolved(reference: str, at: str) -> str:
+    shown = repr(clean_text(shorten(reference)))
+    hint = (
+        "a remote reference is not fetched; put it under $defs"
+        if is_remote(reference)
+        else "there is nothing at that place"
+    )
+    return f"{at}: {shown} does not resolve: {hint}" if at else f"{shown} does not resolve: {hint}"
 
 
 def _has_gemini_type(schema: object) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,17 +104,18 @@ class Body:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_json(body: bytes) -> Body:
+def read_json(body: bytes, *, read_fields: Collection[str] | None = None) -> Body:
     """Parses a JSON object: UTF-8, no duplicate names, only finite numbers, no half of a surrogate pair.
 
     An entry of a list of tools or documents may break these rules: it costs itself alone. Documents are read as far as
-    their meaning is clear. Tools are kept as they are, for the parser of tools.
+    their meaning is clear. Tools are kept as they are, for the parser of tools. A field that is not in `read_fields`,
+    if these are given, may break the rules too: its value does not matter.
 
     Raises:
         InvalidInput: the body is not such an object; the text says where.
     """
     try:
-        return _Reader(body.decode("utf-8-sig")).read()
+        return _Reader(body.decode("utf-8-sig"), read_fields).read()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8: byte {error.start} is invalid") from error
     except json.JSONDecodeError as error:
@@ -127,8 +128,9 @@ def read_json(body: bytes) -> Body:
 class _Reader:
     """Reads the members of the object that a body is; `_at` is the offset of what is read next."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, read_fields: Collection[str] | None) -> None:
         self._text, self._at = text, skip_whitespace(text, 0)
+        self._read_fields = read_fields
         self._body = Body({})
 
     def read(self) -> Body:
@@ -157,6 +159,9 @@ class _Reader:
 
     def _read_member(self) -> None:
         name = self._read_name()
+        if self._read_fields is not None and name not in self._read_fields:
+            self._body.fields[name] = self._decode().value
+            return
         if name in self._body.fields:
             raise InvalidInput("is given twice in one object; give it once", field=name[:_MAX_SHOWN_CHARS])
         if name in _MOST_ENTRIES and self._text.startswith("[", self._at):

@@ -104,7 +104,12 @@ def _tool_text(tool: Any, source: str, place: int) -> Any:
     """Makes a ToolText of a tool's own JSON object or of its text; what is neither is the parser's to report."""
     if isinstance(tool, str):
         return {"json": escape_halves(tool)}
-    is_tool_text = isinstance(tool, dict) and tool and set(tool) <= _TOOL_TEXT
+    is_tool_text = (
+        isinstance(tool, dict)
+        and tool
+        and set(tool) <= _TOOL_TEXT
+        and all(part is None or isinstance(part, str) for part in tool.values())
+    )
     return _read_tool_text(source, f"tools[{place}]") if is_tool_text else {"json": source}
 
 

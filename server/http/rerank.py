@@ -35,6 +35,7 @@ from shortlist.server.limits import MAX_DOCUMENTS, MAX_QUERY_CHARS, NOT_BLANK
 from shortlist.v1 import router_pb2 as pb
 
 __all__ = [
+    "READ_FIELDS",
     "WARNINGS_HEADER",
     "ParsedRequest",
     "RerankV1",
@@ -212,6 +213,12 @@ class TeiRerank(BaseModel):
     truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
         None, description="Accepted but not applied: the server chooses what it reads of a long query."
     )
+
+
+READ_FIELDS = frozenset(
+    one.alias or name for kind in (RerankV2, TeiRerank) for name, one in kind.model_fields.items()
+) - {"score_threshold"}
+"""The fields of all these requests whose values matter."""
 
 
 def read_v1(body: Mapping[str, Any]) -> ParsedRequest:

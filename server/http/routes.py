@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ _ROUTE_KINDS = {
 }
 # The engine notices a passed deadline by itself; this much later the work is cancelled without it.
 _SLACK_SECONDS = 0.1
+# Methods whose unknown fields are ignored, with the fields that they read.
+_READ_FIELDS = {"Rerank": rerank.READ_FIELDS}
 # Parsing more than this would delay health checks, so a thread does it.
 _LARGE_BYTES = 64 * 1024
 
@@ -106,13 +108,19 @@ class RestApi:
         }
         return [
             *(
-                Route(path, partial(self._rank, self._methods[name], read), methods=["POST"])
+                Route(path, partial(self._rank, self._methods[name], read, _READ_FIELDS.get(name)), methods=["POST"])
                 for path, (name, read) in ranked.items()
             ),
             *(Route(path, get, methods=["GET"]) for path, get in described.items()),
         ]
 
-    async def _rank(self, method: Method, read: Callable[[body.Body], ParsedRequest], request: Request) -> Response:
+    async def _rank(
+        self,
+        method: Method,
+        read: Callable[[body.Body], ParsedRequest],
+        read_fields: Collection[str] | None,
+        request: Request,
+    ) -> Response:
         call = _begin(method, request)
         parsed: ParsedRequest | None = None
         try:
@@ -122,7 +130,7 @@ class RestApi:
             if self._dispatcher.refusal:  # before a large body is received
                 raise ServerUnavailable(self._dispatcher.refusal)
             content = await body.receive(request, self._max_bytes, call.cancel)
-            fields = await _in_turn(len(content), lambda: body.read_json(content))
+            fields = await _in_turn(len(content), lambda: body.read_json(content, read_fields=read_fields))
             parsed = await _in_turn(len(content), lambda: read(fields))
             answer = await self._answer(method, call, parsed.request, request)
             _put_first(answer.report.warnings, fields.warnings)

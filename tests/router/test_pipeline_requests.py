@@ -66,6 +66,14 @@ def test_messages_rank_like_their_query_text(router: Router) -> None:
     assert scores(selection) == pytest.approx(scores(expected), abs=TOLERANCE)
 
 
+def test_a_cut_earlier_turn_is_told_in_the_warnings(router: Router) -> None:
+    messages = [Message("user", "refund " * 300), Message("user", "do it")]
+
+    selection = router.select_tools(messages, TOOLS)
+
+    assert selection.warnings[0].startswith("query: messages[0], an earlier turn, was cut from 2,099 to ")
+
+
 @pytest.mark.parametrize(
     ("expected", "named_in_error"),
     [({"expected_model": "other"}, "model 'other'"), ({"expected_version": "0.0"}, "version '0.0'")],

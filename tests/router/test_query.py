@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shortlist.schemas.arguments import Message, query_text
+from shortlist.schemas.arguments import Message, query_text, ranked_text
 from shortlist.schemas.errors import InvalidInput
 
 LONG = "please refund the last order of customer 42"
@@ -72,6 +72,27 @@ def test_earlier_turns_are_cut_to_fit_and_the_last_is_not() -> None:
     assert within(6) == "four five six\ndo it now"
     assert within(5) == "four five\ndo it now"
     assert within(3) == within(1) == "do it now"
+
+
+def test_a_cut_earlier_turn_is_told() -> None:
+    _, warnings = ranked_text([Message("system", "Be terse."), user("word " * 400), user("do it")])
+
+    assert warnings == ("query: messages[1], an earlier turn, was cut from 1,999 to 600 characters",)
+
+
+def test_an_earlier_turn_without_room_is_told() -> None:
+    _, warnings = ranked_text([user("one two three"), user("do it")], lambda text: len(text.split()) <= 2)
+
+    assert warnings == ("query: messages[0], an earlier turn, was left out",)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[user("word " * 400), user(LONG)], [user(LONG), user("do it")]],
+    ids=["not_needed", "whole"],
+)
+def test_turns_that_are_read_whole_or_not_needed_give_no_warning(messages: Sequence[Message]) -> None:
+    assert ranked_text(messages)[1] == ()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.sql.definitions.columns import Item
 from shortlist.schemas.sql.definitions.constraints import Definition, read_definitions
 from shortlist.schemas.sql.definitions.entries import is_missing_comma, read_entry
@@ -14,7 +15,6 @@ from shortlist.schemas.sql.definitions.nodes import StatementError, parse_statem
 from shortlist.schemas.sql.definitions.piecewise import PiecewiseReader, named_table
 from shortlist.schemas.sql.definitions.projections import projected_columns
 from shortlist.schemas.sql.preparing import Prepared
-from shortlist.schemas.sql.remarks import Remarks
 from shortlist.schemas.sql.script.lexing import Lexer
 
 __all__ = ["NEXT_START", "DefinitionReader"]

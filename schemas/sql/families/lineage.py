@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from sqlglot import exp
 
 from shortlist.schemas.document import Column
+from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.sql.definitions.columns import Item
 from shortlist.schemas.sql.drafts import DraftBook, Origin, TableDraft
 from shortlist.schemas.sql.families.clauses import Derivation, Move, listed_likes
 from shortlist.schemas.sql.families.stars import project
 from shortlist.schemas.sql.preparing import Prepared
-from shortlist.schemas.sql.remarks import Remarks
 
 __all__ = ["Lineage"]
 

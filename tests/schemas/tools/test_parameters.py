@@ -57,7 +57,7 @@ def test_types_read_as_phrases(schema: object, phrase: str) -> None:
             {"type": "dict", "properties": {"x": {}}},
             "/parameters/type: 'dict' is not a JSON Schema type; it is read as",
         ),
-        ([{"name": "x", "type": "string"}], "/parameters: not a JSON Schema"),
+        ([{"name": "x", "type": "string"}, 5], "/parameters: not a JSON Schema"),
         ({"$schema": "https://example.com/own", "properties": {"x": {}}}, "is not a known draft"),
         ({"properties": {"x": {"exclusiveMinimum": True}}}, "/parameters/properties/x/exclusiveMinimum"),
     ],

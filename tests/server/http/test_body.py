@@ -57,7 +57,7 @@ def test_the_charset_utf_8_is_accepted(web: httpx.Client, kind: str) -> None:
         pytest.param(b'{"query": "x"} x', "at line 1, column 16", id="more after it"),
         pytest.param(b'{"query": "\xff"}', "byte 11", id="no UTF-8"),
         pytest.param(b"[" * 100_000, "nested too deeply", id="too deep"),
-        pytest.param(b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply", id="objects too deep"),
+        pytest.param(b'{"query":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply", id="objects too deep"),
         pytest.param(b'{"top_n": ' + b"9" * 10_000 + b"}", "too many digits", id="too long a number"),
         pytest.param(b'"text"', "should be a JSON object", id="a string"),
         pytest.param(b"NaN", "should be a JSON object", id="no number"),
@@ -86,6 +86,40 @@ def test_a_body_that_is_not_a_json_object_is_refused_with_the_place(
 def test_values_that_only_json_allows_are_rejected_by_field(web: httpx.Client, body: str, field: str) -> None:
     answer = web.post("/v1/rerank", content=body, headers=JSON)
     assert (answer.status_code, field_of(answer)) == (400, field)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"x": NaN',
+        '"x": {"a": 1, "a": 2}',
+        '"x": {"y": [1e400]}',
+        '"x": ' + "9" * 5_000,
+        '"x": ' + "[" * 3_000 + "]" * 3_000,
+        '"x": "\\ud83d"',
+        '"x": 1, "x": 2',
+    ],
+    ids=["NaN", "key-twice", "1e400", "digits", "levels", "half-a-pair", "field-twice"],
+)
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank", "/infinity/rerank"])
+def test_the_value_of_an_unknown_field_does_not_matter(web: httpx.Client, path: str, field: str) -> None:
+    answer = web.post(path, content=f'{{"query": "x", "documents": ["a"], {field}}}', headers=JSON)
+
+    assert answer.status_code == 200
+    assert answer.json()["meta"]["warnings"] == ["x: is not a known field and was ignored"]
+
+
+def test_the_value_of_an_unknown_tei_field_does_not_matter(web: httpx.Client) -> None:
+    answer = web.post("/rerank", content='{"query": "x", "texts": ["a"], "z": [NaN]}', headers=JSON)
+
+    assert answer.status_code == 200
+    assert "z: is not a known field" in answer.headers["x-shortlist-warnings"]
+
+
+def test_a_threshold_that_is_not_applied_may_have_any_value(web: httpx.Client) -> None:
+    answer = web.post("/v1/rerank", content='{"query": "x", "documents": ["a"], "score_threshold": NaN}', headers=JSON)
+
+    assert answer.json()["meta"]["warnings"][0].startswith("score_threshold: was not applied")
 
 
 def test_complete_surrogate_pairs_are_accepted(web: httpx.Client) -> None:

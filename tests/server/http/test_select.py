@@ -132,7 +132,6 @@ def test_tables_are_ranked_with_their_source(web: httpx.Client) -> None:
         pytest.param({"query": [{"role": "user", "content": " "}]}, "query", id="blank messages"),
         pytest.param({"query": {"conversation": {"messages": {}}}}, "query.conversation.messages", id="no list"),
         pytest.param({"query": "x", "tools": {}}, "tools", id="an object as list"),
-        pytest.param({"query": "x", "tools": [{"json": {}}]}, "tools[0].json", id="an object as JSON text"),
         pytest.param({"query": "x", "top_n": 1.5}, "top_n", id="a fraction"),
         pytest.param({"query": "x", "top_n": 2**31}, "top_n", id="above 32 bits"),
         pytest.param({"query": "x", "top_n": "many"}, "top_n", id="no number"),
@@ -151,6 +150,24 @@ def test_tables_are_ranked_with_their_source(web: httpx.Client) -> None:
 def test_a_wrong_field_is_named(web: httpx.Client, fields: dict[str, Any], field: str) -> None:
     answer = web.post("/v1/tools:select", json={"tools": [], **fields})
     assert (answer.status_code, field_of(answer), reason_of(answer)) == (400, field, "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"json": 5},
+        {"json": {}},
+        {"namespace": {"a": 1}},
+        {"json": [], "namespace": "x"},
+        {"json": "{}", "namespace": 5},
+    ],
+    ids=["number", "object", "namespace", "list", "number-as-namespace"],
+)
+def test_an_odd_tool_costs_itself_alone_and_is_named(web: httpx.Client, odd: Any) -> None:
+    answer = select(web, query="refund", tools=[CATALOG[0], odd, CATALOG[1]])
+
+    assert names_of(answer) == ["create_refund", "list_orders"]
+    assert [one["index"] for one in answer["report"]["unparsed"]] == [1]
 
 
 def test_too_many_messages_are_refused_with_the_limit(web: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""Collects the warnings about one script. Warnings of one kind are counted, not repeated."""
+"""Collects the warnings about one script or one tool. Warnings of one kind are counted, not repeated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_NAME_CHARS = 80
 
 
 class Remarks:
-    """The warnings about one script by kind, in the order in which each kind occurs first."""
+    """The warnings by kind, in the order in which each kind occurs first."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, None]] = {}
@@ -17,6 +17,9 @@ class Remarks:
     def add(self, kind: str, name: str) -> None:
         """Adds a name to a kind of warning, such as ``COMMENT ON names tables that the script does not create``."""
         self._names.setdefault(kind, {})[name[:_MAX_NAME_CHARS]] = None
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
 
     def texts(self) -> tuple[str, ...]:
         """Returns one text for each kind: the kind, the first names, and how many more there are."""
