@@ -262,7 +262,7 @@ class Router:
         Raises:
             InvalidInput: the query is empty, or neither a text nor messages.
         """
-        return query_text(read_query(query), self._is_read_whole)
+        return ranked_text(read_query(query), self._is_read_whole)[0]
 
     def score_items(
         self,
