@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from shortlist.schemas.sql.actions import split_actions
 from shortlist.schemas.sql.definitions.columns import Item, ListReader, comment_clause, group_end
-from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, split_actions
+from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
 __all__ = ["Change", "read_changes", "read_renames"]

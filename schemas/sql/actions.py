@@ -1,0 +1,102 @@
+"""Splits an ALTER TABLE into its actions, and finds the entries that they add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from shortlist.schemas.sql.definitions.types import TYPES
+from shortlist.schemas.sql.script.lexing import Token, words
+
+__all__ = ["added_list", "end_of_alter", "split_actions"]
+
+# Actions of ALTER TABLE that add nothing.
+_ALTER_VERBS = words(
+    "ALTER MODIFY CHANGE DROP RENAME OWNER SET RESET ENABLE DISABLE ATTACH DETACH ENGINE AUTO_INCREMENT VALIDATE "
+    "CLUSTER "
+    "CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
+    "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
+)
+# Words that begin another statement behind an ALTER TABLE without a semicolon.
+_NEXT_STATEMENT = words(
+    "END IF ELSE WHILE BEGIN UPDATE DELETE SELECT INSERT MERGE COMMIT ROLLBACK RETURN DECLARE PRINT THROW RAISERROR "
+    "GRANT TRUNCATE EXEC EXECUTE GOTO"
+)
+_CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
+# After ADD, words that begin neither a column nor a key.
+_SKIPPED_ADDITIONS = words(
+    "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
+    "EXCLUDE"
+)
+
+
+def end_of_alter(tokens: Sequence[Token], text: str) -> int:
+    """Returns the token that begins another statement on a line of its own, as T-SQL allows without a semicolon."""
+    depth = 0
+    for i in range(1, len(tokens)):
+        depth += (tokens[i - 1].text == "(") - (tokens[i - 1].text == ")")
+        begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
+        if depth == 0 and begins_line and tokens[i].keyword in _NEXT_STATEMENT:
+            following = [token.text.upper() for token in tokens[i + 1 : i + 4]]
+            is_option = tokens[i].keyword == "IF" and "EXISTS" in following[:2] and "(" not in following
+            if not is_option:
+                return i
+    return len(tokens)
+
+
+def added_list(tokens: Sequence[Token], start: int) -> list[Token]:
+    """Returns the entries that an ALTER TABLE adds, as a column list: ``(``, the entries, ``)``."""
+    kept: list[Token] = []
+    is_adding = False
+    for action in split_actions(tokens[start:]):
+        code = [token for token in action if token.kind not in ("comment", "run")]
+        is_adding = _adds(code, is_adding)
+        entry = _added_entry(code) if is_adding and code else []
+        if entry:
+            kept += [_sign(",", entry[0].start)] if kept else []
+            kept += entry
+    if not kept:
+        return []
+    return [_sign("(", kept[0].start), *kept, _sign(")", kept[-1].end)]
+
+
+def _adds(code: Sequence[Token], was_adding: bool) -> bool:
+    """Whether an action adds: it begins with ADD, or it goes on with the list of the ADD before it."""
+    if not code:
+        return was_adding
+    return code[0].keyword == "ADD" or (was_adding and code[0].keyword not in _ALTER_VERBS)
+
+
+def _sign(text: str, at: int) -> Token:
+    return Token("sign", text, at, at)
+
+
+def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """Yields the actions of an ALTER TABLE: the parts between its commas, and before each ADD that begins one."""
+    action: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        is_end = depth == 0 and token.kind == "sign" and token.text in ",;"
+        # ADD inside ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY begins no action of its own.
+        begins = depth == 0 and token.keyword == "ADD" and bool(action) and action[0].keyword not in _CHANGING_VERBS
+        if begins or is_end:
+            yield action
+            action = []
+        if not is_end:
+            action.append(token)
+    yield action
+
+
+def _added_entry(code: list[Token]) -> list[Token]:
+    entry = code[1:] if code[0].keyword == "ADD" else code
+    is_column = bool(entry) and entry[0].keyword in ("COLUMN", "COLUMNS")
+    while entry and entry[0].keyword in ("COLUMN", "COLUMNS", "IF", "NOT", "EXISTS"):
+        entry = entry[1:]
+    if len(entry) > 1 and entry[0].keyword == "CONSTRAINT" and entry[1].text == "(":
+        entry = entry[1:]  # Informix writes ADD CONSTRAINT (FOREIGN KEY …)
+    if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
+        entry = entry[1:-1]
+    is_column = is_column or (len(entry) > 1 and entry[1].keyword in TYPES)  # ADD period int
+    is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
+    is_skipped = bool(entry) and entry[0].keyword in _SKIPPED_ADDITIONS and not is_column
+    return [] if not entry or is_default or is_skipped else entry
