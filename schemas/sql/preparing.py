@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from shortlist.schemas.sql.actions import added_list, end_of_alter
+from shortlist.schemas.sql.arguments import PROCEDURES
 from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
@@ -77,12 +78,6 @@ _KEY_NOISE = words(
 _SKIPPED_ITEMS = words("PERIOD PROJECTION EXCLUDE SUPPLEMENTAL STATISTICS WATERMARK")
 _INTO_WORDS = words("UNLOGGED TABLE")
 _TEMPORARY = words("TEMP TEMPORARY STRICT OUTFILE DUMPFILE")
-# The system procedures of T-SQL that change what is known of a table.
-_PROCEDURES = {
-    "sp_addextendedproperty": "property",
-    "sp_updateextendedproperty": "property",
-    "sp_rename": "sp_rename",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +204,14 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         on = next((i for i in plain[1:4] if tokens[i].keyword == "ON"), -1)
         return ("comment", on) if on > 0 else ("", 0)
     if first in ("EXEC", "EXECUTE"):
-        procedures = (_PROCEDURES.get(token.value.lower(), "") for token in tokens[:8])
+        procedures = (PROCEDURES.get(token.value.lower(), "") for token in tokens[:8])
         kind = next(filter(None, procedures), "")
         is_dynamic = not kind and any(_DYNAMIC.match(token.value) for token in tokens if token.kind == "string")
         return ("dynamic" if is_dynamic else kind), 0
     if first in ("DO", "INSERT"):  # INSERT INTO sqlite_schema, which holds the statement that makes a virtual table
         return "dynamic", 0
     if first.startswith("SP_"):  # the first statement of a batch needs no EXEC
-        return _PROCEDURES.get(first.lower(), ""), 0
+        return PROCEDURES.get(first.lower(), ""), 0
     if first == "RENAME":
         return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
     if first in ("SELECT", "WITH"):

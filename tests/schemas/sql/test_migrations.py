@@ -100,6 +100,15 @@ MIGRATIONS = {
         "mysql",
         ["t(a) 'three'"],
     ),
+    "extended properties that are changed and dropped": (
+        "CREATE TABLE dbo.t (a int, b int)\nGO\n"
+        "EXEC sp_addextendedproperty 'MS_Description', 'one', 'SCHEMA', 'dbo', 'TABLE', 't'\n"
+        "EXEC sp_updateextendedproperty 'MS_Description', 'two', 'SCHEMA', 'dbo', 'TABLE', 't'\n"
+        "EXEC sp_addextendedproperty 'MS_Description', 'aye', 'SCHEMA', 'dbo', 'TABLE', 't', 'COLUMN', 'a'\n"
+        "EXEC sys.sp_dropextendedproperty 'MS_Description', 'SCHEMA', 'dbo', 'TABLE', 't', 'COLUMN', 'a'\nGO\n",
+        "tsql",
+        ["dbo.t(a, b) 'two'"],
+    ),
     "T-SQL without semicolons": (
         "CREATE TABLE t (a int)\nGO\nIF NOT EXISTS (SELECT 1)\nBEGIN\n  ALTER TABLE t ADD b int\n  UPDATE t SET b = 1\n"
         "END\nGO\nALTER TABLE t DROP CONSTRAINT x, COLUMN a\nCOMMIT\nGO\n",

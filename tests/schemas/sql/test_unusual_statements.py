@@ -100,6 +100,15 @@ def test_what_cannot_be_read_is_named(script: str, dialect: str, name: str) -> N
     assert [(left_out.name, left_out.line) for left_out in parsed.unparsed] == [(name, 2)]
 
 
+def test_a_statement_in_a_block_that_cannot_be_read_costs_itself_alone() -> None:
+    script = (
+        "DO $$ BEGIN\nCREATE TABLE a (id int);\nCREATE TABLE b AS SELECT ((( FROM;\nCREATE TABLE c (id int);\nEND $$;"
+    )
+    parsed = parse_tables(script, dialect="postgres")
+    assert [table.name for table in parsed.tables] == ["a", "c"]
+    assert [(left_out.name, left_out.line) for left_out in parsed.unparsed] == [("b", 3)]
+
+
 NO_TABLES = {
     "an alias": 'CREATE ALIAS "s"."a" FOR TABLE "s"."t";',
     "a table function": "CREATE TABLE FUNCTION d.f(x INT64) AS SELECT x;",
