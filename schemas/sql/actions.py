@@ -22,6 +22,8 @@ _NEXT_STATEMENT = words(
     "GRANT TRUNCATE EXEC EXECUTE GOTO"
 )
 _CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
+# After ADD and DROP, words that show that an action begins.
+_ACTION_OBJECTS = words("COLUMN CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK")
 # After ADD, words that begin neither a column nor a key.
 _SKIPPED_ADDITIONS = words(
     "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
@@ -71,20 +73,27 @@ def _sign(text: str, at: int) -> Token:
 
 
 def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """Yields the actions of an ALTER TABLE: the parts between its commas, and before each ADD that begins one."""
+    """Yields the actions of an ALTER TABLE: the parts between its commas, and before each verb that begins one."""
     action: list[Token] = []
     depth = 0
-    for token in tokens:
+    for token, follower in zip(tokens, [*tokens[1:], None], strict=True):
         depth += (token.text == "(") - (token.text == ")")
         is_end = depth == 0 and token.kind == "sign" and token.text in ",;"
-        # ADD inside ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY begins no action of its own.
-        begins = depth == 0 and token.keyword == "ADD" and bool(action) and action[0].keyword not in _CHANGING_VERBS
-        if begins or is_end:
+        if is_end or (depth == 0 and action and _begins_action(token, follower, action[0])):
             yield action
             action = []
         if not is_end:
             action.append(token)
     yield action
+
+
+def _begins_action(token: Token, follower: Token | None, verb: Token) -> bool:
+    """Whether another action begins without a comma, as Db2 and H2 allow; `verb` is that of the action before."""
+    if token.keyword == "ADD" and verb.keyword not in _CHANGING_VERBS:
+        return True
+    # ADD GENERATED and DROP NOT NULL inside an ALTER COLUMN begin no action of their own.
+    names_object = follower is not None and follower.keyword in _ACTION_OBJECTS
+    return token.keyword == "ALTER" or (token.keyword in ("ADD", "DROP") and names_object)
 
 
 def _added_entry(code: list[Token]) -> list[Token]:
@@ -94,6 +103,8 @@ def _added_entry(code: list[Token]) -> list[Token]:
         entry = entry[1:]
     if len(entry) > 1 and entry[0].keyword == "CONSTRAINT" and entry[1].text == "(":
         entry = entry[1:]  # Informix writes ADD CONSTRAINT (FOREIGN KEY …)
+    if len(entry) > 2 and entry[0].text == "(" and entry[-1].keyword in ("CASCADE", "RESTRICT"):
+        entry = entry[:-1]  # Hive
     if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
         entry = entry[1:-1]
     is_column = is_column or (len(entry) > 1 and entry[1].keyword in TYPES)  # ADD period int

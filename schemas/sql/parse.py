@@ -209,6 +209,7 @@ class _ScriptReader:
             self._book.virtual.add(name.lower())
         draft.add(found)
         self._lineage.derive(draft, prepared, node)
+        draft.described.update(_column_clauses(prepared))
         draft.described[""], draft.comment = self._comment_of(statement, prepared)
         draft.attach(self._source(statement))
         replaces = prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER") or not _is_create(statement)
@@ -247,6 +248,7 @@ class _ScriptReader:
             for change in changes:
                 self._apply(draft, change)
             draft.add(found)
+            draft.described.update(_column_clauses(prepared))
 
     def _read_moves(self, statement: Statement, prepared: Prepared) -> None:
         """Reads ATTACH PARTITION, DETACH PARTITION, INHERIT and NO INHERIT."""
@@ -268,15 +270,24 @@ class _ScriptReader:
             draft.drop_column(change.name)
         elif change.kind == "drop key":
             draft.drop_key()
+        elif change.kind == "drop constraint":
+            self._book.drop_constraint(draft, change.name)
+        elif change.kind == "rename constraint":
+            draft.rename_constraint(change.name, change.new)
+        elif change.kind == "replace columns":
+            draft.replace_columns(change.items)
         elif change.kind == "comment":
             draft.describe(change.name, change.new)
         elif change.item is not None:
             draft.redefine(change.item)
 
     def _read_rename(self, statement: Statement, prepared: Prepared) -> None:
+        is_column = prepared.tokens[prepared.at].keyword == "COLUMN"  # Derby's RENAME COLUMN t.a TO b
         for old, new in read_renames(prepared):
-            if draft := self._find(old, "RENAME"):
-                self._apply(draft, Change("rename table", new=new))
+            table, _, column = old.rpartition(".") if is_column else (old, "", "")
+            if draft := self._find(table, "RENAME"):
+                change = Change("rename column", column, new) if is_column else Change("rename table", new=new)
+                self._apply(draft, change)
                 draft.attach(self._source(statement))
 
     def _read_sp_rename(self, statement: Statement, prepared: Prepared) -> None:
@@ -376,6 +387,11 @@ _UNREAD = {
     "SELECT": "the columns of SELECT … INTO are not read; write CREATE TABLE",
     "CREATE": "it lists no columns, so it is not read; add a CREATE TABLE with its columns",
 }
+
+
+def _column_clauses(prepared: Prepared) -> dict[str, str]:
+    """Returns the texts of the comment clauses of a list's columns, which a later statement may replace."""
+    return {item.name.lower(): item.clause for item in prepared.body.items if item.is_column and item.clause}
 
 
 def _is_create(statement: Statement) -> bool:

@@ -213,7 +213,7 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
     if first.startswith("SP_"):  # the first statement of a batch needs no EXEC
         return PROCEDURES.get(first.lower(), ""), 0
     if first == "RENAME":
-        return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
+        return _classify_rename(tokens, plain)
     if first in ("SELECT", "WITH"):
         return _classify_select(tokens, plain)
     return "", 0
@@ -237,6 +237,14 @@ def _classify_create(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[Sta
             return "", 0
         seen.append(word)
     return "", 0
+
+
+def _classify_rename(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
+    """Finds ``RENAME TABLE a TO b``, ``RENAME COLUMN t.a TO b`` and Oracle's ``RENAME a TO b``, no user or index."""
+    verb = [tokens[i].text.upper() for i in plain[1:3]]
+    if len(verb) == 2 and (verb[1] in ("TO", ".") or tokens[plain[1]].kind == "name"):
+        return "rename", plain[0]
+    return ("rename", plain[1]) if verb and verb[0] in ("TABLE", "TABLES", "VIEW", "COLUMN") else ("", 0)
 
 
 def _classify_alter(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:

@@ -305,6 +305,8 @@ def _ends_type(tokens: Sequence[Token], i: int) -> bool:
         return i + 1 < len(tokens) and tokens[i + 1].keyword == "SET"
     if word == "WITH":
         return i + 1 < len(tokens) and tokens[i + 1].keyword not in ("TIME", "LOCAL")
+    if word in ("BEFORE", "POSITION") and i:  # where H2 and Firebird add a column
+        return True
     return word in _AFTER_TYPE or tokens[i].text in ("=", ":=") or tokens[i].kind == "string"
 
 

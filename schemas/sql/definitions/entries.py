@@ -15,6 +15,8 @@ __all__ = ["is_missing_comma", "read_entry", "repaired_items"]
 
 # Words between REFERENCES and the table, such as Teradata's REFERENCES WITH NO CHECK OPTION t.
 _REFERENCE_OPTIONS = words("WITH NO CHECK OPTION ONLY TABLE")
+# Words that begin a key; a constraint before them has no name.
+_KEY_STARTS = words("PRIMARY FOREIGN UNIQUE CHECK REFERENCES NOT NULL DEFAULT")
 
 
 def repaired_items(items: Sequence[Item], text: str) -> list[Item]:
@@ -71,6 +73,7 @@ def read_entry(item: Item) -> Definition:
     found = Definition()
     tokens = item.tokens[1:] if item.is_column else item.tokens
     own: tuple[str, ...] = (item.name,) if item.is_column else ()
+    name = ""
     i = 0
     while i < len(tokens):
         word, follower = tokens[i].keyword, tokens[i + 1].keyword if i + 1 < len(tokens) else ""
@@ -79,13 +82,35 @@ def read_entry(item: Item) -> Definition:
             i = _read_check(tokens, i, own, found)
         elif tokens[start].text == "(":
             i = group_end(tokens, start) + 1
+        elif word == "CONSTRAINT" and i < len(tokens) and follower not in _KEY_STARTS:
+            i = _dotted_end(tokens, i)
+            name = tokens[i - 1].value
         elif word == "PRIMARY" and follower == "KEY":
             i = _read_primary_key(tokens, i + 1, own, found)
+            found.key_name, name = name, ""
         elif word == "FOREIGN" and follower == "KEY" and not own:
+            name = name or _index_name(tokens[i + 1 : i + 3])
             own, i = _names(tokens, i + 1)
         elif word == "REFERENCES":
-            i = _read_reference(tokens, i, own, found)
+            i = _read_reference(tokens, i, own, found, name)
+            name = ""
+    if name and len(tokens) > 1 and tokens[-1].value == name:
+        _name_last_key(found, name)
     return found
+
+
+def _index_name(tokens: Sequence[Token]) -> str:
+    """Returns the name that MySQL allows in ``FOREIGN KEY name (columns)``."""
+    has_name = len(tokens) == 2 and tokens[0].kind in ("word", "name") and tokens[1].text == "("
+    return tokens[0].value if has_name else ""
+
+
+def _name_last_key(found: Definition, name: str) -> None:
+    """Gives a key the name that Informix writes behind it."""
+    if found.foreign_keys:
+        found.foreign_keys[-1] = replace(found.foreign_keys[-1], constraints=(name,))
+    elif found.primary_key:
+        found.key_name = name
 
 
 def _read_primary_key(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
@@ -97,7 +122,7 @@ def _read_primary_key(tokens: Sequence[Token], at: int, own: tuple[str, ...], fo
     return end
 
 
-def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
+def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition, name: str) -> int:
     while at < len(tokens) and tokens[at].keyword in _REFERENCE_OPTIONS:
         at += 1
     end = _dotted_end(tokens, at)
@@ -105,7 +130,7 @@ def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], foun
     has_columns = end < len(tokens) and tokens[end].text == "("
     columns, after = _names(tokens, end) if has_columns else ((), end)
     if target and own:
-        found.foreign_keys.append(ForeignKey(own, target, columns))
+        found.foreign_keys.append(ForeignKey(own, target, columns, (name,) if name else ()))
     return max(after, at)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -88,17 +89,22 @@ class DefinitionReader:
         for item in entries:
             items.setdefault(item.name, item)
         nodes = list(node.this.expressions) if isinstance(node.this, exp.Schema) else []
+        partitions: list[str] = []
         properties = node.args.get("properties")
         for part in properties.expressions if properties else []:
             if isinstance(part, exp.PartitionedByProperty) and isinstance(part.this, exp.Schema):
-                nodes += [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
+                listed = [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
+                partitions += [entry.name for entry in listed]
+                nodes += listed
             elif isinstance(part, exp.PrimaryKey):
                 nodes.append(part)
-        return read_definitions(nodes, items, self._dialect)
+        found = read_definitions(nodes, items, self._dialect)
+        found.partitions = tuple(partitions)
+        return found
 
 
 def _add_keys(prepared: Prepared, found: Definition) -> None:
-    """Adds the keys that sqlglot parses as something else, or that are behind the list, as Spanner writes them."""
+    """Adds the names of the keys, and keys that sqlglot parses as something else or that are behind the list."""
     written = Definition()
     for item in prepared.body.items:
         if any(token.keyword in _KEY_WORDS for token in item.tokens):
@@ -108,6 +114,9 @@ def _add_keys(prepared: Prepared, found: Definition) -> None:
         written.merge(read_entry(Item(tail)))
     if not found.primary_key:
         found.primary_key = written.primary_key
+    found.key_name = written.key_name
+    names = {key: key.constraints for key in written.foreign_keys}
+    found.foreign_keys = [replace(key, constraints=names.get(key, ())) for key in found.foreign_keys]
     if len(found.foreign_keys) < len(written.foreign_keys):
         known = {key.columns for key in found.foreign_keys}
         found.foreign_keys += [key for key in written.foreign_keys if key.columns not in known]

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_named(script: str, dialect: str, name: str) -> N
 
 def test_a_statement_in_a_block_that_cannot_be_read_costs_itself_alone() -> None:
     script = (
-        "DO $$ BEGIN\nCREATE TABLE a (id int);\nCREATE TABLE b AS SELECT ((( FROM;\nCREATE TABLE c (id int);\nEND $$;"
+        "DO $$ BEGIN\nCREATE TABLE a (id int);\nCREATE TABLE b AS SELECT (( FROM;\nCREATE TABLE c (id int);\nEND $$;"
     )
     parsed = parse_tables(script, dialect="postgres")
     assert [table.name for table in parsed.tables] == ["a", "c"]
