@@ -24,11 +24,19 @@ _NEXT_STATEMENT = words(
 _CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
 # After ADD and DROP, words that show that an action begins.
 _ACTION_OBJECTS = words("COLUMN CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK")
-# After ADD, words that begin neither a column nor a key.
-_SKIPPED_ADDITIONS = words(
-    "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
-    "EXCLUDE"
-)
+# After ADD, words that begin neither a column nor a key; then those that do so only before some words or signs.
+_SKIPPED_ADDITIONS = words("PARTITION SUBPARTITION STATISTICS PROJECTION DEFAULT OVERWRITE ROLLUP")
+_SKIPPED_BEFORE = {
+    "SUPPLEMENTAL": words("LOG"),
+    "PERIOD": words("FOR"),
+    "ROW": words("DELETION ACCESS"),
+    "SEARCH": words("OPTIMIZATION"),
+    "MASKING": words("POLICY"),
+    "TEMPORARY": words("PARTITION"),
+    "SYSTEM": words("VERSIONING"),
+    "EXCLUDE": words("USING ("),
+    "OVERFLOW": words("TABLESPACE INCLUDING PCTFREE PCTUSED INITRANS STORAGE LOGGING NOLOGGING ("),
+}
 
 
 def end_of_alter(tokens: Sequence[Token], text: str) -> int:
@@ -52,6 +60,8 @@ def added_list(tokens: Sequence[Token], start: int) -> list[Token]:
     for action in split_actions(tokens[start:]):
         code = [token for token in action if token.kind not in ("comment", "run")]
         is_adding = _adds(code, is_adding)
+        if [token.keyword for token in code[:2]] == ["ADD", "ROLLUP"] and not _is_column(code[1:]):
+            is_adding = False  # Doris lists more rollups behind the first
         entry = _added_entry(code) if is_adding and code else []
         if entry:
             kept += [_sign(",", entry[0].start)] if kept else []
@@ -107,7 +117,22 @@ def _added_entry(code: list[Token]) -> list[Token]:
         entry = entry[:-1]  # Hive
     if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
         entry = entry[1:-1]
-    is_column = is_column or (len(entry) > 1 and entry[1].keyword in TYPES)  # ADD period int
     is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
-    is_skipped = bool(entry) and entry[0].keyword in _SKIPPED_ADDITIONS and not is_column
+    is_skipped = not is_column and not _is_column(entry) and _is_skipped(entry)
     return [] if not entry or is_default or is_skipped else entry
+
+
+def _is_column(entry: Sequence[Token]) -> bool:
+    return len(entry) > 1 and entry[1].keyword in TYPES  # ADD period int
+
+
+def _is_skipped(entry: Sequence[Token]) -> bool:
+    """Whether an addition is neither a column nor a key; a column may be called period or tag, though."""
+    if not entry:
+        return True
+    word = entry[0].keyword
+    if len(entry) == 1:
+        return word == "OVERFLOW" or word in _SKIPPED_ADDITIONS
+    is_value = word == "VALUE" and entry[1].kind == "string"
+    is_tag = word == "TAG" and len(entry) > 2 and entry[2].text == "="
+    return is_value or is_tag or word in _SKIPPED_ADDITIONS or entry[1].text.upper() in _SKIPPED_BEFORE.get(word, ())

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from shortlist.schemas.sql.actions import added_list, end_of_alter
 from shortlist.schemas.sql.arguments import PROCEDURES
-from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
+from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, is_period, read_body
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
@@ -431,7 +431,9 @@ def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
     for i, token in enumerate(tokens[1:], 1):
         depth += (token.text == "(") - (token.text == ")")
         if depth:
-            if is_key and token.keyword in ("ASC", "DESC"):
+            # PostgreSQL's keys over time: (id, period WITHOUT OVERLAPS) and (id, PERIOD period).
+            is_over_time = token.keyword in ("WITHOUT", "OVERLAPS") or is_period(tokens, i)
+            if is_key and (token.keyword in ("ASC", "DESC") or is_over_time):
                 yield token.start, token.end
             continue
         follower = tokens[i + 1].keyword if i + 1 < len(tokens) else ""

@@ -15,6 +15,7 @@ __all__ = [
     "TableBody",
     "comment_clause",
     "group_end",
+    "is_period",
     "read_body",
 ]
 
@@ -297,6 +298,12 @@ def group_end(tokens: Sequence[Token], start: int) -> int:
         if tokens[i].text == ")" and depth <= 0:
             return i
     return len(tokens)
+
+
+def is_period(tokens: Sequence[Token], i: int) -> bool:
+    """Returns whether a token is the word PERIOD before a column of a key, as in ``FOREIGN KEY (id, PERIOD at)``."""
+    follower = tokens[i + 1].kind if i + 1 < len(tokens) else ""
+    return i > 0 and tokens[i].keyword == "PERIOD" and tokens[i - 1].text in "(," and follower in ("word", "name")
 
 
 def _ends_type(tokens: Sequence[Token], i: int) -> bool:

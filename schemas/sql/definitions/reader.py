@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from shortlist.schemas.sql.definitions.columns import Item
 from shortlist.schemas.sql.definitions.constraints import Definition, read_definitions
-from shortlist.schemas.sql.definitions.entries import is_missing_comma, read_entry
+from shortlist.schemas.sql.definitions.entries import needs_repair, read_entry
 from shortlist.schemas.sql.definitions.nodes import StatementError, parse_statement, try_parse
 from shortlist.schemas.sql.definitions.piecewise import PiecewiseReader, named_table
 from shortlist.schemas.sql.definitions.projections import projected_columns
@@ -41,10 +41,8 @@ class DefinitionReader:
             StatementError: the statement has no name, or neither a list of columns nor a query that can be read.
         """
         try:
-            if any(
-                is_missing_comma(item.tokens, i) for item in prepared.body.items for i in range(2, len(item.tokens))
-            ):
-                raise StatementError("a comma is missing before FOREIGN KEY")
+            if any(map(needs_repair, prepared.body.items)):
+                raise StatementError("a comma is missing, or a name is not quoted")
             node = parse_statement(prepared, self._dialect)
             found = self._define(node, prepared.body.items)
         except StatementError as error:

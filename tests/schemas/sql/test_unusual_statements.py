@@ -173,6 +173,12 @@ ODD_COLUMNS = {
     "Greenplum": ("CREATE TABLE t (id int ENCODING (compresstype=zstd), n text);", ["t(id, n)"]),
     "Flink": ("CREATE TABLE t (id INT, at TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL);", ["t(id, at)"]),
     "SQLite": ("CREATE TABLE t (id int, a whatever it is);", ["t(id, a)"]),
+    "a dot in a name": ("CREATE TABLE t (id int, Order No. int, n text);", ["t(id, Order No., n)"]),
+    "keys over time": (
+        "CREATE TABLE t (id int, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS),"
+        " FOREIGN KEY (id, PERIOD at) REFERENCES u (id, PERIOD at));",
+        ["t(id*, at*) id, at -> u(id, at)"],
+    ),
     "a blank in a name": ("CREATE TABLE t (id int, first name varchar(20));", ["t(id, first name)"]),
     "options of a reference": (
         "CREATE TABLE t (id int, u_id int, CONSTRAINT f FOREIGN KEY (u_id) REFERENCES WITH NO CHECK OPTION u (id));",
@@ -198,6 +204,36 @@ ODD_COLUMNS = {
 def test_an_odd_column_costs_no_other(name: str) -> None:
     script, expected = ODD_COLUMNS[name]
     assert shown(script) == expected
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        "ROLLUP r (id)",
+        "ROLLUP r (id, n) FROM t, r2 (id)",
+        "PARTITION p VALUES LESS THAN (10)",
+        "TEMPORARY PARTITION p VALUES LESS THAN (10)",
+        "SYSTEM VERSIONING",
+        "OVERFLOW",
+        "OVERFLOW TABLESPACE x",
+        "PERIOD FOR SYSTEM_TIME (a, b)",
+        "SUPPLEMENTAL LOG DATA (ALL) COLUMNS",
+        "ROW DELETION POLICY (OLDER_THAN(at, INTERVAL 1 DAY))",
+    ],
+)
+def test_an_addition_about_storage_is_no_column(addition: str) -> None:
+    parsed = parse_tables(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {addition};")
+    assert ([column.name for column in parsed.tables[0].columns], parsed.warnings) == (["id"], ())
+
+
+@pytest.mark.parametrize("name", ["rollup", "system", "overflow", "temporary", "period", "tag", "search", "row"])
+def test_a_column_may_be_called_like_storage(name: str) -> None:
+    assert shown(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {name} text;", "postgres") == [f"t(id, {name})"]
+
+
+@pytest.mark.parametrize("name", ["system", "overflow", "period", "tag", "search", "row"])
+def test_a_column_called_like_storage_may_have_any_type(name: str) -> None:
+    assert shown(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {name} citext;", "postgres") == [f"t(id, {name})"]
 
 
 def test_warnings_of_one_kind_are_counted() -> None:
