@@ -21,6 +21,7 @@ _NEXT_STATEMENT = words(
     "END IF ELSE WHILE BEGIN UPDATE DELETE SELECT INSERT MERGE COMMIT ROLLBACK RETURN DECLARE PRINT THROW RAISERROR "
     "GRANT TRUNCATE EXEC EXECUTE GOTO"
 )
+_CONDITIONS = (["OBJECT_ID"], ["COL_LENGTH"], ["SCHEMA_ID"], ["INDEXPROPERTY"])
 _CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
 # After ADD and DROP, words that show that an action begins.
 _ACTION_OBJECTS = words("COLUMN CONSTRAINT PRIMARY FOREIGN UNIQUE CHECK")
@@ -40,13 +41,18 @@ _SKIPPED_BEFORE = {
 
 
 def end_of_alter(tokens: Sequence[Token], text: str) -> int:
-    """Returns the token that begins another statement on a line of its own, as T-SQL allows without a semicolon."""
+    """Returns the token that begins another statement, as T-SQL allows without a semicolon.
+
+    Most begin a line; ``IF COL_LENGTH(…)`` may follow on the same one.
+    """
     depth = 0
     for i in range(1, len(tokens)):
         depth += (tokens[i - 1].text == "(") - (tokens[i - 1].text == ")")
         begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
-        if depth == 0 and begins_line and tokens[i].keyword in _NEXT_STATEMENT:
+        if depth == 0 and tokens[i].keyword in _NEXT_STATEMENT:
             following = [token.text.upper() for token in tokens[i + 1 : i + 4]]
+            if not begins_line and (tokens[i].keyword != "IF" or following[:1] not in _CONDITIONS):
+                continue
             is_option = tokens[i].keyword == "IF" and "EXISTS" in following[:2] and "(" not in following
             if not is_option:
                 return i

@@ -100,6 +100,38 @@ def test_what_cannot_be_read_is_named(script: str, dialect: str, name: str) -> N
     assert [(left_out.name, left_out.line) for left_out in parsed.unparsed] == [(name, 2)]
 
 
+ONE_LINE = {
+    "PRINT": ("PRINT 'x' CREATE TABLE c (id int)", ["c(id)"]),
+    "USE": ("USE x CREATE TABLE c (id int)", ["c(id)"]),
+    "SET": (
+        "SET NOCOUNT ON SET ANSI_NULLS ON CREATE TABLE c (id int) PRINT 'x' CREATE TABLE d (id int)",
+        ["c(id)", "d(id)"],
+    ),
+    "IF and DROP": ("CREATE TABLE c (id int)\nGO\nIF 1 = 1 DROP TABLE c CREATE TABLE c (id int, n int)", ["c(id, n)"]),
+    "BEGIN and END": ("IF 1 = 1 BEGIN DROP TABLE c END CREATE TABLE c (id int)", ["c(id)"]),
+    "ALTER and IF": (
+        "CREATE TABLE c (id int)\nALTER TABLE c ADD n int IF OBJECT_ID('d') IS NULL CREATE TABLE d (id int)",
+        ["c(id, n)", "d(id)"],
+    ),
+    "ALTER and DROP": ("CREATE TABLE c (id int) ALTER TABLE c ADD n int DROP TABLE d", ["c(id, n)"]),
+    "two calls": (
+        "CREATE TABLE c (a int, b int)\nGO\nEXEC sp_rename 'c.a', 'd', 'COLUMN' EXEC sys.sp_rename 'c', 'e'",
+        ["e(d, b)"],
+    ),
+    "a permission": ("GRANT CREATE TABLE TO bob\nCREATE TABLE c (id int)", ["c(id)"]),
+    "a procedure": (
+        "CREATE PROCEDURE p AS SELECT 1 CREATE TABLE d (id int) DROP TABLE d\nGO\nCREATE TABLE c (id int)",
+        ["c(id)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_statements_of_t_sql_may_share_a_line(name: str) -> None:
+    script, expected = ONE_LINE[name]
+    assert shown(script, "tsql") == expected
+
+
 def test_a_statement_in_a_block_that_cannot_be_read_costs_itself_alone() -> None:
     script = (
         "DO $$ BEGIN\nCREATE TABLE a (id int);\nCREATE TABLE b AS SELECT (( FROM;\nCREATE TABLE c (id int);\nEND $$;"
