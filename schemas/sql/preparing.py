@@ -135,7 +135,7 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
     body = TableBody()
     after_name = _after_name(tokens, at, names)
     derivation = read_derivation(tokens, after_name) if kind == "table" else None
-    if derivation and derivation.kind != "inherits":
+    if derivation and not derivation.is_last:
         body = read_body(tokens, text, derivation.end, lexer) if derivation.has_list else body
         text = _blank(text, _derivation_spans(derivation, tokens, body))
     elif kind in ("table", "view", "materialized view"):

@@ -59,7 +59,7 @@ class DefinitionReader:
             )
             return named_table(prepared), Definition(columns=columns)
         partial = self._piecewise.read(prepared)
-        if partial is None and prepared.derivation and prepared.derivation.kind != "inherits":
+        if partial is None and prepared.derivation and not prepared.derivation.is_last:
             return named_table(prepared), Definition()  # its columns are those of another table
         if partial is None:
             raise error
