@@ -43,7 +43,7 @@ _SKIPPED_BEFORE = {
 def end_of_alter(tokens: Sequence[Token], text: str) -> int:
     """Returns the token that begins another statement, as T-SQL allows without a semicolon.
 
-    Most begin a line; ``IF COL_LENGTH(…)`` may follow on the same one.
+    Most begin a line; ``IF COL_LENGTH(…)`` and ``PRINT 'text'`` may follow on the same one.
     """
     depth = 0
     for i in range(1, len(tokens)):
@@ -51,7 +51,8 @@ def end_of_alter(tokens: Sequence[Token], text: str) -> int:
         begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
         if depth == 0 and tokens[i].keyword in _NEXT_STATEMENT:
             following = [token.text.upper() for token in tokens[i + 1 : i + 4]]
-            if not begins_line and (tokens[i].keyword != "IF" or following[:1] not in _CONDITIONS):
+            is_text = tokens[i].keyword == "PRINT" and following[:1] and following[0].startswith(("'", "N'"))
+            if not begins_line and not is_text and (tokens[i].keyword != "IF" or following[:1] not in _CONDITIONS):
                 continue
             is_option = tokens[i].keyword == "IF" and "EXISTS" in following[:2] and "(" not in following
             if not is_option:

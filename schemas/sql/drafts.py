@@ -97,8 +97,9 @@ class TableDraft:
         self.enums.update(found.enums)
 
     def _add_foreign_keys(self, found: Definition) -> None:
+        known = list(self.foreign_keys)  # one statement may give a key two names
         for key in found.foreign_keys:
-            if key not in self.foreign_keys:
+            if key not in known:
                 self.foreign_keys.append(key if key.constraints else self._named(key))
 
     def _named(self, key: ForeignKey) -> ForeignKey:

@@ -243,7 +243,10 @@ class _ScriptReader:
         changes = read_changes(prepared, self._lexer)
         if found.is_empty and not changes:
             return
-        if draft := self._find(prepared.name, "ALTER TABLE"):
+        # pg_dump --clean drops the constraints of tables that it creates below.
+        is_drop = found.is_empty and all(change.kind in ("drop constraint", "drop key") for change in changes)
+        find = self._search if is_drop else partial(self._find, verb="ALTER TABLE")
+        if draft := find(prepared.name):
             draft.attach(self._source(statement))
             for change in changes:
                 self._apply(draft, change)

@@ -91,7 +91,8 @@ class Lineage:
         start = next((token.start for token in tail if token.keyword == "SELECT"), -1)
         if start < 0:
             return None
-        if node := try_parse(f"CREATE TABLE t AS {prepared.text[start:]}", self.dialect):
+        node = try_parse(f"CREATE TABLE t AS {prepared.text[start:]}", self.dialect)
+        if node is not None and isinstance(node.expression, exp.Query):
             return node.expression
         self.remarks.add("queries could not be parsed, so the columns that they add are missing", prepared.name)
         return None

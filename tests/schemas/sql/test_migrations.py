@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from shown_tables import shown
 
+from shortlist.schemas.sql.parse import parse_tables
+
 MIGRATIONS = {
     "a table and its columns renamed": (
         "CREATE TABLE guest (no int PRIMARY KEY, nick text, fax text);\n"
@@ -214,6 +216,13 @@ MIGRATIONS = {
         ["t(id, constraint_id)"],
     ),
 }
+
+
+def test_a_constraint_of_a_table_that_is_created_below_may_be_dropped() -> None:
+    parsed = parse_tables(
+        "ALTER TABLE IF EXISTS ONLY t DROP CONSTRAINT IF EXISTS k;\nCREATE TABLE t (id int);", dialect="postgres"
+    )
+    assert ([table.name for table in parsed.tables], parsed.warnings) == (["t"], ())
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)
