@@ -56,11 +56,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A reference from `columns` to `target_columns` of `target_table`; no target columns mean its primary key."""
+    """A reference from `columns` to `target_columns` of `target_table`; no target columns mean its primary key.
+
+    `constraints` are the names by which a migration may drop the key; they are ignored when keys are compared.
+    """
 
     columns: tuple[str, ...]
     target_table: str
     target_columns: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from shortlist.schemas.sql.actions import split_actions
 from shortlist.schemas.sql.definitions.columns import Item, ListReader, comment_clause, group_end
-from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, split_actions
+from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
 
 __all__ = ["Change", "read_changes", "read_renames"]
@@ -26,7 +28,8 @@ class Change:
     """One change of a table.
 
     `kind` is ``rename table`` (to `new`), ``rename column`` (`name` to `new`), ``drop column`` (`name`), ``drop key``
-    (the primary key), ``redefine`` (`name` is as `item` says), ``comment`` (of column `name`, or of the table if it is
+    (the primary key), ``drop constraint`` (`name`), ``rename constraint`` (`name` to `new`), ``replace columns`` (by
+    `items`), ``redefine`` (`name` is as `item` says), ``comment`` (of column `name`, or of the table if it is
     empty, to `new`) or ``move`` (to the schema `new`).
     """
 
@@ -34,6 +37,7 @@ class Change:
     name: str = ""
     new: str = ""
     item: Item | None = None
+    items: tuple[Item, ...] = ()
 
 
 def read_changes(prepared: Prepared, lexer: Lexer) -> list[Change]:
@@ -44,20 +48,19 @@ def read_changes(prepared: Prepared, lexer: Lexer) -> list[Change]:
     for action in split_actions(prepared.tokens[start:]):
         code = [token for token in action if token.kind not in ("comment", "run")]
         if code:
-            found += _read_action(
-                code, prepared.text, lexer, follows_drop=bool(found) and found[-1].kind == "drop column"
-            )
+            found += _read_action(code, prepared.text, lexer, last=found[-1].kind if found else "")
     return found
 
 
-def _read_action(code: Sequence[Token], text: str, lexer: Lexer, *, follows_drop: bool) -> list[Change]:
-    if code[0].keyword == "COLUMN" and len(code) < 5:  # T-SQL's DROP CONSTRAINT a, COLUMN b
-        return [Change("drop column", code[-1].value)]
+def _read_action(code: Sequence[Token], text: str, lexer: Lexer, *, last: str) -> list[Change]:
+    """Reads an action; `last` is the kind of change before it, as T-SQL writes ``DROP CONSTRAINT a, b, COLUMN c``."""
+    if code[0].keyword in ("COLUMN", "CONSTRAINT") and 1 < len(code) < 5:
+        return [Change(f"drop {code[0].keyword.lower()}", code[-1].value)]
     read = _ACTIONS.get(code[0].keyword)
     if read is not None:
         return list(read(code, text, lexer))
-    if follows_drop and len(code) == 1 and code[0].kind in ("word", "name"):
-        return [Change("drop column", code[0].value)]  # T-SQL's DROP COLUMN a, b
+    if last in ("drop column", "drop constraint") and len(code) == 1 and code[0].kind in ("word", "name"):
+        return [Change(last, code[0].value)]
     return list(_read_options(code, text, lexer))
 
 
@@ -65,6 +68,8 @@ def _read_rename(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Cha
     is_column = len(code) > 1 and code[1].keyword == "COLUMN"
     rest = [token for token in code[1:] if token.keyword not in _COLUMN_WORDS]
     to = next((i for i, token in enumerate(rest) if token.keyword in ("TO", "AS") or token.text == "="), -1)
+    if to == 2 and rest[0].keyword == "CONSTRAINT" and len(rest) > 3:
+        yield Change("rename constraint", rest[1].value, rest[3].value)
     if not rest or (rest[0].keyword in _RENAMED_OTHERS and not is_column):
         return
     new = dotted_name(list(name_tokens(rest, to + 1)))
@@ -77,8 +82,13 @@ def _read_rename(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Cha
 def _read_drop(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change]:
     is_column = len(code) > 1 and code[1].keyword in ("COLUMN", "COLUMNS")
     rest = [token for token in code[1:] if token.keyword not in _COLUMN_WORDS]
-    if len(rest) == 2 and [token.keyword for token in rest] == ["PRIMARY", "KEY"]:
+    verb = [token.keyword for token in rest[:2]]
+    if verb == ["PRIMARY", "KEY"]:
         yield Change("drop key")
+    elif verb == ["FOREIGN", "KEY"] and len(rest) > 2:
+        yield Change("drop constraint", rest[2].value)
+    elif verb[:1] == ["CONSTRAINT"] and len(rest) > 1 and not is_column:
+        yield Change("drop constraint", dotted_name(list(name_tokens(rest, 1))).rpartition(".")[2])
     if not rest or (rest[0].keyword in _DROPPED_OTHERS and not is_column):
         return
     listed = rest[1 : group_end(rest, 0)] if rest[0].text == "(" else rest[:1]
@@ -108,12 +118,15 @@ def _modify_column(rest: Sequence[Token], text: str, lexer: Lexer) -> Iterator[C
     if len(rest) < 2:
         return
     name, verb = rest[0].value, [token.keyword for token in rest[1:4]]
-    if comment := comment_clause(rest[1:], lexer, is_nested=True):
+    comment = comment_clause(rest[1:], lexer, is_nested=True)
+    if comment or _removes_comment(rest[1:]):
         yield Change("comment", name, comment)
     if verb[:2] == ["RENAME", "TO"] and len(rest) > 3:
         yield Change("rename column", name, rest[3].value)
     elif verb[0] == "TO" and len(rest) == 3:  # Firebird
         yield Change("rename column", name, rest[2].value)
+    elif verb[0] == "POSITION" and rest[-1].kind == "number":
+        return  # Firebird
     elif verb[0] == "TYPE":
         yield from _redefine([rest[0], *rest[2:]], text, lexer)
     elif verb == ["SET", "DATA", "TYPE"]:
@@ -135,6 +148,10 @@ def _read_comment(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Ch
 def _read_set(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change]:
     if len(code) > 2 and code[1].keyword == "SCHEMA":
         yield Change("move", new=code[2].value)
+    elif len(code) > 2 and code[1].keyword == "UNUSED":  # Oracle drops such a column later
+        rest = _behind(code[1:], _COLUMN_WORDS)
+        listed = rest[1 : group_end(rest, 0)] if rest and rest[0].text == "(" else rest[:1]
+        yield from (Change("drop column", token.value) for token in listed if token.kind in ("word", "name"))
     elif comment := comment_clause(code[1:], lexer) or _property_comment(code, lexer):
         yield Change("comment", new=comment)
 
@@ -142,6 +159,27 @@ def _read_set(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change
 def _read_options(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change]:
     if code[0].keyword in _COMMENTED_OPTIONS and (comment := comment_clause(code, lexer)):
         yield Change("comment", new=comment)
+
+
+def _read_unset(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change]:
+    if _removes_comment(code):
+        yield Change("comment")
+
+
+def _removes_comment(code: Sequence[Token]) -> bool:
+    """Whether an action takes a comment away: ``UNSET COMMENT``, ``REMOVE COMMENT`` or ``COMMENT ''``."""
+    return any(
+        (one.keyword in ("UNSET", "REMOVE") and two.keyword == "COMMENT")
+        or (one.keyword == "COMMENT" and two.kind == "string" and not two.value)
+        for one, two in pairwise(code)
+    )
+
+
+def _read_replace(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Change]:
+    """Reads Hive's ``REPLACE COLUMNS (a int, b string)``."""
+    if len(code) > 3 and code[1].keyword == "COLUMNS" and code[2].text == "(":
+        items = ListReader(code[2:], text, 0, lexer).read().items
+        yield Change("replace columns", items=tuple(item for item in items if item.is_column))
 
 
 _Read = Callable[[Sequence[Token], str, Lexer], Iterator[Change]]
@@ -153,6 +191,8 @@ _ACTIONS: dict[str, _Read] = {
     "ALTER": _read_modify,
     "COMMENT": _read_comment,
     "SET": _read_set,
+    "UNSET": _read_unset,
+    "REPLACE": _read_replace,
 }
 
 

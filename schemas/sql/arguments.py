@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from shortlist.schemas.sql.script.lexing import Lexer, Token
 
-__all__ = ["procedure_arguments", "read_variables"]
+__all__ = ["PROCEDURES", "procedure_arguments", "read_variables"]
+
+_LEVELS = ("level0type", "level0name", "level1type", "level1name", "level2type", "level2name")
+_ARGUMENTS = {
+    "sp_addextendedproperty": ("name", "value", *_LEVELS),
+    "sp_updateextendedproperty": ("name", "value", *_LEVELS),
+    "sp_dropextendedproperty": ("name", *_LEVELS),
+    "sp_rename": ("objname", "newname", "objtype"),
+}
+PROCEDURES = {name: "sp_rename" if name == "sp_rename" else "property" for name in _ARGUMENTS}
+"""The procedures that change what is known of a table, with the kinds of their statements."""
 
 _ASSIGNMENT = re.compile(
     r"(?:SET|DECLARE)\s+(?P<name>@\w+)[^=;']{0,80}=\s*(?P<text>[nN]?'(?:[^']++|'')*+')", re.IGNORECASE
@@ -20,18 +30,17 @@ def read_variables(statement: str, lexer: Lexer) -> dict[str, str]:
     return {found["name"].lower(): lexer.content(found["text"])} if found else {}
 
 
-def procedure_arguments(
-    tokens: Sequence[Token], procedure: str, names: Sequence[str], lexer: Lexer, *, variables: Mapping[str, str] = {}
-) -> dict[str, str]:
-    """Returns the arguments of an EXEC by name, in lower case: ``@name = 'x'``, or ``'x'`` by its place in `names`.
+def procedure_arguments(tokens: Sequence[Token], lexer: Lexer, *, variables: Mapping[str, str] = {}) -> dict[str, str]:
+    """Returns the arguments of a call of one of PROCEDURES by name, in lower case: ``@name = 'x'``, or just ``'x'``.
 
     A value may be a string, a bracketed or bare name, one of `variables`, or NULL. NULL and unknown variables give an
     empty text.
     """
     code = [token for token in tokens if token.kind not in ("comment", "run")]
-    start = next(i for i, token in enumerate(code) if token.value.lower() == procedure) + 1
+    at = next(i for i, token in enumerate(code) if token.value.lower() in PROCEDURES)
+    names = _ARGUMENTS[code[at].value.lower()]
     found: dict[str, str] = {}
-    for place, argument in enumerate(_split(code[start:])):
+    for place, argument in enumerate(_split(code[at + 1 :])):
         key = names[place] if place < len(names) else ""
         if len(argument) > 1 and argument[1].text == "=":
             key, argument = argument[0].text.lstrip("@").lower(), argument[2:]

@@ -8,19 +8,8 @@ from shortlist.schemas.sql.definitions.columns import group_end
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens
 from shortlist.schemas.sql.script.lexing import Lexer, Token
 
-__all__ = ["PROPERTY_ARGUMENTS", "read_comments", "read_property"]
+__all__ = ["read_comments", "read_property"]
 
-PROPERTY_ARGUMENTS = (
-    "name",
-    "value",
-    "level0type",
-    "level0name",
-    "level1type",
-    "level1name",
-    "level2type",
-    "level2name",
-)
-"""The arguments of sp_addextendedproperty, in its order."""
 _DESCRIBING = ("description", "caption")  # MS_Description, Table_Description, MS_Caption …
 
 Comment = tuple[str, str, str]

@@ -66,6 +66,9 @@ class TableDraft:
     comment: str = ""
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
+    key_name: str = ""  # of the primary key's constraint
+    partitions: tuple[str, ...] = ()  # columns that are not in the list, as Hive writes them
+    num_unnamed: int = 0  # foreign keys whose constraint has no name
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
@@ -87,9 +90,23 @@ class TableDraft:
         known = {column.name.lower() for column in self.columns}
         once = {column.name: column for column in found.columns}  # quoted names may differ in case alone
         self.columns += [column for column in once.values() if column.name.lower() not in known]
-        self.primary_key = found.primary_key or self.primary_key
-        self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
+        if found.primary_key:
+            self.primary_key, self.key_name = found.primary_key, found.key_name or f"{self.name}_pkey"
+        self.partitions += found.partitions
+        self._add_foreign_keys(found)
         self.enums.update(found.enums)
+
+    def _add_foreign_keys(self, found: Definition) -> None:
+        known = list(self.foreign_keys)  # one statement may give a key two names
+        for key in found.foreign_keys:
+            if key not in known:
+                self.foreign_keys.append(key if key.constraints else self._named(key))
+
+    def _named(self, key: ForeignKey) -> ForeignKey:
+        """Returns a key with the names that PostgreSQL and MySQL give one without a name."""
+        self.num_unnamed += 1
+        names = (f"{self.name}_{'_'.join(key.columns)}_fkey", f"{self.name}_ibfk_{self.num_unnamed}")
+        return replace(key, constraints=names)
 
     def attach(self, text: str) -> None:
         """Appends a statement to the source of the table, once if it does several things to it."""
@@ -99,13 +116,29 @@ class TableDraft:
     def drop_column(self, name: str) -> None:
         """Removes a column, and the keys that it is part of."""
         wanted = name.lower()
+        self.described.pop(wanted, None)
         self.columns = [column for column in self.columns if column.name.lower() != wanted]
         self.primary_key = tuple(key for key in self.primary_key if key.lower() != wanted)
         self.foreign_keys = [key for key in self.foreign_keys if wanted not in map(str.lower, key.columns)]
 
+    def drop_constraint(self, name: str) -> None:
+        """Removes the keys of a constraint; one of a check or a unique index removes nothing."""
+        wanted = name.lower()
+        if self.key_name.lower() == wanted:
+            self.drop_key()
+        self.foreign_keys = [key for key in self.foreign_keys if wanted not in map(str.lower, key.constraints)]
+
+    def rename_constraint(self, old: str, new: str) -> None:
+        """Renames the constraint of a key."""
+        self.key_name = new if self.key_name.lower() == old.lower() else self.key_name
+        self.foreign_keys = [
+            replace(key, constraints=(new,)) if old.lower() in map(str.lower, key.constraints) else key
+            for key in self.foreign_keys
+        ]
+
     def drop_key(self) -> None:
         """Removes the primary key."""
-        self.primary_key = ()
+        self.primary_key, self.key_name = (), ""
         self.columns = [replace(column, is_primary_key=False) for column in self.columns]
 
     def rename_column(self, old: str, new: str) -> None:
@@ -117,13 +150,25 @@ class TableDraft:
         self.foreign_keys = [replace(key, columns=_renamed(key.columns, old, new)) for key in self.foreign_keys]
         if old in self.enums:
             self.enums[new] = self.enums.pop(old)
+        if text := self.described.pop(old.lower(), ""):
+            self.described[new.lower()] = text
 
     def redefine(self, item: Item) -> None:
         """Gives a column the type, the allowed values and the comment of its new definition, as far as it has them."""
         found = read_entry(item)
         self.columns = [_redefined(column, item) if _is_named(column, item.name) else column for column in self.columns]
         self.primary_key = found.primary_key or self.primary_key
-        self.foreign_keys += [key for key in found.foreign_keys if key not in self.foreign_keys]
+        self._add_foreign_keys(found)
+
+    def replace_columns(self, items: Sequence[Item]) -> None:
+        """Gives the table the listed columns in place of its own; those that partition it stay."""
+        listed = {item.name.lower() for item in items}
+        partitions = {name.lower() for name in self.partitions} - listed
+        known = {column.name.lower(): column for column in self.columns}
+        for name in known.keys() - listed - partitions:
+            self.drop_column(name)
+        kept = [column for column in self.columns if column.name.lower() in partitions]
+        self.columns = [_redefined(known.get(item.name.lower(), Column(item.name)), item) for item in items] + kept
 
     def describe(self, column_name: str, text: str) -> bool:
         """Puts a comment in front of the comments of a column, or of the table if `column_name` is empty.
@@ -229,6 +274,13 @@ class DraftBook:
         self._by_name.setdefault(name.lower(), []).append(draft)
         self._last[new.lower()] = draft
         self._retarget(old, new)
+
+    def drop_constraint(self, draft: TableDraft, name: str) -> None:
+        """Removes the keys of a constraint from a table and its partitions."""
+        draft.drop_constraint(name)
+        for other in self._searched():
+            if any(origin.is_parent and origin.draft is draft for origin in other.origins):
+                other.drop_constraint(name)
 
     def _retarget(self, old: str, new: str) -> None:
         for draft in self._searched():

@@ -17,7 +17,7 @@ from shortlist.schemas.sql.definitions.columns import comment_clause
 from shortlist.schemas.sql.definitions.constraints import Definition, dotted
 from shortlist.schemas.sql.definitions.nodes import StatementError
 from shortlist.schemas.sql.definitions.reader import NEXT_START, DefinitionReader
-from shortlist.schemas.sql.descriptions import PROPERTY_ARGUMENTS, read_comments, read_property
+from shortlist.schemas.sql.descriptions import read_comments, read_property
 from shortlist.schemas.sql.detection import detect_dialect
 from shortlist.schemas.sql.dialect import DIALECTS, resolve_dialect
 from shortlist.schemas.sql.drafts import DraftBook, TableDraft
@@ -91,6 +91,7 @@ class _ScriptReader:
         self._schema = ""  # of plain names, as the last USE or SET search_path says
         self._element_schema = ""  # of the statements inside a CREATE SCHEMA
         self._first_start = -1  # of the first statement; the comments above it may be about the file
+        self._num_before = 0  # statements before those that are being read
         self._num_restarts = 0
         self._num_reread = 0
         self._readers: dict[str, Callable[[Statement, Prepared], None]] = {
@@ -111,18 +112,18 @@ class _ScriptReader:
 
     def read(self) -> ParsedTables:
         """Reads the whole script."""
-        start, base = 0, 0
+        start = 0
         while start >= 0:
-            start, base = self._read_from(start, base)
+            start = self._read_from(start)
         self._lineage.finish()
         self._book.finish_keys()
         tables = group_families(self._book)
         return ParsedTables(tables, tuple(self._unparsed), self._remarks.texts(), self._dialect)
 
-    def _read_from(self, start: int, base: int) -> tuple[int, int]:
+    def _read_from(self, start: int) -> int:
         """Reads the statements from offset `start` on, up to one that may include others.
 
-        Returns the offset and statement index to go on from; the offset is -1 at the end of the script.
+        Returns the offset to go on from, or -1 at the end of the script.
         """
         for statement in split_statements(self._script, self._dialect, start=start):
             self._first_start = statement.start if self._first_start < 0 else self._first_start
@@ -138,15 +139,16 @@ class _ScriptReader:
             try:
                 self._read_prepared(statement, prepared)
             except StatementError as error:
-                self._report(statement, prepared, error, base)
+                self._report(statement, prepared, error)
                 restart = NEXT_START.search(statement.text, 1)
                 if restart and self._num_restarts < _MAX_RESTARTS and self._num_reread < _MAX_REREAD_CHARS:
                     self._num_restarts += 1
                     self._num_reread += len(statement.text)
-                    return statement.start + restart.end(), base + statement.index + 1
+                    self._num_before += statement.index + 1
+                    return statement.start + restart.end()
             if not statement.is_continued:
                 self._element_schema = ""
-        return -1, 0
+        return -1
 
     def _read_prepared(self, statement: Statement, prepared: Prepared) -> None:
         self._readers.get(prepared.kind, self._read_create)(statement, prepared)
@@ -154,15 +156,22 @@ class _ScriptReader:
     def _read_dynamic(self, statement: Statement, prepared: Prepared, depth: int = 0) -> None:
         """Reads the statements in a string: of EXEC, of EXECUTE IMMEDIATE, or the body of a DO block."""
         texts = [self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string"]
+        place = 0
         for inner in split_statements(max(texts, key=len, default=""), self._dialect):
             found = prepare(inner.text, self._lexer)
+            if found is None or found.kind == "unread":
+                continue
+            place = max(place, statement.text.find(inner.text, place))
             # The statement around it is the source: the text inside a string has no place of its own.
             placed = replace(inner, start=statement.start, end=statement.end)
-            if found is not None and found.kind == "dynamic":
+            if found.kind == "dynamic":
                 if depth < _MAX_DYNAMIC_DEPTH and _is_whole(found):
                     self._read_dynamic(placed, found, depth + 1)
-            elif found is not None and found.kind != "unread":
+                continue
+            try:
                 self._read_prepared(placed, found)
+            except StatementError as error:
+                self._report(statement, found, error, offset=place)
 
     def _note_open_quote(self, statement: Statement) -> None:
         if statement.open_quote < 0:
@@ -176,9 +185,11 @@ class _ScriptReader:
             f"{mark[:1] if mark[:2] != '/*' else mark} in {place}",
         )
 
-    def _report(self, statement: Statement, prepared: Prepared, error: StatementError, base: int) -> None:
-        line, column = locate(self._starts, statement.start + error.offset)
-        self._unparsed.append(Unparsed(base + statement.index, prepared.name, error.reason, line, column))
+    def _report(self, statement: Statement, prepared: Prepared, error: StatementError, *, offset: int = 0) -> None:
+        """Lists a statement as unparsed; `offset` is where it begins in the text of `statement`."""
+        line, column = locate(self._starts, statement.start + offset + error.offset)
+        index = self._num_before + statement.index
+        self._unparsed.append(Unparsed(index, prepared.name, error.reason, line, column))
 
     def _source(self, statement: Statement) -> str:
         return self._written[statement.start : statement.end]
@@ -205,6 +216,7 @@ class _ScriptReader:
             self._book.virtual.add(name.lower())
         draft.add(found)
         self._lineage.derive(draft, prepared, node)
+        draft.described.update(_column_clauses(prepared))
         draft.described[""], draft.comment = self._comment_of(statement, prepared)
         draft.attach(self._source(statement))
         replaces = prepared.has("OR", "REPLACE") or prepared.has("OR", "ALTER") or not _is_create(statement)
@@ -238,11 +250,15 @@ class _ScriptReader:
         changes = read_changes(prepared, self._lexer)
         if found.is_empty and not changes:
             return
-        if draft := self._find(prepared.name, "ALTER TABLE"):
+        # pg_dump --clean drops the constraints of tables that it creates below.
+        is_drop = found.is_empty and all(change.kind in ("drop constraint", "drop key") for change in changes)
+        find = self._search if is_drop else partial(self._find, verb="ALTER TABLE")
+        if draft := find(prepared.name):
             draft.attach(self._source(statement))
             for change in changes:
                 self._apply(draft, change)
             draft.add(found)
+            draft.described.update(_column_clauses(prepared))
 
     def _read_moves(self, statement: Statement, prepared: Prepared) -> None:
         """Reads ATTACH PARTITION, DETACH PARTITION, INHERIT and NO INHERIT."""
@@ -264,20 +280,28 @@ class _ScriptReader:
             draft.drop_column(change.name)
         elif change.kind == "drop key":
             draft.drop_key()
+        elif change.kind == "drop constraint":
+            self._book.drop_constraint(draft, change.name)
+        elif change.kind == "rename constraint":
+            draft.rename_constraint(change.name, change.new)
+        elif change.kind == "replace columns":
+            draft.replace_columns(change.items)
         elif change.kind == "comment":
             draft.describe(change.name, change.new)
         elif change.item is not None:
             draft.redefine(change.item)
 
     def _read_rename(self, statement: Statement, prepared: Prepared) -> None:
+        is_column = prepared.tokens[prepared.at].keyword == "COLUMN"  # Derby's RENAME COLUMN t.a TO b
         for old, new in read_renames(prepared):
-            if draft := self._find(old, "RENAME"):
-                self._apply(draft, Change("rename table", new=new))
+            table, _, column = old.rpartition(".") if is_column else (old, "", "")
+            if draft := self._find(table, "RENAME"):
+                change = Change("rename column", column, new) if is_column else Change("rename table", new=new)
+                self._apply(draft, change)
                 draft.attach(self._source(statement))
 
     def _read_sp_rename(self, statement: Statement, prepared: Prepared) -> None:
-        names = ("objname", "newname", "objtype")
-        arguments = procedure_arguments(prepared.tokens, "sp_rename", names, self._lexer)
+        arguments = procedure_arguments(prepared.tokens, self._lexer)
         kind = arguments.get("objtype", "OBJECT").upper()
         target, new = _plain_parts(arguments.get("objname", "")), arguments.get("newname", "")
         is_column = kind == "COLUMN" and len(target) > 1
@@ -333,15 +357,18 @@ class _ScriptReader:
                 draft.attach(self._source(statement))
 
     def _read_property(self, statement: Statement, prepared: Prepared) -> None:
-        procedure = next(
-            token.value.lower() for token in prepared.tokens if token.value.lower() in _PROPERTY_PROCEDURES
-        )
-        arguments = procedure_arguments(
-            prepared.tokens, procedure, PROPERTY_ARGUMENTS, self._lexer, variables=self._variables
-        )
-        if (found := read_property(arguments)) and (draft := self._find(found[0], "sp_addextendedproperty")):
-            draft.describe(found[1], found[2])
+        arguments = procedure_arguments(prepared.tokens, self._lexer, variables=self._variables)
+        found = read_property(arguments)
+        if found is None:
+            return
+        target, column, text = found
+        # To drop what is not there, as scripts do before they create it, changes nothing.
+        draft = self._find(target, "sp_addextendedproperty") if text else self._search(target)
+        if draft and draft.describe(column, text):
             draft.attach(self._source(statement))
+        elif draft and text:
+            kind = "sp_addextendedproperty names columns that their tables do not have"
+            self._remarks.add(kind, f"{target}.{column}")
 
     def _read_unread(self, statement: Statement, prepared: Prepared) -> None:
         """Reports a statement that makes something like a table in a way that is not read."""
@@ -363,7 +390,6 @@ class _ScriptReader:
         return draft
 
 
-_PROPERTY_PROCEDURES = ("sp_addextendedproperty", "sp_updateextendedproperty")
 # SELECT … INTO fills a variable in these.
 _INTO_VARIABLES = frozenset({"oracle", "mysql", "doris", "starrocks"})
 _UNREAD = {
@@ -379,6 +405,11 @@ def _is_whole(prepared: Prepared) -> bool:
     at = next((i for i, token in enumerate(code) if token.kind == "string"), 0)
     is_direct = code[at - 1].keyword in ("EXECUTE", "EXEC", "IMMEDIATE")
     return is_direct and all(token.text == ";" or token.keyword in ("INTO", "USING") for token in code[at + 1 : at + 2])
+
+
+def _column_clauses(prepared: Prepared) -> dict[str, str]:
+    """Returns the texts of the comment clauses of a list's columns, which a later statement may replace."""
+    return {item.name.lower(): item.clause for item in prepared.body.items if item.is_column and item.clause}
 
 
 def _is_create(statement: Statement) -> bool:

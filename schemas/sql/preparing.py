@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, read_body
-from shortlist.schemas.sql.definitions.types import TYPES
+from shortlist.schemas.sql.actions import added_list, end_of_alter
+from shortlist.schemas.sql.arguments import PROCEDURES
+from shortlist.schemas.sql.definitions.columns import Item, ListReader, TableBody, group_end, is_period, read_body
 from shortlist.schemas.sql.families.clauses import Derivation, read_derivation
 from shortlist.schemas.sql.script.embedded import first_table
 from shortlist.schemas.sql.script.lexing import Lexer, Token, words
@@ -24,7 +25,6 @@ __all__ = [
     "head_texts",
     "name_tokens",
     "prepare",
-    "split_actions",
     "variants",
 ]
 
@@ -73,34 +73,8 @@ _KEY_NOISE = words(
 )
 # Entries of a column list that are neither columns nor keys.
 _SKIPPED_ITEMS = words("PERIOD PROJECTION EXCLUDE SUPPLEMENTAL STATISTICS WATERMARK")
-# Actions of ALTER TABLE that add nothing.
-_ALTER_VERBS = words(
-    "ALTER MODIFY CHANGE DROP RENAME OWNER SET RESET ENABLE DISABLE ATTACH DETACH ENGINE AUTO_INCREMENT VALIDATE "
-    "CLUSTER "
-    "CONVERT CONVERTING ORDER COMMENT SWITCH REBUILD INHERIT NO FORCE REPLICA TRUNCATE EXCHANGE APPEND SUSPEND RESUME "
-    "CHECK NOCHECK UPDATE MOVE LOGGING NOLOGGING PARALLEL NOPARALLEL SWAP UNSET REFRESH DEFAULT"
-)
-# Words that begin another statement behind an ALTER TABLE without a semicolon.
-_NEXT_STATEMENT = words(
-    "END IF ELSE WHILE BEGIN UPDATE DELETE SELECT INSERT MERGE COMMIT ROLLBACK RETURN DECLARE PRINT THROW RAISERROR "
-    "GRANT TRUNCATE EXEC EXECUTE GOTO"
-)
-_CHANGING_VERBS = words("ALTER MODIFY CHANGE RENAME DROP")
-# After ADD, words that begin neither a column nor a key.
-_SKIPPED_ADDITIONS = words(
-    "PARTITION SUPPLEMENTAL PERIOD ROW SEARCH STATISTICS PROJECTION DEFAULT SUBPARTITION VALUE OVERWRITE MASKING TAG "
-    "EXCLUDE"
-)
-
-
 _INTO_WORDS = words("UNLOGGED TABLE")
 _TEMPORARY = words("TEMP TEMPORARY STRICT OUTFILE DUMPFILE")
-# The system procedures of T-SQL that change what is known of a table.
-_PROCEDURES = {
-    "sp_addextendedproperty": "property",
-    "sp_updateextendedproperty": "property",
-    "sp_rename": "sp_rename",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +127,12 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
     if not kind:
         return None
     if kind == "alter":
-        tokens = tokens[: _end_of_alter(tokens, text)]
+        tokens = tokens[: end_of_alter(tokens, text)]
     names = tuple(name_tokens(tokens, at + 1))
     body = TableBody()
     after_name = _after_name(tokens, at, names)
     derivation = read_derivation(tokens, after_name) if kind == "table" else None
-    if derivation and derivation.kind != "inherits":
+    if derivation and not derivation.is_last:
         body = read_body(tokens, text, derivation.end, lexer) if derivation.has_list else body
         text = _blank(text, _derivation_spans(derivation, tokens, body))
     elif kind in ("table", "view", "materialized view"):
@@ -166,7 +140,7 @@ def prepare(text: str, lexer: Lexer) -> Prepared | None:
     elif kind == "type":
         body = read_body(tokens, text, _after_as(tokens, after_name), lexer)
     elif kind == "alter":
-        additions = _additions(tokens, after_name)
+        additions = added_list(tokens, after_name)
         body = ListReader(additions, text, 0, lexer).read() if additions else body
     return Prepared(kind, text, tokens, at, names, body, derivation)
 
@@ -186,20 +160,6 @@ def _after_as(tokens: Sequence[Token], after_name: int) -> int:
     for i, follower in pairwise(code):
         if tokens[i].keyword in ("AS", "IS"):
             return follower + 1 if tokens[follower].keyword == "OBJECT" else follower
-    return len(tokens)
-
-
-def _end_of_alter(tokens: Sequence[Token], text: str) -> int:
-    """Returns the token that begins another statement on a line of its own, as T-SQL allows without a semicolon."""
-    depth = 0
-    for i in range(1, len(tokens)):
-        depth += (tokens[i - 1].text == "(") - (tokens[i - 1].text == ")")
-        begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
-        if depth == 0 and begins_line and tokens[i].keyword in _NEXT_STATEMENT:
-            following = [token.text.upper() for token in tokens[i + 1 : i + 4]]
-            is_option = tokens[i].keyword == "IF" and "EXISTS" in following[:2] and "(" not in following
-            if not is_option:
-                return i
     return len(tokens)
 
 
@@ -241,16 +201,16 @@ def _classify(tokens: Sequence[Token]) -> tuple[StatementKind, int]:
         on = next((i for i in plain[1:4] if tokens[i].keyword == "ON"), -1)
         return ("comment", on) if on > 0 else ("", 0)
     if first in ("EXEC", "EXECUTE"):
-        procedures = (_PROCEDURES.get(token.value.lower(), "") for token in tokens[:8])
+        procedures = (PROCEDURES.get(token.value.lower(), "") for token in tokens[:8])
         kind = next(filter(None, procedures), "")
         is_dynamic = not kind and any(_DYNAMIC.match(token.value) for token in tokens if token.kind == "string")
         return ("dynamic" if is_dynamic else kind), 0
     if first in ("DO", "INSERT"):  # INSERT INTO sqlite_schema, which holds the statement that makes a virtual table
         return "dynamic", 0
     if first.startswith("SP_"):  # the first statement of a batch needs no EXEC
-        return _PROCEDURES.get(first.lower(), ""), 0
+        return PROCEDURES.get(first.lower(), ""), 0
     if first == "RENAME":
-        return "rename", plain[1] if len(plain) > 1 and tokens[plain[1]].keyword == "TABLE" else plain[0]
+        return _classify_rename(tokens, plain)
     if first in ("SELECT", "WITH"):
         return _classify_select(tokens, plain)
     return "", 0
@@ -274,6 +234,14 @@ def _classify_create(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[Sta
             return "", 0
         seen.append(word)
     return "", 0
+
+
+def _classify_rename(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
+    """Finds ``RENAME TABLE a TO b``, ``RENAME COLUMN t.a TO b`` and Oracle's ``RENAME a TO b``, no user or index."""
+    verb = [tokens[i].text.upper() for i in plain[1:3]]
+    if len(verb) == 2 and (verb[1] in ("TO", ".") or tokens[plain[1]].kind == "name"):
+        return "rename", plain[0]
+    return ("rename", plain[1]) if verb and verb[0] in ("TABLE", "TABLES", "VIEW", "COLUMN") else ("", 0)
 
 
 def _classify_alter(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[StatementKind, int]:
@@ -460,7 +428,9 @@ def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
     for i, token in enumerate(tokens[1:], 1):
         depth += (token.text == "(") - (token.text == ")")
         if depth:
-            if is_key and token.keyword in ("ASC", "DESC"):
+            # PostgreSQL's keys over time: (id, period WITHOUT OVERLAPS) and (id, PERIOD period).
+            is_over_time = token.keyword in ("WITHOUT", "OVERLAPS") or is_period(tokens, i)
+            if is_key and (token.keyword in ("ASC", "DESC") or is_over_time):
                 yield token.start, token.end
             continue
         follower = tokens[i + 1].keyword if i + 1 < len(tokens) else ""
@@ -475,65 +445,6 @@ def _item_noise_spans(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
             yield token.start, tokens[min(group_end(tokens, i), len(tokens) - 1)].end
         elif token.keyword == "ON" and is_key and follower not in ("DELETE", "UPDATE"):
             yield token.start, tokens[min(i + 1, len(tokens) - 1)].end
-
-
-def _additions(tokens: Sequence[Token], start: int) -> list[Token]:
-    """Returns the entries that an ALTER TABLE adds, as a column list: ``(``, the entries, ``)``."""
-    kept: list[Token] = []
-    is_adding = False
-    for action in split_actions(tokens[start:]):
-        code = [token for token in action if token.kind not in ("comment", "run")]
-        is_adding = _adds(code, is_adding)
-        entry = _added_entry(code) if is_adding and code else []
-        if entry:
-            kept += [_sign(",", entry[0].start)] if kept else []
-            kept += entry
-    if not kept:
-        return []
-    return [_sign("(", kept[0].start), *kept, _sign(")", kept[-1].end)]
-
-
-def _adds(code: Sequence[Token], was_adding: bool) -> bool:
-    """Whether an action adds: it begins with ADD, or it goes on with the list of the ADD before it."""
-    if not code:
-        return was_adding
-    return code[0].keyword == "ADD" or (was_adding and code[0].keyword not in _ALTER_VERBS)
-
-
-def _sign(text: str, at: int) -> Token:
-    return Token("sign", text, at, at)
-
-
-def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """Yields the actions of an ALTER TABLE: the parts between its commas, and before each ADD that begins one."""
-    action: list[Token] = []
-    depth = 0
-    for token in tokens:
-        depth += (token.text == "(") - (token.text == ")")
-        is_end = depth == 0 and token.kind == "sign" and token.text in ",;"
-        # ADD inside ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY begins no action of its own.
-        begins = depth == 0 and token.keyword == "ADD" and bool(action) and action[0].keyword not in _CHANGING_VERBS
-        if begins or is_end:
-            yield action
-            action = []
-        if not is_end:
-            action.append(token)
-    yield action
-
-
-def _added_entry(code: list[Token]) -> list[Token]:
-    entry = code[1:] if code[0].keyword == "ADD" else code
-    is_column = bool(entry) and entry[0].keyword in ("COLUMN", "COLUMNS")
-    while entry and entry[0].keyword in ("COLUMN", "COLUMNS", "IF", "NOT", "EXISTS"):
-        entry = entry[1:]
-    if len(entry) > 1 and entry[0].keyword == "CONSTRAINT" and entry[1].text == "(":
-        entry = entry[1:]  # Informix writes ADD CONSTRAINT (FOREIGN KEY …)
-    if len(entry) > 2 and entry[0].text == "(" and entry[-1].text == ")":
-        entry = entry[1:-1]
-    is_column = is_column or (len(entry) > 1 and entry[1].keyword in TYPES)  # ADD period int
-    is_default = [token.keyword for token in entry[:1] + entry[2:3]] == ["CONSTRAINT", "DEFAULT"]
-    is_skipped = bool(entry) and entry[0].keyword in _SKIPPED_ADDITIONS and not is_column
-    return [] if not entry or is_default or is_skipped else entry
 
 
 def _alter_variants(prepared: Prepared, base: str) -> Iterator[tuple[str, int]]:

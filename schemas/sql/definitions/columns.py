@@ -15,6 +15,7 @@ __all__ = [
     "TableBody",
     "comment_clause",
     "group_end",
+    "is_period",
     "read_body",
 ]
 
@@ -299,12 +300,20 @@ def group_end(tokens: Sequence[Token], start: int) -> int:
     return len(tokens)
 
 
+def is_period(tokens: Sequence[Token], i: int) -> bool:
+    """Returns whether a token is the word PERIOD before a column of a key, as in ``FOREIGN KEY (id, PERIOD at)``."""
+    follower = tokens[i + 1].kind if i + 1 < len(tokens) else ""
+    return i > 0 and tokens[i].keyword == "PERIOD" and tokens[i - 1].text in "(," and follower in ("word", "name")
+
+
 def _ends_type(tokens: Sequence[Token], i: int) -> bool:
     word = tokens[i].keyword
     if word in ("CHARACTER", "CHAR") and i:
         return i + 1 < len(tokens) and tokens[i + 1].keyword == "SET"
     if word == "WITH":
         return i + 1 < len(tokens) and tokens[i + 1].keyword not in ("TIME", "LOCAL")
+    if word in ("BEFORE", "POSITION") and i:  # where H2 and Firebird add a column
+        return True
     return word in _AFTER_TYPE or tokens[i].text in ("=", ":=") or tokens[i].kind == "string"
 
 

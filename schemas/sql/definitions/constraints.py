@@ -21,6 +21,8 @@ class Definition:
 
     columns: list[Column] = field(default_factory=list)
     primary_key: tuple[str, ...] = ()
+    key_name: str = ""  # of the primary key's constraint
+    partitions: tuple[str, ...] = ()  # columns that Hive lists behind PARTITIONED BY
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     has_index: bool = False  # a statement that adds only an index still belongs to its table's source
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -29,6 +31,7 @@ class Definition:
         """Adds what another part of the same statement defines."""
         self.columns += other.columns
         self.primary_key = other.primary_key or self.primary_key
+        self.key_name = other.key_name or self.key_name
         self.foreign_keys += other.foreign_keys
         self.has_index = self.has_index or other.has_index
         self.enums.update(other.enums)

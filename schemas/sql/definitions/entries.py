@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from shortlist.schemas.document import ForeignKey
-from shortlist.schemas.sql.definitions.columns import Item, group_end
+from shortlist.schemas.sql.definitions.columns import Item, group_end, is_period
 from shortlist.schemas.sql.definitions.constraints import Definition
 from shortlist.schemas.sql.definitions.types import TYPE_WORDS, TYPES
 from shortlist.schemas.sql.script.lexing import Token, words
 
-__all__ = ["is_missing_comma", "read_entry", "repaired_items"]
+__all__ = ["needs_repair", "read_entry", "repaired_items"]
 
 # Words between REFERENCES and the table, such as Teradata's REFERENCES WITH NO CHECK OPTION t.
 _REFERENCE_OPTIONS = words("WITH NO CHECK OPTION ONLY TABLE")
+# Words that begin a key; a constraint before them has no name.
+_KEY_STARTS = words("PRIMARY FOREIGN UNIQUE CHECK REFERENCES NOT NULL DEFAULT")
 
 
 def repaired_items(items: Sequence[Item], text: str) -> list[Item]:
@@ -32,7 +34,7 @@ def _split_lines(item: Item, text: str) -> Iterator[Item]:
     for i in range(1, len(tokens) - 1):
         depth += (tokens[i - 1].text in ("(", "<", "[")) - (tokens[i - 1].text in (")", ">", "]"))
         begins_line = "\n" in text[tokens[i - 1].end : tokens[i].start]
-        if depth == 0 and is_missing_comma(tokens, i):
+        if depth == 0 and _is_missing_comma(tokens, i):
             yield replace(item, tokens=tokens[start:i], comments=[] if start else item.comments)
             start = i
         is_name = tokens[i].kind in ("word", "name") and tokens[i].keyword not in TYPE_WORDS
@@ -42,8 +44,14 @@ def _split_lines(item: Item, text: str) -> Iterator[Item]:
     yield item if start == 0 else replace(item, tokens=tokens[start:], comments=[], enum=(), clause="")
 
 
-def is_missing_comma(tokens: Sequence[Token], i: int) -> bool:
-    """Returns whether a key of its own begins at a token: only a comma before it can be meant."""
+def needs_repair(item: Item) -> bool:
+    """Returns whether sqlglot would misread an entry: a comma is missing before a key, or a dot ends a name."""
+    tokens = item.tokens
+    return any(_is_missing_comma(tokens, i) for i in range(2, len(tokens))) or _name_length(item) == 3
+
+
+def _is_missing_comma(tokens: Sequence[Token], i: int) -> bool:
+    """Whether a key of its own begins at a token: only a comma before it can be meant."""
     if tokens[i].keyword != "FOREIGN":
         return False
     words_here = [token.text.upper() for token in tokens[i : i + 3]]
@@ -51,19 +59,32 @@ def is_missing_comma(tokens: Sequence[Token], i: int) -> bool:
 
 
 def _with_blank_in_name(item: Item) -> Item:
+    length = _name_length(item)
+    if length == 1:
+        return item
     tokens = item.tokens
-    is_split = (
-        item.is_column
-        and len(tokens) > 2
+    text = f"{tokens[0].text} {tokens[1].text}" + ("." if length == 3 else "")
+    name = Token("name", f'"{text}"', tokens[0].start, tokens[length - 1].end)
+    return replace(item, tokens=[name, *tokens[length:]])
+
+
+def _name_length(item: Item) -> int:
+    """Returns the number of tokens of a column's name: 2 for ``first name varchar(20)``, 3 for ``Order No. int``."""
+    tokens = item.tokens
+    may_be_name = (
+        len(tokens) > 2
         and tokens[0].kind == tokens[1].kind == "word"
         and tokens[1].keyword not in TYPE_WORDS
-        and tokens[2].keyword in TYPES
         and tokens[0].end + 1 == tokens[1].start
+        and item.is_column
     )
-    if not is_split:
-        return item
-    name = Token("name", f'"{tokens[0].text} {tokens[1].text}"', tokens[0].start, tokens[1].end)
-    return replace(item, tokens=[name, *tokens[2:]])
+    if not may_be_name:
+        return 1
+    if tokens[2].keyword in TYPES:
+        return 2
+    ends_word = tokens[2].text == "." and tokens[1].end == tokens[2].start
+    is_dotted = ends_word and len(tokens) > 3 and tokens[3].keyword in TYPES and tokens[2].end < tokens[3].start
+    return 3 if is_dotted else 1
 
 
 def read_entry(item: Item) -> Definition:
@@ -71,6 +92,7 @@ def read_entry(item: Item) -> Definition:
     found = Definition()
     tokens = item.tokens[1:] if item.is_column else item.tokens
     own: tuple[str, ...] = (item.name,) if item.is_column else ()
+    name = ""
     i = 0
     while i < len(tokens):
         word, follower = tokens[i].keyword, tokens[i + 1].keyword if i + 1 < len(tokens) else ""
@@ -79,13 +101,35 @@ def read_entry(item: Item) -> Definition:
             i = _read_check(tokens, i, own, found)
         elif tokens[start].text == "(":
             i = group_end(tokens, start) + 1
+        elif word == "CONSTRAINT" and i < len(tokens) and follower not in _KEY_STARTS:
+            i = _dotted_end(tokens, i)
+            name = tokens[i - 1].value
         elif word == "PRIMARY" and follower == "KEY":
             i = _read_primary_key(tokens, i + 1, own, found)
+            found.key_name, name = name, ""
         elif word == "FOREIGN" and follower == "KEY" and not own:
+            name = name or _index_name(tokens[i + 1 : i + 3])
             own, i = _names(tokens, i + 1)
         elif word == "REFERENCES":
-            i = _read_reference(tokens, i, own, found)
+            i = _read_reference(tokens, i, own, found, name)
+            name = ""
+    if name and len(tokens) > 1 and tokens[-1].value == name:
+        _name_last_key(found, name)
     return found
+
+
+def _index_name(tokens: Sequence[Token]) -> str:
+    """Returns the name that MySQL allows in ``FOREIGN KEY name (columns)``."""
+    has_name = len(tokens) == 2 and tokens[0].kind in ("word", "name") and tokens[1].text == "("
+    return tokens[0].value if has_name else ""
+
+
+def _name_last_key(found: Definition, name: str) -> None:
+    """Gives a key the name that Informix writes behind it."""
+    if found.foreign_keys:
+        found.foreign_keys[-1] = replace(found.foreign_keys[-1], constraints=(name,))
+    elif found.primary_key:
+        found.key_name = name
 
 
 def _read_primary_key(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
@@ -97,7 +141,7 @@ def _read_primary_key(tokens: Sequence[Token], at: int, own: tuple[str, ...], fo
     return end
 
 
-def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition) -> int:
+def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], found: Definition, name: str) -> int:
     while at < len(tokens) and tokens[at].keyword in _REFERENCE_OPTIONS:
         at += 1
     end = _dotted_end(tokens, at)
@@ -105,7 +149,7 @@ def _read_reference(tokens: Sequence[Token], at: int, own: tuple[str, ...], foun
     has_columns = end < len(tokens) and tokens[end].text == "("
     columns, after = _names(tokens, end) if has_columns else ((), end)
     if target and own:
-        found.foreign_keys.append(ForeignKey(own, target, columns))
+        found.foreign_keys.append(ForeignKey(own, target, columns, (name,) if name else ()))
     return max(after, at)
 
 
@@ -132,8 +176,8 @@ def _names(tokens: Sequence[Token], start: int) -> tuple[tuple[str, ...], int]:
     """Returns the first word of each part of the next bracket from `start` on, and the token after the bracket."""
     opening = next((i for i in range(start, len(tokens)) if tokens[i].text == "("), len(tokens))
     end = group_end(tokens, opening)
-    pairs = zip(tokens[opening:end], tokens[opening + 1 : end], strict=False)
-    names = [token.value for before, token in pairs if before.text in "(," and token.kind in ("word", "name")]
+    starts = (i + is_period(tokens, i) for i in range(opening + 1, end) if tokens[i - 1].text in "(,")
+    names = [tokens[i].value for i in starts if tokens[i].kind in ("word", "name")]
     if not names and start < len(tokens) and tokens[start].kind in ("word", "name"):
         return (tokens[start].value,), start + 1  # PRIMARY KEY a
     return tuple(names), end + 1

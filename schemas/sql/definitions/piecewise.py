@@ -35,6 +35,11 @@ class PartialList:
     found: Definition = field(default_factory=Definition)
     odd: list[Item] = field(default_factory=list)
 
+    def add_odd(self, item: Item) -> None:
+        """Adds what the tokens of an entry say."""
+        self.found.merge(read_entry(item))
+        self.odd.append(item)
+
 
 class PiecewiseReader:
     """Reads the column lists of one script that cannot be read whole."""
@@ -58,7 +63,11 @@ class PiecewiseReader:
             head = named_table(prepared)
         partial = PartialList(head, items)
         entries = list(zip(items, clean_entries(prepared, items), strict=True))
-        head.this.set("expressions", self._read_entries(entries, partial))
+        for item in items:
+            if _is_renamed(item, prepared.text):
+                partial.add_odd(item)
+        as_written = [entry for entry in entries if not _is_renamed(entry[0], prepared.text)]
+        head.this.set("expressions", self._read_entries(as_written, partial) if as_written else [])
         return partial
 
     def _read_entries(self, entries: list[Entry], partial: PartialList) -> list[exp.Expr]:
@@ -71,8 +80,7 @@ class PiecewiseReader:
                 half = len(entries) // 2
                 return self._read_entries(entries[:half], partial) + self._read_entries(entries[half:], partial)
         for item, _ in entries:
-            partial.found.merge(read_entry(item))
-            partial.odd.append(item)
+            partial.add_odd(item)
         return []
 
     def _parse_list(self, text: str) -> list[exp.Expr] | None:
@@ -81,6 +89,11 @@ class PiecewiseReader:
         self._num_attempts += 1
         node = self._parse(f"CREATE TABLE t ({text})")
         return list(node.this.expressions) if node is not None and isinstance(node.this, exp.Schema) else None
+
+
+def _is_renamed(item: Item, text: str) -> bool:
+    """Whether the name of an entry was put together from several words, so that its text would be misread."""
+    return text[item.tokens[0].start : item.tokens[0].end] != item.tokens[0].text
 
 
 def named_table(prepared: Prepared) -> exp.Create:

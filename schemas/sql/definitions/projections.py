@@ -24,6 +24,8 @@ def projected_columns(prepared: Prepared) -> list[Column]:
     query = next((i for i, token in enumerate(tokens) if token.keyword in _SELECTS), -1)
     if query < 0 or prepared.kind not in ("table", "view", "materialized view"):
         return []
+    if prepared.kind == "table" and any(item.is_column and item.type for item in prepared.body.items):
+        return []  # the list says more than the query
     if prepared.body.items:
         return [Column(item.name, item.type, item.comment) for item in prepared.body.items if item.is_column]
     return [Column(name) for part in _parts(tokens[query + 1 :]) if (name := _name(part))]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
 from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.sql.definitions.columns import Item
 from shortlist.schemas.sql.definitions.constraints import Definition, read_definitions
-from shortlist.schemas.sql.definitions.entries import is_missing_comma, read_entry
+from shortlist.schemas.sql.definitions.entries import needs_repair, read_entry
 from shortlist.schemas.sql.definitions.nodes import StatementError, parse_statement, try_parse
 from shortlist.schemas.sql.definitions.piecewise import PiecewiseReader, named_table
 from shortlist.schemas.sql.definitions.projections import projected_columns
@@ -40,10 +41,8 @@ class DefinitionReader:
             StatementError: the statement has no name, or neither a list of columns nor a query that can be read.
         """
         try:
-            if any(
-                is_missing_comma(item.tokens, i) for item in prepared.body.items for i in range(2, len(item.tokens))
-            ):
-                raise StatementError("a comma is missing before FOREIGN KEY")
+            if any(map(needs_repair, prepared.body.items)):
+                raise StatementError("a comma is missing, or a name is not quoted")
             node = parse_statement(prepared, self._dialect)
             found = self._define(node, prepared.body.items)
         except StatementError as error:
@@ -60,7 +59,7 @@ class DefinitionReader:
             )
             return named_table(prepared), Definition(columns=columns)
         partial = self._piecewise.read(prepared)
-        if partial is None and prepared.derivation and prepared.derivation.kind != "inherits":
+        if partial is None and prepared.derivation and not prepared.derivation.is_last:
             return named_table(prepared), Definition()  # its columns are those of another table
         if partial is None:
             raise error
@@ -88,17 +87,22 @@ class DefinitionReader:
         for item in entries:
             items.setdefault(item.name, item)
         nodes = list(node.this.expressions) if isinstance(node.this, exp.Schema) else []
+        partitions: list[str] = []
         properties = node.args.get("properties")
         for part in properties.expressions if properties else []:
             if isinstance(part, exp.PartitionedByProperty) and isinstance(part.this, exp.Schema):
-                nodes += [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
+                listed = [entry for entry in part.this.expressions if isinstance(entry, exp.ColumnDef)]
+                partitions += [entry.name for entry in listed]
+                nodes += listed
             elif isinstance(part, exp.PrimaryKey):
                 nodes.append(part)
-        return read_definitions(nodes, items, self._dialect)
+        found = read_definitions(nodes, items, self._dialect)
+        found.partitions = tuple(partitions)
+        return found
 
 
 def _add_keys(prepared: Prepared, found: Definition) -> None:
-    """Adds the keys that sqlglot parses as something else, or that are behind the list, as Spanner writes them."""
+    """Adds the names of the keys, and keys that sqlglot parses as something else or that are behind the list."""
     written = Definition()
     for item in prepared.body.items:
         if any(token.keyword in _KEY_WORDS for token in item.tokens):
@@ -108,6 +112,9 @@ def _add_keys(prepared: Prepared, found: Definition) -> None:
         written.merge(read_entry(Item(tail)))
     if not found.primary_key:
         found.primary_key = written.primary_key
+    found.key_name = written.key_name
+    names = {key: key.constraints for key in written.foreign_keys}
+    found.foreign_keys = [replace(key, constraints=names.get(key, ())) for key in found.foreign_keys]
     if len(found.foreign_keys) < len(written.foreign_keys):
         known = {key.columns for key in found.foreign_keys}
         found.foreign_keys += [key for key in written.foreign_keys if key.columns not in known]

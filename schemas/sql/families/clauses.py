@@ -22,7 +22,7 @@ class Derivation:
 
     `kind` is ``partition``, ``inherits``, ``like``, ``clone``, ``select`` (all columns of a table) or ``type``; `names`
     are the dotted names of the others, without quotes. `start` and `end` are the token numbers of the clause;
-    `has_list` says that a column list may follow it.
+    `has_list` says that a column list may follow it, `is_last` that one may be before it.
     """
 
     kind: str
@@ -30,6 +30,7 @@ class Derivation:
     start: int
     end: int
     has_list: bool = False
+    is_last: bool = False
 
     @property
     def is_copy(self) -> bool:
@@ -64,9 +65,11 @@ def read_derivation(tokens: Sequence[Token], after: int) -> Derivation | None:
         return _copy("clone", code, start)
     if code.take("FOR", "EXCHANGE", "WITH", "TABLE"):
         return _copy("like", code, start)
+    if code.take("AS", "CLONE", "OF"):  # Fabric
+        return _copy("clone", code, start)
     if code.take("AS"):
         return _copied_by_name(code, start)
-    return _distributed(code, start) or _inherits(tokens, after)
+    return _distributed(code, start) or _behind_list(tokens, after)
 
 
 def listed_likes(items: Sequence[Item]) -> Iterator[tuple[int, str]]:
@@ -127,7 +130,8 @@ def _distributed(code: _Code, start: int) -> Derivation | None:
     return Derivation("like", (f"{database}{parts[2]}",), start, code.num_tokens)
 
 
-def _inherits(tokens: Sequence[Token], after: int) -> Derivation | None:
+def _behind_list(tokens: Sequence[Token], after: int) -> Derivation | None:
+    """Reads ``INHERITS (a, b)``, and ``LIKE a`` of Flink, which is the last clause."""
     depth = 0
     for i in range(after, len(tokens)):
         depth += (tokens[i].text == "(") - (tokens[i].text == ")")
@@ -135,7 +139,19 @@ def _inherits(tokens: Sequence[Token], after: int) -> Derivation | None:
             code = _Code(tokens[: group_end(tokens, i) + 1], i + 1)
             code.take_sign("(")
             names = tuple(code.names())
-            return Derivation("inherits", names, i, len(tokens), has_list=True) if names else None
+            return Derivation("inherits", names, i, len(tokens), is_last=True) if names else None
+        if depth == 0 and tokens[i].keyword == "WITH" and (found := _behind_options(tokens, i)):
+            return found
+    return None
+
+
+def _behind_options(tokens: Sequence[Token], at: int) -> Derivation | None:
+    """Reads ``WITH (…) LIKE a``."""
+    is_list = _Code(tokens, at + 1).take_sign("(")
+    code = _Code(tokens, group_end(tokens, at) + 1)
+    start = code.place
+    if is_list and code.take("LIKE") and (name := code.name()):
+        return Derivation("like", (name,), start, len(tokens), is_last=True)
     return None
 
 

@@ -14,6 +14,7 @@ from sqlglot import exp
 from shortlist.schemas.document import Column
 from shortlist.schemas.remarks import Remarks
 from shortlist.schemas.sql.definitions.columns import Item
+from shortlist.schemas.sql.definitions.nodes import try_parse
 from shortlist.schemas.sql.drafts import DraftBook, Origin, TableDraft
 from shortlist.schemas.sql.families.clauses import Derivation, Move, listed_likes
 from shortlist.schemas.sql.families.stars import project
@@ -30,10 +31,14 @@ _WITH_REFERENCES = ("partition", "clone")
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query that selects ``*`` from a table that is not known yet, and the columns that the statement lists."""
+    """A query that selects ``*`` from a table that is not known yet, and the columns that the statement lists.
+
+    `adds` says that the selected columns follow the listed ones, as MySQL has it; else the list names them.
+    """
 
     node: exp.Expr
     listed: list[Column]
+    adds: bool = False
 
 
 @dataclass(slots=True)
@@ -67,14 +72,30 @@ class Lineage:
 
     def derive(self, draft: TableDraft, prepared: Prepared, node: exp.Create) -> None:
         """Gives a new draft, which is not in the book yet, the columns that its CREATE takes from elsewhere."""
-        if isinstance(node.expression, exp.Query):
-            self._select(draft, _Query(node.expression, draft.columns))
+        adds = self.dialect == "mysql" and prepared.kind == "table" and prepared.body.close >= 0 and bool(draft.columns)
+        query = node.expression
+        if adds and not isinstance(query, exp.Query):
+            query = self._query_behind(prepared)
+        if isinstance(query, exp.Query):
+            self._select(draft, _Query(query, draft.columns, adds))
         if found := prepared.derivation:
             for name in found.names:
                 has_check = any(token.keyword == "CHECK" for item in prepared.body.items for token in item.tokens)
                 self._add_origin(draft, Origin(found.kind, name, at=_num_taken(draft), has_check=has_check))
         for num_before, name in listed_likes(prepared.body.items):
             self._add_origin(draft, Origin("like", name, at=num_before + _num_taken(draft)))
+
+    def _query_behind(self, prepared: Prepared) -> exp.Expr | None:
+        """Returns the query behind a list of columns that sqlglot could not read together with it."""
+        tail = prepared.tokens[prepared.body.close + 1 :]
+        start = next((token.start for token in tail if token.keyword == "SELECT"), -1)
+        if start < 0:
+            return None
+        node = try_parse(f"CREATE TABLE t AS {prepared.text[start:]}", self.dialect)
+        if node is not None and isinstance(node.expression, exp.Query):
+            return node.expression
+        self.remarks.add("queries could not be parsed, so the columns that they add are missing", prepared.name)
+        return None
 
     def move(self, move: Move, child: TableDraft, parent: TableDraft | None) -> None:
         """Makes a table a child of another one, which may not be known yet, or ends that."""
@@ -107,8 +128,12 @@ class Lineage:
             self.remarks.add("tables take too many columns from other tables, so some lack columns", f"{_MAX_TAKEN:,}")
 
     def _select(self, draft: TableDraft, query: _Query) -> None:
-        found = project(query.node, query.listed, self.dialect, lambda name: self._columns_for(draft, name))
+        listed = [] if query.adds else query.listed
+        found = project(query.node, listed, self.dialect, lambda name: self._columns_for(draft, name))
         known = {column.name.lower(): column.comment for column in draft.columns if column.comment}
+        if query.adds:
+            own = {column.name.lower() for column in query.listed}
+            found.columns = query.listed + [column for column in found.columns if column.name.lower() not in own]
         draft.columns = [
             replace(column, comment=known[column.name.lower()]) if column.name.lower() in known else column
             for column in found.columns

@@ -162,9 +162,9 @@ _LANDMARKS = [
     r"(?P<slash>^[ \t]*/[ \t\r]*$)",
     r"(?P<client>^(?:\\|\.[a-z])[^\n]*$)",
     r"(?P<delimiter>^[ \t]*DELIMITER[ \t]+(?P<delimiter_mark>[^\s]+)[^\n]*$)",
-    # The elements of CREATE SCHEMA may follow on the same line.
+    # The elements of CREATE SCHEMA may follow on the same line, and in T-SQL any statement.
     r"(?P<element>\bCREATE\s+SCHEMA\s[^;()\n]{1,200}?\s(?=CREATE\s+(?:TABLE|VIEW)\s)"
-    r"|(?<![\n)])[ \t]CREATE\s+(?:TABLE|VIEW)\s)",
+    r"|(?<![\n)])[ \t](?:(?:CREATE|ALTER|DROP)\s+(?:TABLE|VIEW)|EXEC(?:UTE)?\s+(?:sys\.)?sp_\w+)\s)",
     r"(?P<begin>(?:^|(?<=\)))[ \t]*(?P<verb>CREATE\s+(?:(?!CREATE\b)\w+\s+){0,5}?(?:TABLE|VIEW|INDEX|SCHEMA)"
     r"|ALTER\s+TABLE|INSERT\s+INTO|DROP\s+(?:TABLE|VIEW|INDEX)|COMMENT\s+ON|EXEC(?:UTE)?|PRINT|SET\s+IDENTITY_INSERT)(?=\s|\(N?')"
     # T-SQL's conditions need no semicolon before them; IF NOT EXISTS in CREATE TABLE has no bracket.

@@ -32,6 +32,15 @@ _MAX_RESCANS = 32
 _AS = re.compile(r"\bAS\s+[eE]?\Z", re.IGNORECASE)
 _MAX_ROUTINE_CHARS = 200_000
 _MAX_ROUTINE_SCAN = 5_000_000
+_TSQL = frozenset({"tsql", "fabric", ""})
+# Statements behind which T-SQL may begin another one on the same line.
+_ENDS_ANYWHERE = re.compile(
+    r"(?:CREATE\s+TABLE|(?:ALTER|DROP)\s+(?:TABLE|VIEW)|IF|ELSE|BEGIN|END|PRINT|USE|SET|DECLARE|SELECT|INSERT|UPDATE|DELETE"
+    r"|TRUNCATE|RAISERROR|EXEC|EXECUTE)\b",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(r"(?:IF|ELSE|BEGIN)\b", re.IGNORECASE)
+_ABOUT_TABLES = re.compile(r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:TABLE|VIEW)|EXEC(?:UTE)?\s)", re.IGNORECASE)
 # T-SQL ends a routine only at a line GO, Oracle at a line with a slash.
 _UNIT_LINE_DIALECTS = frozenset({"tsql", "fabric", "oracle", ""})
 _UNIT_LINE = re.compile(r"^[ \t]*(?:GO|/)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
@@ -81,6 +90,7 @@ class _Splitter:
         self._num_statements = 0
         self._unit_lines: list[int] | None = None if dialect in _UNIT_LINE_DIALECTS else []
         self._routine_budget = _MAX_ROUTINE_SCAN
+        self._is_tsql = dialect in _TSQL
         self._nesting = Nesting(script)
         self._may_have_copy_end = True
         self._steps: dict[str, Callable[[re.Match[str], int, int], None]] = {
@@ -181,15 +191,23 @@ class _Splitter:
     def _element(self, match: re.Match[str], begin: int, end: int) -> None:
         """Splits at CREATE SCHEMA, and before the elements that follow it on its line."""
         is_schema = match[0].lstrip()[6:].lstrip()[:6].upper() == "SCHEMA"
-        if not is_schema and not (self._is_in_schema and self._depth == 0):
+        if not is_schema and not (self._depth == 0 and (self._is_in_schema or self._may_end(begin))):
             self._start = begin + 1 if self._start < 0 else self._start
             return
         if 0 <= self._start < begin:
             self._finish(begin, is_continued=True)
-        self._start, self._is_in_schema = begin if is_schema else begin + 1, True
+        self._start, self._is_in_schema = begin if is_schema else begin + 1, is_schema or self._is_in_schema
         if is_schema:
             self._finish(end, is_continued=True)
             self._position = end
+
+    def _may_end(self, at: int) -> bool:
+        """Whether T-SQL's current statement may end at a blank within a line: it needs no semicolon before the next."""
+        if not self._is_tsql or self._start < 0 or not _ENDS_ANYWHERE.match(self._script, self._start):
+            return False
+        # What follows a condition belongs to it, but not a second statement.
+        is_condition = _CONDITION.match(self._script, self._start)
+        return not is_condition or _ABOUT_TABLES.search(self._script, self._start, at) is not None
 
     def _semicolon(self, match: re.Match[str], begin: int, end: int) -> None:
         # Inside brackets a semicolon is an error. It ends the statement, so that only this one is lost.

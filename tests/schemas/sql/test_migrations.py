@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from shown_tables import shown
 
+from shortlist.schemas.sql.parse import parse_tables
+
 MIGRATIONS = {
     "a table and its columns renamed": (
         "CREATE TABLE guest (no int PRIMARY KEY, nick text, fax text);\n"
@@ -100,11 +102,112 @@ MIGRATIONS = {
         "mysql",
         ["t(a) 'three'"],
     ),
+    "extended properties that are changed and dropped": (
+        "CREATE TABLE dbo.t (a int, b int)\nGO\n"
+        "EXEC sp_addextendedproperty 'MS_Description', 'one', 'SCHEMA', 'dbo', 'TABLE', 't'\n"
+        "EXEC sp_updateextendedproperty 'MS_Description', 'two', 'SCHEMA', 'dbo', 'TABLE', 't'\n"
+        "EXEC sp_addextendedproperty 'MS_Description', 'aye', 'SCHEMA', 'dbo', 'TABLE', 't', 'COLUMN', 'a'\n"
+        "EXEC sys.sp_dropextendedproperty 'MS_Description', 'SCHEMA', 'dbo', 'TABLE', 't', 'COLUMN', 'a'\nGO\n",
+        "tsql",
+        ["dbo.t(a, b) 'two'"],
+    ),
     "T-SQL without semicolons": (
         "CREATE TABLE t (a int)\nGO\nIF NOT EXISTS (SELECT 1)\nBEGIN\n  ALTER TABLE t ADD b int\n  UPDATE t SET b = 1\n"
         "END\nGO\nALTER TABLE t DROP CONSTRAINT x, COLUMN a\nCOMMIT\nGO\n",
         "tsql",
         ["t(b)"],
+    ),
+    "keys dropped by their names": (
+        "CREATE TABLE t (id int CONSTRAINT pk PRIMARY KEY, a int CONSTRAINT fa REFERENCES u(id), b int, c int,"
+        " CONSTRAINT fb FOREIGN KEY (b) REFERENCES u(id));\n"
+        "ALTER TABLE t ADD CONSTRAINT fc FOREIGN KEY (c) REFERENCES u(id);\n"
+        "ALTER TABLE t RENAME CONSTRAINT fa TO f1;\n"
+        "ALTER TABLE t DROP CONSTRAINT f1, DROP CONSTRAINT IF EXISTS FB CASCADE;\nALTER TABLE t DROP CONSTRAINT pk;",
+        "postgres",
+        ["t(id, a, b, c) c -> u(id)"],
+    ),
+    "keys dropped by the names that PostgreSQL gives": (
+        "CREATE TABLE t (id int PRIMARY KEY, a int REFERENCES u(id), b int REFERENCES u(id));\n"
+        "ALTER TABLE t DROP CONSTRAINT t_a_fkey, DROP CONSTRAINT t_pkey;",
+        "postgres",
+        ["t(id, a, b) b -> u(id)"],
+    ),
+    "MySQL's foreign keys dropped": (
+        "CREATE TABLE t (a int, b int, CONSTRAINT fa FOREIGN KEY (a) REFERENCES u(id));\n"
+        "ALTER TABLE t ADD FOREIGN KEY (b) REFERENCES v(id);\n"
+        "ALTER TABLE t DROP FOREIGN KEY `fa`, DROP FOREIGN KEY t_ibfk_1;",
+        "mysql",
+        ["t(a, b)"],
+    ),
+    "T-SQL's list of constraints dropped": (
+        "CREATE TABLE dbo.t (a int, b int, CONSTRAINT fa FOREIGN KEY (a) REFERENCES u(id),"
+        " CONSTRAINT fb FOREIGN KEY (b) REFERENCES u(id));\nALTER TABLE dbo.t DROP CONSTRAINT fa, fb, COLUMN b;",
+        "tsql",
+        ["dbo.t(a)"],
+    ),
+    "a key dropped and added again": (
+        "CREATE TABLE t (a int, CONSTRAINT f FOREIGN KEY (a) REFERENCES u(id));\n"
+        "ALTER TABLE t DROP CONSTRAINT f, ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES v(id);",
+        None,
+        ["t(a) a -> v(id)"],
+    ),
+    "a key of partitions dropped": (
+        "CREATE TABLE t (a int, CONSTRAINT f FOREIGN KEY (a) REFERENCES u(id)) PARTITION BY RANGE (a);\n"
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (2);\nALTER TABLE t DROP CONSTRAINT f;",
+        "postgres",
+        ["t(a)"],
+    ),
+    "Informix's name behind a key": (
+        "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES u CONSTRAINT x.r1);\nALTER TABLE t DROP CONSTRAINT r1;",
+        None,
+        ["t(a)"],
+    ),
+    "Oracle's unused columns and dropped keys": (
+        "CREATE TABLE t (a NUMBER PRIMARY KEY, b NUMBER, c NUMBER, d NUMBER);\nALTER TABLE t SET UNUSED (b, c);\n"
+        "ALTER TABLE t SET UNUSED COLUMN d;\nALTER TABLE t DROP UNUSED COLUMNS;\n"
+        "ALTER TABLE t DROP PRIMARY KEY CASCADE;",
+        "oracle",
+        ["t(a)"],
+    ),
+    "Hive's columns replaced": (
+        "CREATE TABLE t (a INT, b INT) PARTITIONED BY (day STRING);\n"
+        "ALTER TABLE t REPLACE COLUMNS (b BIGINT COMMENT 'bee', c STRING);\nALTER TABLE t ADD COLUMNS (e INT) CASCADE;",
+        "hive",
+        ["t(b 'bee', c, day, e)"],
+    ),
+    "Db2's actions without commas": (
+        "CREATE TABLE t (a INT, b INT, c INT);\n"
+        "ALTER TABLE t ADD COLUMN d INT ADD COLUMN e INT DROP COLUMN a ALTER COLUMN b SET DATA TYPE BIGINT"
+        " ALTER COLUMN c SET NOT NULL ADD CONSTRAINT f FOREIGN KEY (e) REFERENCES u ON DELETE CASCADE;\n"
+        "ALTER TABLE t DROP COLUMN c DROP COLUMN d;",
+        None,
+        ["t(b, e) e -> u"],
+    ),
+    "a column and several tables renamed": (
+        "CREATE TABLE a (x int);\nCREATE TABLE c (y int);\nRENAME COLUMN a.x TO z;\nRENAME TABLES a TO b, c TO d;",
+        None,
+        ["b(z)", "d(y)"],
+    ),
+    "Firebird's verbs": (
+        "CREATE TABLE t (a INTEGER, b INTEGER);\n"
+        "ALTER TABLE t ALTER a POSITION 2, ALTER b TO c, ADD d INTEGER POSITION 1;",
+        None,
+        ["t(a, c, d)"],
+    ),
+    "comments replaced": (
+        "CREATE TABLE t (a Int8 COMMENT 'old', b Int8 COMMENT 'old', c Int8) ENGINE = Log COMMENT 'one';\n"
+        "ALTER TABLE t MODIFY COLUMN a COMMENT 'new';\nALTER TABLE t MODIFY COLUMN b Int16 COMMENT 'new';\n"
+        "ALTER TABLE t RENAME COLUMN a TO d;\nALTER TABLE t MODIFY COLUMN d COMMENT 'newer';\n"
+        "ALTER TABLE t MODIFY COMMENT 'two';",
+        "clickhouse",
+        ["t(d 'newer', b 'new', c) 'two'"],
+    ),
+    "comments removed": (
+        "CREATE TABLE t (a int COMMENT 'x', b int COMMENT 'x', c int COMMENT 'x') COMMENT = 'one';\n"
+        "ALTER TABLE t MODIFY COLUMN a UNSET COMMENT;\nALTER TABLE t MODIFY COLUMN b COMMENT '';\n"
+        "COMMENT ON COLUMN t.c IS NULL;\nALTER TABLE t UNSET COMMENT;",
+        "snowflake",
+        ["t(a, b, c)"],
     ),
     "a constraint dropped": (
         "CREATE TABLE t (id int, constraint_id int);\nALTER TABLE t DROP CONSTRAINT k;\n"
@@ -113,6 +216,13 @@ MIGRATIONS = {
         ["t(id, constraint_id)"],
     ),
 }
+
+
+def test_a_constraint_of_a_table_that_is_created_below_may_be_dropped() -> None:
+    parsed = parse_tables(
+        "ALTER TABLE IF EXISTS ONLY t DROP CONSTRAINT IF EXISTS k;\nCREATE TABLE t (id int);", dialect="postgres"
+    )
+    assert ([table.name for table in parsed.tables], parsed.warnings) == (["t"], ())
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)

@@ -100,6 +100,47 @@ def test_what_cannot_be_read_is_named(script: str, dialect: str, name: str) -> N
     assert [(left_out.name, left_out.line) for left_out in parsed.unparsed] == [(name, 2)]
 
 
+ONE_LINE = {
+    "PRINT": ("PRINT 'x' CREATE TABLE c (id int)", ["c(id)"]),
+    "USE": ("USE x CREATE TABLE c (id int)", ["c(id)"]),
+    "SET": (
+        "SET NOCOUNT ON SET ANSI_NULLS ON CREATE TABLE c (id int) PRINT 'x' CREATE TABLE d (id int)",
+        ["c(id)", "d(id)"],
+    ),
+    "IF and DROP": ("CREATE TABLE c (id int)\nGO\nIF 1 = 1 DROP TABLE c CREATE TABLE c (id int, n int)", ["c(id, n)"]),
+    "BEGIN and END": ("IF 1 = 1 BEGIN DROP TABLE c END CREATE TABLE c (id int)", ["c(id)"]),
+    "ALTER and IF": (
+        "CREATE TABLE c (id int)\nALTER TABLE c ADD n int IF OBJECT_ID('d') IS NULL CREATE TABLE d (id int)",
+        ["c(id, n)", "d(id)"],
+    ),
+    "ALTER and DROP": ("CREATE TABLE c (id int) ALTER TABLE c ADD n int DROP TABLE d", ["c(id, n)"]),
+    "two calls": (
+        "CREATE TABLE c (a int, b int)\nGO\nEXEC sp_rename 'c.a', 'd', 'COLUMN' EXEC sys.sp_rename 'c', 'e'",
+        ["e(d, b)"],
+    ),
+    "a permission": ("GRANT CREATE TABLE TO bob\nCREATE TABLE c (id int)", ["c(id)"]),
+    "a procedure": (
+        "CREATE PROCEDURE p AS SELECT 1 CREATE TABLE d (id int) DROP TABLE d\nGO\nCREATE TABLE c (id int)",
+        ["c(id)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_statements_of_t_sql_may_share_a_line(name: str) -> None:
+    script, expected = ONE_LINE[name]
+    assert shown(script, "tsql") == expected
+
+
+def test_a_statement_in_a_block_that_cannot_be_read_costs_itself_alone() -> None:
+    script = (
+        "DO $$ BEGIN\nCREATE TABLE a (id int);\nCREATE TABLE b AS SELECT (( FROM;\nCREATE TABLE c (id int);\nEND $$;"
+    )
+    parsed = parse_tables(script, dialect="postgres")
+    assert [table.name for table in parsed.tables] == ["a", "c"]
+    assert [(left_out.name, left_out.line) for left_out in parsed.unparsed] == [("b", 3)]
+
+
 NO_TABLES = {
     "an alias": 'CREATE ALIAS "s"."a" FOR TABLE "s"."t";',
     "a table function": "CREATE TABLE FUNCTION d.f(x INT64) AS SELECT x;",
@@ -164,6 +205,12 @@ ODD_COLUMNS = {
     "Greenplum": ("CREATE TABLE t (id int ENCODING (compresstype=zstd), n text);", ["t(id, n)"]),
     "Flink": ("CREATE TABLE t (id INT, at TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL);", ["t(id, at)"]),
     "SQLite": ("CREATE TABLE t (id int, a whatever it is);", ["t(id, a)"]),
+    "a dot in a name": ("CREATE TABLE t (id int, Order No. int, n text);", ["t(id, Order No., n)"]),
+    "keys over time": (
+        "CREATE TABLE t (id int, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS),"
+        " FOREIGN KEY (id, PERIOD at) REFERENCES u (id, PERIOD at));",
+        ["t(id*, at*) id, at -> u(id, at)"],
+    ),
     "a blank in a name": ("CREATE TABLE t (id int, first name varchar(20));", ["t(id, first name)"]),
     "options of a reference": (
         "CREATE TABLE t (id int, u_id int, CONSTRAINT f FOREIGN KEY (u_id) REFERENCES WITH NO CHECK OPTION u (id));",
@@ -189,6 +236,36 @@ ODD_COLUMNS = {
 def test_an_odd_column_costs_no_other(name: str) -> None:
     script, expected = ODD_COLUMNS[name]
     assert shown(script) == expected
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        "ROLLUP r (id)",
+        "ROLLUP r (id, n) FROM t, r2 (id)",
+        "PARTITION p VALUES LESS THAN (10)",
+        "TEMPORARY PARTITION p VALUES LESS THAN (10)",
+        "SYSTEM VERSIONING",
+        "OVERFLOW",
+        "OVERFLOW TABLESPACE x",
+        "PERIOD FOR SYSTEM_TIME (a, b)",
+        "SUPPLEMENTAL LOG DATA (ALL) COLUMNS",
+        "ROW DELETION POLICY (OLDER_THAN(at, INTERVAL 1 DAY))",
+    ],
+)
+def test_an_addition_about_storage_is_no_column(addition: str) -> None:
+    parsed = parse_tables(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {addition};")
+    assert ([column.name for column in parsed.tables[0].columns], parsed.warnings) == (["id"], ())
+
+
+@pytest.mark.parametrize("name", ["rollup", "system", "overflow", "temporary", "period", "tag", "search", "row"])
+def test_a_column_may_be_called_like_storage(name: str) -> None:
+    assert shown(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {name} text;", "postgres") == [f"t(id, {name})"]
+
+
+@pytest.mark.parametrize("name", ["system", "overflow", "period", "tag", "search", "row"])
+def test_a_column_called_like_storage_may_have_any_type(name: str) -> None:
+    assert shown(f"CREATE TABLE t (id int);\nALTER TABLE t ADD {name} citext;", "postgres") == [f"t(id, {name})"]
 
 
 def test_warnings_of_one_kind_are_counted() -> None:

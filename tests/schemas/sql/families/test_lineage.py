@@ -20,7 +20,7 @@ def names_of(table: Table) -> list[str]:
     return [column.name for column in table.columns]
 
 
-COPIES = [
+COPIES: list[tuple[str | None, str]] = [
     ("postgres", "CREATE TABLE c (LIKE items INCLUDING ALL);"),
     ("postgres", "CREATE TABLE c AS TABLE items WITH NO DATA;"),
     ("mysql", "CREATE TABLE c LIKE items;"),
@@ -36,12 +36,14 @@ COPIES = [
     ("clickhouse", "CREATE TABLE c ON CLUSTER k AS items;"),
     ("clickhouse", "CREATE TABLE c ENGINE = Distributed('{cluster}', currentDatabase(), 'items');"),
     ("oracle", "CREATE TABLE c FOR EXCHANGE WITH TABLE items;"),
+    ("fabric", "CREATE TABLE c AS CLONE OF items AT '2030-01-01T00:00:00';"),
+    (None, "CREATE TABLE c WITH ('connector' = 'kafka') LIKE items;"),
     ("duckdb", "CREATE TABLE c AS FROM items;"),
 ]
 
 
 @pytest.mark.parametrize(("dialect", "statement"), COPIES, ids=[f"{dialect}-{text[:40]}" for dialect, text in COPIES])
-def test_a_copy_is_a_table_of_its_own_with_the_same_columns(dialect: str, statement: str) -> None:
+def test_a_copy_is_a_table_of_its_own_with_the_same_columns(dialect: str | None, statement: str) -> None:
     copy = last_table(ITEMS + statement, dialect)
 
     assert (copy.name, names_of(copy), copy.columns[1].type) == ("c", ["id", "label"], "text")
@@ -50,6 +52,24 @@ def test_a_copy_is_a_table_of_its_own_with_the_same_columns(dialect: str, statem
 
 def test_columns_are_put_where_like_is_written() -> None:
     assert names_of(last_table(ITEMS + "CREATE TABLE c (a int, LIKE items, b int);")) == ["a", "id", "label", "b"]
+
+
+def test_a_table_of_flink_has_the_columns_of_the_one_it_is_like_and_its_own() -> None:
+    script = ITEMS + "CREATE TABLE c (seen int) WITH ('connector' = 'kafka') LIKE items (INCLUDING ALL);"
+    assert names_of(last_table(script)) == ["id", "label", "seen"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("CREATE TABLE c (a int) SELECT 1 AS z, items.* FROM items;", ["a", "z", "id", "label"]),
+        ("CREATE TABLE c (label text, KEY (label)) ENGINE=InnoDB AS SELECT * FROM items;", ["label", "id"]),
+        ("CREATE TABLE c (a int) IGNORE SELECT * FROM items;", ["a", "id", "label"]),
+        ("CREATE TABLE c (a int, b what is this) SELECT * FROM items;", ["a", "b", "id", "label"]),
+    ],
+)
+def test_a_query_adds_columns_to_those_that_mysql_lists(statement: str, expected: list[str]) -> None:
+    assert names_of(last_table(ITEMS + statement, "mysql")) == expected
 
 
 @pytest.mark.parametrize(
