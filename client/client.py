@@ -32,7 +32,8 @@ from shortlist.client.convert import (
 from shortlist.client.errors import error_of
 from shortlist.client.retries import Attempts, RetryPolicy, only_reads
 from shortlist.schemas import errors
-from shortlist.schemas.arguments import Query, Tools, check_timeout
+from shortlist.schemas.arguments import Tools, check_timeout
+from shortlist.schemas.conversation import Query
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options
 from shortlist.schemas.results import Selection, ServerInfo
 from shortlist.v1 import router_pb2 as pb

@@ -7,16 +7,8 @@ from typing import TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas.arguments import (
-    Query,
-    Tools,
-    check_text,
-    checked_texts,
-    plain_script,
-    plain_texts,
-    read_query,
-    tool_texts,
-)
+from shortlist.schemas.arguments import Tools, check_text, checked_texts, plain_script, plain_texts, tool_texts
+from shortlist.schemas.conversation import Query, read_query
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shortlist.schemas.arguments import Message, Query, read_messages
+from shortlist.schemas.conversation import Message, Query, read_messages
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind

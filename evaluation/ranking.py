@@ -17,7 +17,7 @@ from shortlist.evaluation.intervals import mean_intervals
 from shortlist.evaluation.metrics import MEASURES, mean_measures, measure
 from shortlist.router.catalogs.catalog import Item, item_of_document, item_of_table, item_of_tool
 from shortlist.router.first_stage.candidates import Candidates, Encoded, ranked
-from shortlist.schemas.arguments import Query, query_text, read_query
+from shortlist.schemas.conversation import Query, query_text, read_query
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind

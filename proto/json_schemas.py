@@ -24,7 +24,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from shortlist.evaluation.ranking import METHODS, SCOPES, Evaluation
 from shortlist.router.checkpoints.description import Description
-from shortlist.schemas.arguments import ROLE_NAMES
+from shortlist.schemas.conversation import ROLE_NAMES
 from shortlist.schemas.options import OPTIONS, Option
 from shortlist.schemas.sql.parse import DIALECTS
 from shortlist.server import limits

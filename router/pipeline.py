@@ -49,7 +49,8 @@ from shortlist.router.ranking.windows import (
 )
 from shortlist.router.reference import Reranker
 from shortlist.router.stages import Clock
-from shortlist.schemas.arguments import Query, Tools, check_timeout, ranked_text, read_query
+from shortlist.schemas.arguments import Tools, check_timeout
+from shortlist.schemas.conversation import Query, ranked_text, read_query
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import DeadlineTooShort, InvalidInput, ModelMismatch, RequestCancelled
 from shortlist.schemas.options import DEFAULTS, Kind, OptionArguments, SelectionOptions, make_options

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, Unpack
 
-from shortlist.schemas.arguments import Query, Tools
+from shortlist.schemas.arguments import Tools
+from shortlist.schemas.conversation import Query
 from shortlist.schemas.options import OptionArguments, SelectionOptions
 from shortlist.schemas.results import Selection
 

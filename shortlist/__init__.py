@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shortlist.client.retries import RetryPolicy
     from shortlist.router.catalogs.catalog import Catalog
     from shortlist.router.pipeline import Router
-    from shortlist.schemas.arguments import Message
+    from shortlist.schemas.conversation import Message
     from shortlist.schemas.options import SelectionOptions
     from shortlist.schemas.results import Selection
     from shortlist.schemas.selector import Selector

@@ -13,7 +13,8 @@ from typing import Any, Unpack
 
 from shortlist.router.catalogs.catalog import Catalog, Item, members_of
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer, PairScores, TextVectors
-from shortlist.schemas.arguments import Message, Query, Tools, check_timeout, query_text, read_query
+from shortlist.schemas.arguments import Tools, check_timeout
+from shortlist.schemas.conversation import Message, Query, query_text, read_query
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.errors import InvalidInput, ModelMismatch, ShortlistError
 from shortlist.schemas.options import OptionArguments, SelectionOptions, make_options

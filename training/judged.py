@@ -20,8 +20,7 @@ import widen
 
 from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
-from shortlist.schemas.arguments import Message
-from shortlist.schemas.conversation import conversation_text
+from shortlist.schemas.conversation import Message, query_text
 from shortlist.schemas.document import Table, Tool
 from shortlist.schemas.serialise import lexical_details, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import parse_tables
@@ -114,7 +113,7 @@ def wish_text(fields: Mapping[str, Any]) -> str:
     """Returns the text that a query is ranked by: itself, or its conversation as a request writes it."""
     if not fields.get("messages"):
         return str(fields["query"])
-    return conversation_text([Message(one["role"], one["content"]) for one in fields["messages"]])
+    return query_text([Message(one["role"], one["content"]) for one in fields["messages"]])
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

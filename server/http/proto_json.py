@@ -15,7 +15,8 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as ProtoMessage
 
-from shortlist.schemas.arguments import check_text, read_messages
+from shortlist.schemas.arguments import check_text
+from shortlist.schemas.conversation import read_messages
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, nearest
 from shortlist.schemas.surrogates import escape_halves
 from shortlist.schemas.tools.jsontext import decode_at, member_starts

@@ -16,7 +16,7 @@ from shortlist.evaluation.abstention import measure_abstention
 from shortlist.evaluation.dataset import load_dataset
 from shortlist.evaluation.metrics import measure
 from shortlist.evaluation.ranking import evaluate
-from shortlist.schemas.arguments import Message
+from shortlist.schemas.conversation import Message
 from shortlist.schemas.errors import InvalidInput
 from shortlist.server.cli.main import main
 

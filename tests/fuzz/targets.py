@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from shortlist.router.engine.protocols import CancelToken, PairScores
 from shortlist.router.ranking.windows import chunk_spans
-from shortlist.schemas.arguments import Message, query_text
+from shortlist.schemas.conversation import Message, query_text
 from shortlist.schemas.errors import InvalidInput, InvalidTool, ModelMismatch, ShortlistError, UnknownDialect
 from shortlist.schemas.serialise import column_document, lexical_text, table_document, tool_document
 from shortlist.schemas.sql.parse import DIALECTS, parse_tables

@@ -73,21 +73,6 @@ def test_the_wish_behind_a_long_log_is_read_when_documents_are_ranked(router: Ro
     assert router.rerank(f"{LOG}\n{WISH}", documents).items[0].index == 0
 
 
-def test_a_long_yes_is_read_with_what_it_answers(router: Router) -> None:
-    conversation = [
-        {"role": "user", "content": "Please call off my table at Luigi's"},
-        {"role": "assistant", "content": "Shall I call off the reservation at Luigi's?"},
-        {"role": "user", "content": "yes please do exactly that for me right now, many thanks"},
-    ]
-    tools = [
-        tool("cancel_reservation", "Cancel a restaurant reservation"),
-        tool("book_table", "Book a table in a restaurant"),
-        tool("send_sms", "Send a text message"),
-        tool("confirm_step", "Confirm a pending step"),
-    ]
-    assert named(router.select_tools(conversation, tools))[0] == "cancel_reservation"
-
-
 def test_tools_that_say_nothing_do_not_outrank_one_that_fits(router: Router) -> None:
     tools = [
         tool("secrets.reissue", "Makes a fresh token and withdraws the old one"),

@@ -14,7 +14,7 @@ from requests_made import DOCUMENTS, QUERY, TOLERANCE, TOOLS, named, scores, too
 from shortlist import Router, Selection
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
-from shortlist.schemas.arguments import Message
+from shortlist.schemas.conversation import Message
 from shortlist.schemas.errors import InvalidInput, LimitExceeded, ModelMismatch, ModelNotFound, RequestCancelled
 
 
@@ -62,7 +62,7 @@ def test_messages_rank_like_their_query_text(router: Router) -> None:
 
     selection = router.select_tools(messages, TOOLS, top_n=0)
 
-    expected = router.select_tools(f"{QUERY}\nShall I?\ndo it", TOOLS, top_n=0)
+    expected = router.select_tools(f"user: {QUERY}\nassistant: Shall I?\nuser: do it", TOOLS, top_n=0)
     assert scores(selection) == pytest.approx(scores(expected), abs=TOLERANCE)
 
 
@@ -71,7 +71,7 @@ def test_a_cut_earlier_turn_is_told_in_the_warnings(router: Router) -> None:
 
     selection = router.select_tools(messages, TOOLS)
 
-    assert selection.warnings[0].startswith("query: messages[0], an earlier turn, was cut from 2,099 to ")
+    assert selection.warnings[0] == "query: 1 of 1 earlier turns were cut or left out: messages[0]"
 
 
 @pytest.mark.parametrize(

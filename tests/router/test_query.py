@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from requests_made import named, tool
 
-from shortlist.schemas.arguments import Message, query_text, ranked_text
+from shortlist import Router
+from shortlist.schemas.conversation import Message, last_turn, query_text, ranked_text
 from shortlist.schemas.errors import InvalidInput
 
 LONG = "please refund the last order of customer 42"
@@ -26,73 +28,65 @@ def test_a_text_is_its_own_query() -> None:
     ("messages", "expected"),
     [
         ([user(LONG)], LONG),
-        ([user("earlier"), assistant("yes?"), user(LONG)], LONG),
-        ([user(LONG), assistant("Shall I?"), user("do it")], f"{LONG}\nShall I?\ndo it"),
-        ([user("far back"), user(LONG), user("do it")], f"{LONG}\ndo it"),
+        ([user("earlier"), assistant("yes?"), user(LONG)], f"user: earlier\nassistant: yes?\nuser: {LONG}"),
         ([Message("system", "Be terse."), user("do it")], "do it"),
-        ([user(LONG), Message("tool", '{"ok": true}'), user("do it")], f"{LONG}\ndo it"),
+        ([user(LONG), Message("tool", '{"ok": true}'), user("do it")], f"user: {LONG}\nuser: do it"),
         ([user(LONG), assistant("Done, the order of customer 42 is refunded.")], LONG),
         ([user(LONG), user("   ")], LONG),
-        ([user("do it"), user("帮我查一下北京明天的天气")], "帮我查一下北京明天的天气"),
-        ([user("明天北京的天气怎么样呢请问"), user("好的")], "明天北京的天气怎么样呢请问\n好的"),
         ([assistant("How may I help you today, dear customer?")], "How may I help you today, dear customer?"),
     ],
-    ids=[
-        "one_turn",
-        "enough_by_itself",
-        "too_short_alone",
-        "no_more_than_needed",
-        "not_the_system",
-        "not_a_tools_answer",
-        "not_what_followed",
-        "blank_turns",
-        "unspaced_and_enough",
-        "unspaced_and_short",
-        "no_user",
-    ],
+    ids=["one_turn", "all_turns", "not_the_system", "not_a_tools_answer", "not_what_followed", "blank", "no_user"],
 )
-def test_messages_give_the_last_request_after_the_turns_it_depends_on(
+def test_messages_give_the_last_request_after_the_turns_that_it_continues(
     messages: Sequence[Message], expected: str
 ) -> None:
     assert query_text(messages) == expected
 
 
-def test_a_long_earlier_turn_is_cut() -> None:
-    text = query_text([user("word " * 400), user("do it")])
+def test_a_long_earlier_turn_loses_its_middle() -> None:
+    text, warnings = ranked_text([assistant("first " * 40 + "word " * 400 + "last " * 40), user("do it")])
 
-    assert text == ("word " * 120) + "\ndo it"
-
-
-def test_earlier_turns_are_cut_to_fit_and_the_last_is_not() -> None:
-    messages = [user("one two three"), assistant("four five six"), user("do it now")]
-
-    def within(num_words: int) -> str:
-        return query_text(messages, lambda text: len(text.split()) <= num_words)
-
-    assert within(6) == "four five six\ndo it now"
-    assert within(5) == "four five\ndo it now"
-    assert within(3) == within(1) == "do it now"
+    assert text.startswith("assistant: first first")
+    assert text.endswith("last last\nuser: do it")
+    assert "word" not in text
+    assert len(text) < 450
+    assert warnings == ("query: 1 of 1 earlier turns were cut or left out: messages[0]",)
 
 
-def test_a_cut_earlier_turn_is_told() -> None:
-    _, warnings = ranked_text([Message("system", "Be terse."), user("word " * 400), user("do it")])
+def test_the_latest_turns_are_kept_and_the_last_is_never_cut() -> None:
+    messages = [user("one two three four five six"), assistant("seven eight nine ten eleven"), user("do it now")]
 
-    assert warnings == ("query: messages[1], an earlier turn, was cut from 1,999 to 600 characters",)
+    def within(num_words: int) -> tuple[str, tuple[str, ...]]:
+        return ranked_text(messages, lambda text: len(text.split()) <= num_words)
+
+    assert within(17)[0].startswith("user: one two three four five six\nassistant: seven")
+    assert within(17)[1] == ()
+    assert within(10) == (
+        "assistant: seven eight nine ten eleven\nuser: do it now",
+        ("query: 1 of 2 earlier turns were cut or left out: messages[0]",),
+    )
+    assert within(9)[0] == "assistant: seven eight nine ten\nuser: do it now"
+    assert within(3)[0] == within(1)[0] == "do it now"
+    assert within(1)[1] == ("query: 2 of 2 earlier turns were cut or left out: messages[0], messages[1]",)
 
 
-def test_an_earlier_turn_without_room_is_told() -> None:
-    _, warnings = ranked_text([user("one two three"), user("do it")], lambda text: len(text.split()) <= 2)
+def test_many_turns_without_room_are_counted() -> None:
+    messages = [user(f"this is the turn with the number {number}") for number in range(30)]
 
-    assert warnings == ("query: messages[0], an earlier turn, was left out",)
+    _, warnings = ranked_text(messages, lambda text: len(text.split()) <= 20)
+
+    assert warnings == (
+        "query: 28 of 29 earlier turns were cut or left out: messages[0], messages[1], messages[2] and 25 more",
+    )
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [[user("word " * 400), user(LONG)], [user(LONG), user("do it")]],
-    ids=["not_needed", "whole"],
-)
-def test_turns_that_are_read_whole_or_not_needed_give_no_warning(messages: Sequence[Message]) -> None:
-    assert ranked_text(messages)[1] == ()
+def test_turns_that_are_read_whole_give_no_warning() -> None:
+    assert ranked_text([user(LONG), user("do it")])[1] == ()
+
+
+def test_the_last_turn_of_a_written_conversation_is_found() -> None:
+    assert last_turn(query_text([user(LONG), assistant("user: no"), user("do it")])) == "do it"
+    assert last_turn(LONG) == LONG
 
 
 @pytest.mark.parametrize(
@@ -105,3 +99,18 @@ def test_a_blank_query_is_rejected(query: str | Sequence[Message]) -> None:
         query_text(query)
 
     assert caught.value.field == "query"
+
+
+def test_a_long_yes_is_read_with_what_it_answers() -> None:
+    conversation = [
+        {"role": "user", "content": "Please call off my table at Luigi's"},
+        {"role": "assistant", "content": "Shall I call off the reservation at Luigi's?"},
+        {"role": "user", "content": "yes please do exactly that for me right now, many thanks"},
+    ]
+    tools = [
+        tool("cancel_reservation", "Cancel a restaurant reservation"),
+        tool("book_table", "Book a table in a restaurant"),
+        tool("send_sms", "Send a text message"),
+        tool("confirm_step", "Confirm a pending step"),
+    ]
+    assert named(Router.load(device="cpu").select_tools(conversation, tools))[0] == "cancel_reservation"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shortlist.schemas.arguments import Message, read_query
+from shortlist.schemas.conversation import Message, read_query
 from shortlist.schemas.errors import InvalidInput
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shortlist.client.convert import read_selection
-from shortlist.schemas.arguments import Message
+from shortlist.schemas.conversation import Message
 from shortlist.schemas.document import Unparsed
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.options import Kind, SelectionOptions, options_of

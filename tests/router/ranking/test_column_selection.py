@@ -12,7 +12,7 @@ from shortlist import Router
 from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
 from shortlist.router.engine.tokenizer import Pair
-from shortlist.schemas.arguments import Message
+from shortlist.schemas.conversation import Message
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
 from shortlist.schemas.results import Selection
 
