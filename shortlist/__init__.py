@@ -33,7 +33,7 @@ _MODULES = {
     "AsyncClient": "shortlist.client.client",
     "Catalog": "shortlist.router.catalogs.catalog",
     "Client": "shortlist.client.client",
-    "Message": "shortlist.schemas.arguments",
+    "Message": "shortlist.schemas.conversation",
     "RetryPolicy": "shortlist.client.retries",
     "Router": "shortlist.router.pipeline",
     "Selection": "shortlist.schemas.results",

@@ -59,6 +59,7 @@ KNOWN_TO_CLIENTS = (
     "shortlist.schemas.results.",
     "shortlist.schemas.selector.",
     "shortlist.schemas.arguments.",
+    "shortlist.schemas.conversation.",
 )
 
 
