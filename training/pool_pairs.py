@@ -15,7 +15,7 @@ from shortlist.router.engine.tokenizer import Pair, Tokenizer
 __all__ = ["JUDGED_KINDS", "MAX_WISH_TOKENS", "PoolPairs", "vary_wish"]
 
 # How often a judged pool is of each kind.
-JUDGED_KINDS = (("tools", "documents", "tables"), (0.5, 0.3, 0.2))
+JUDGED_KINDS = (("tools", "documents", "tables"), (0.5, 0.25, 0.25))
 BUDGETS = {"tools": (72, 96, 128, 160), "tables": (72, 96, 128, 160), "documents": (96, 128, 192, 256)}
 MAX_WISH_TOKENS = 192
 MAX_POSITIVES = 4

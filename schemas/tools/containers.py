@@ -21,7 +21,17 @@ from shortlist.schemas.tools.forms import (
 )
 from shortlist.schemas.tools.shapes import is_typed, layered_definitions
 
-__all__ = ["MAX_LEVELS", "NAME_KEYS", "NO_GROUP", "ContainerRules", "Group", "is_mark", "members_of", "namespace_group"]
+__all__ = [
+    "MAX_LEVELS",
+    "NAME_KEYS",
+    "NO_GROUP",
+    "ContainerRules",
+    "Group",
+    "is_mark",
+    "is_record",
+    "members_of",
+    "namespace_group",
+]
 
 MAX_LEVELS = 8
 """Containers that may be nested in one another."""
@@ -65,6 +75,21 @@ def is_mark(value: object) -> bool:
 def members_of(tools: Mapping[str, Any]) -> list[str]:
     """Returns the keys of the tools in an object of tools by their names, without its notes (`_meta`, `$schema`)."""
     return [key for key, member in tools.items() if not (key.startswith(("_", "$")) and _is_note(member))]
+
+
+def is_record(value: object) -> bool:
+    """Returns whether all members of an object are described tools without names: their keys are their names."""
+    if not isinstance(value, dict):
+        return False
+    members = [value[key] for key in members_of(value)]
+    return len(members) > 1 and all(
+        isinstance(one, dict)
+        and isinstance(one.get("description"), str)
+        and not _BODY_KEYS.isdisjoint(one)
+        and not has_name(one)
+        and not is_typed(one)
+        for one in members
+    )
 
 
 def _is_note(member: object) -> bool:
@@ -134,6 +159,8 @@ class ContainerRules:
         """
         if not isinstance(value, dict):
             return []
+        if levels_left and is_record(value):
+            return members_of(value)
         if levels_left and self._keys_of_containers.isdisjoint(value):
             return members_of(value) if self._is_map_of_tools(value, levels_left) else []
         is_named = has_name(value)
@@ -163,7 +190,9 @@ class ContainerRules:
         """Returns whether the member under a key of a list is instead an object of tools by their names."""
         if key not in self.lists or has_name(member):
             return False
-        return bool(members_of(member)) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
+        return is_record(member) or (
+            bool(members_of(member)) and not (_holds_named(member) or is_typed(member) or self.keys_of(member))
+        )
 
     def group_of(self, container: Mapping[str, Any], key: str, *, is_map: bool) -> Group:
         """Returns what a container says of the entries under one of its keys."""

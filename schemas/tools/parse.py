@@ -19,6 +19,7 @@ from shortlist.schemas.tools.containers import (
     ContainerRules,
     Group,
     is_mark,
+    is_record,
     members_of,
     namespace_group,
 )
@@ -301,7 +302,8 @@ class EntryReader:
         node = decode_at(text, start)
         keys = self.rules.keys_of(node.value)
         if keys:
-            yield from self._read_members(text, start, keys, level=level, holder=node.value)
+            is_map = is_record(node.value)
+            yield from self._read_members(text, start, keys, level=level, holder=node.value, is_map=is_map)
         elif not node.error or not (yield from self._rescue_members(text, node, level=level)):
             yield Entry(node, form)
         return node.end, not node.error

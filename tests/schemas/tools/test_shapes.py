@@ -209,6 +209,16 @@ def test_the_names_of_tools_in_an_object_may_be_words_that_mean_something_elsewh
     assert [tool.name for tool in parsed.tools] == names
 
 
+@pytest.mark.parametrize("other", ["items", "config", "data", "functions", "tools", "definition", "tool", "function"])
+def test_a_tool_beside_others_may_have_any_name(other: str) -> None:
+    tools = {name: {"description": "x", "inputSchema": SCHEMA} for name in (other, "find_ship")}
+
+    for value in (tools, {"tools": tools}):
+        parsed = parse(value)
+        assert [tool.name for tool in parsed.tools] == [other, "find_ship"]
+        assert parsed.unparsed == ()
+
+
 def test_a_member_of_an_object_of_tools_that_is_not_a_tool_does_not_cost_the_others() -> None:
     parsed = parse([{"tools": {"a": {"description": "x"}, "": {"description": "y"}}}, {"name": "c"}])
 
