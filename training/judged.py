@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import widen
+from placeholders import draw_placeholders
 
 from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
@@ -93,11 +94,16 @@ class JudgedSets:
             return self.vary(self._schemas.draw(rng), rng)
         names = list(self._passages)
         weights = [len(self._passages[n].queries) ** PASSAGE_POWER * NOISY.get(n, 1.0) for n in names]
-        return self._passages[rng.choices(names, weights)[0]].draw(rng)
+        return _with_placeholders(self._passages[rng.choices(names, weights)[0]].draw(rng), rng)
+
+    @classmethod
+    def vary(cls, pool: Pool, rng: random.Random) -> Pool:
+        """Varies a pool: documents that say nothing are added, namespaces left out, or all change as in `widen`."""
+        return _with_placeholders(cls._changed(pool, rng), rng)
 
     @staticmethod
-    def vary(pool: Pool, rng: random.Random) -> Pool:
-        """Varies all documents of a pool alike, half of the time: without namespaces, or each as `widen` does."""
+    def _changed(pool: Pool, rng: random.Random) -> Pool:
+        """Varies all documents of a pool alike, half of the time."""
         draw = rng.random()
         items = [one.item for one in pool.documents]
         if draw < WITHOUT_NAMESPACES:
@@ -107,6 +113,12 @@ class JudgedSets:
         else:
             return pool
         return replace(pool, documents=tuple(replace(d, item=i) for d, i in zip(pool.documents, changed, strict=True)))
+
+
+def _with_placeholders(pool: Pool, rng: random.Random) -> Pool:
+    """Adds documents that say nothing at the end of a pool, now and then; they are wrong for every query."""
+    added = draw_placeholders(pool.kind, rng)
+    return replace(pool, documents=(*pool.documents, *map(PoolDocument, added))) if added else pool
 
 
 def wish_text(fields: Mapping[str, Any]) -> str:

@@ -74,9 +74,10 @@ def draw_wrong(pool: Pool, wish: Wish, order: Sequence[int] | None, count: int, 
     wrong = [place for place in (order or range(len(pool.documents))) if place not in known]
     if order is None:
         return rng.sample(wrong, min(len(wrong), count))
-    near = rng.sample(wrong[:NEAR], min(len(wrong[:NEAR]), (count + 1) // 2))
+    added = range(len(order), len(pool.documents))  # they say nothing, and have no rank
+    near = [*added, *rng.sample(wrong[:NEAR], min(len(wrong[:NEAR]), (count + 1) // 2))]
     rest = [place for place in wrong if place not in near]
-    return near + rng.sample(rest, min(len(rest), count - len(near)))
+    return near + rng.sample(rest, min(len(rest), max(0, count - len(near))))
 
 
 def vary_wish(text: str, rng: random.Random) -> str:

@@ -147,3 +147,13 @@ def test_pairs_of_a_query_have_its_right_documents_first(data: Path) -> None:
     pairs = PoolPairs(data, load_model(BUILT_IN).tokenizer, None, num_negatives=3)
     counts = {count for seed in range(60) for _, count in [pairs.draw(random.Random(seed))]}
     assert counts >= {0, 1, 2}
+
+
+def test_documents_that_say_nothing_are_added_as_wrong_ones(data: Path) -> None:
+    sets = JudgedSets(data, "train")
+    drawn = [sets.draw("tools", random.Random(seed)) for seed in range(60)]
+    grown = [pool for pool in drawn if len(pool.documents) > 4]
+    assert 5 < len(grown) < 40
+    assert all(max(pool.wishes[1].needed) < 4 for pool in drawn)
+    (most, *_) = sorted(grown, key=lambda pool: -len(pool.documents))
+    assert set(range(4, len(most.documents))) <= set(draw_wrong(most, most.wishes[0], range(4), 4, random.Random(1)))
