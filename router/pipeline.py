@@ -43,7 +43,7 @@ from shortlist.router.ranking.windows import (
     DocumentScores,
     Window,
     chunk_budget,
-    cut_query,
+    keep_ends,
     make_window,
     score_documents,
 )
@@ -376,7 +376,7 @@ class Router:
         tokenizer, window = self._loaded.tokenizer, request.window
         with request.clock.stage("tokenize"):
             (ids,) = tokenizer.encode([request.text])
-            query_ids = cut_query(ids, window.max_query_tokens)
+            query_ids = keep_ends(ids, window.max_query_tokens)
             truncated = [Truncation(-1, "", len(query_ids), len(ids))] if len(query_ids) < len(ids) else []
             if request.kind == "documents":
                 return _Tokens(query_ids, candidates.encode_whole(places, tokenizer), truncated)
@@ -444,7 +444,7 @@ class Router:
     def _is_read_whole(self, query: str) -> bool:
         """Returns whether both stages read the whole query if the caller sets no limit."""
         (ids,) = self._loaded.tokenizer.encode([QUERY_PREFIX + query])
-        return len(cut_query(ids, self.info.default_query_tokens)) == len(ids)
+        return len(ids) <= self.info.default_query_tokens - 2
 
     def _check_model(self, options: SelectionOptions) -> None:
         for what, wanted, actual in (

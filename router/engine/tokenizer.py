@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.processors import TemplateProcessing
 
-__all__ = ["Pair", "TokenIds", "Tokenizer"]
+__all__ = ["Pair", "TokenIds", "Tokenizer", "join_ends"]
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -131,6 +131,13 @@ class Tokenizer:
         if not forged.any():
             return ids
         return ids[~forged] if self._unknown is None else np.where(forged, np.int32(self._unknown), ids)
+
+
+def join_ends(ids: TokenIds, most: int) -> TokenIds:
+    """Returns the tokens of a text without its middle, at most `most` of them, half from each end."""
+    if len(ids) <= most:
+        return ids
+    return np.concatenate([ids[: most // 2], ids[len(ids) - (most - most // 2) :]])
 
 
 def _forbidden_ids(fast: FastTokenizer, bos_id: int, eos_id: int, unknown: int | None) -> TokenIds:

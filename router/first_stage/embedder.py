@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from shortlist.router.catalogs.catalog import Item, fit_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
-from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
+from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer, join_ends
 from shortlist.schemas.results import CacheCounts
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
@@ -107,7 +107,7 @@ class Embedder:
     def embed_queries(self, queries: Sequence[str], cancel: CancelToken | None = None) -> list[Embedded]:
         """Returns each query's vectors."""
         ids = self._tokenizer.encode([QUERY_PREFIX + query for query in queries])
-        return self._embed([one[: self._query_tokens] for one in ids], cancel)
+        return self._embed([join_ends(one, self._query_tokens) for one in ids], cancel)
 
     def embed_documents(
         self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shortlist.router.engine.protocols import CancelToken, PairScorer
-from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
+from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer, join_ends
 from shortlist.schemas.errors import InvalidInput, LimitExceeded
 from shortlist.schemas.options import SelectionOptions
 from shortlist.schemas.results import ModelInfo
@@ -20,6 +20,7 @@ __all__ = [
     "chunk_budget",
     "chunk_spans",
     "cut_query",
+    "keep_ends",
     "make_window",
     "score_documents",
 ]
@@ -117,6 +118,14 @@ def score_documents(
 def cut_query(query_ids: TokenIds, max_query_tokens: int) -> TokenIds:
     """Keeps the first tokens of a query; as in the reference, two special tokens count towards the maximum."""
     return query_ids[: max(max_query_tokens - 2, 0)]
+
+
+def keep_ends(query_ids: TokenIds, max_query_tokens: int) -> TokenIds:
+    """Keeps the beginning and the end of a longer query, half each: the wish stands at one of them, not amid a log.
+
+    As in `cut_query`, two special tokens count towards the maximum.
+    """
+    return join_ends(query_ids, max(max_query_tokens - 2, 0))
 
 
 def chunk_budget(num_query_tokens: int, tokenizer: Tokenizer, max_pair_tokens: int) -> int:
