@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from shortlist.schemas.sql.definitions.types import TYPES
 from shortlist.schemas.sql.script.lexing import Token, words
@@ -93,7 +94,7 @@ def split_actions(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """Yields the actions of an ALTER TABLE: the parts between its commas, and before each verb that begins one."""
     action: list[Token] = []
     depth = 0
-    for token, follower in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, follower in zip_longest(tokens, tokens[1:]):
         depth += (token.text == "(") - (token.text == ")")
         is_end = depth == 0 and token.kind == "sign" and token.text in ",;"
         if is_end or (depth == 0 and action and _begins_action(token, follower, action[0])):

@@ -115,4 +115,4 @@ def test_a_call_without_enough_time_gets_tables_without_columns_or_an_error(rout
 def test_a_conversation_ranks_columns_by_the_same_text_as_tables(router: Router) -> None:
     turns = [Message("user", "note"), Message("user", "do it")]
     found = router.select_tables(turns, DDL, keep_columns=0.2)
-    assert named(found) == named(router.select_tables("user: note\nuser: do it", DDL, keep_columns=0.2))
+    assert named(found) == named(router.select_tables(router.query_text(turns), DDL, keep_columns=0.2))
