@@ -22,12 +22,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its customary name)
 
 from shortlist.router.checkpoints.native import read_description, write_description
+from shortlist.router.ranking.score import Features, with_neighbours
 
 FEATURES = (
-    "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "neighbour",
+    "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "neighbour", "bridge",
 )  # fmt: skip
 # In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
-UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0])
+UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
 COLUMN_FEATURES = ("logit", "lexical_match", "join_need")
 CANDIDATES = 50
@@ -39,7 +40,7 @@ LEAST_SCALE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 7)` and labels `(candidates,)`, 1 if relevant."""
+    """One catalog for one query: features `(candidates, 8)` and labels `(candidates,)`, 1 if relevant."""
 
     set: str
     features: torch.Tensor
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def fit(pools: Sequence[Pool]) -> list[float]:
-    """Fits bias and weights `(8,)`."""
+    """Fits bias and weights `(9,)`."""
     return calibrate(pools, fit_direction(pools))
 
 
@@ -100,20 +101,21 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
 
 
 def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
-    features = torch.cat([features, neighbours(features[:, LOGIT], joins).unsqueeze(1)], 1)
+    features = torch.cat([features, joined_features(features[:, LOGIT], joins)], 1)
     features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # relative to the best match in this catalog
     return Pool(name, features, labels)
 
 
-def neighbours(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
-    """Returns how far the best logit among each candidate's join partners lies above the mean, as in a request."""
-    best = torch.where(joins > 0, logits, -torch.inf).amax(1)
-    return torch.where(best > -torch.inf, best - logits.mean(), 0.0)
+def joined_features(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
+    """Returns `neighbour` and `bridge` of each candidate `(candidates, 2)`, as a request computes them."""
+    links = [row.nonzero().flatten().tolist() for row in joins]
+    found = with_neighbours([Features(value) for value in logits.tolist()], links)
+    return torch.tensor([[one.neighbour, one.bridge] for one in found]).view(-1, 2)
 
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
-    """Returns the weights `(7,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
-    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
+    """Returns the weights `(8,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
+    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
     found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
     share = set_shares(found)
 
@@ -126,7 +128,7 @@ def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
 
 
 def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
-    """Returns bias and weights `(8,)` that make the best candidate's score the probability that it is relevant."""
+    """Returns bias and weights `(9,)` that make the best candidate's score the probability that it is relevant."""
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
     # Without unanswerable catalogs; with them, scores would depend on how often callers ask for what a catalog lacks.
     pools = [pool for pool in pools if pool.is_answerable]
@@ -190,11 +192,12 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
         return fit_direction([replace(pool, features=pool.features * kept) for pool in pools]) * kept
 
     views = {
-        "cosine, words": without("logit", "query_maxsim", "document_maxsim", "neighbour"),
-        "first stage": without("logit", "neighbour"),
+        "cosine, words": without("logit", "query_maxsim", "document_maxsim", "neighbour", "bridge"),
+        "first stage": without("logit", "neighbour", "bridge"),
         "logit": without(*FEATURES[1:]),
         "no MaxSim": without("query_maxsim", "document_maxsim"),
-        "no joins": without("neighbour"),
+        "no joins": without("neighbour", "bridge"),
+        "no bridges": without("bridge"),
         "all": without(),
     }
     print(f"{kind:<28}" + "".join(f"{name + ' hit@1/R@5':>20}" for name in views))

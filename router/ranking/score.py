@@ -19,6 +19,8 @@ __all__ = [
     "with_neighbours",
 ]
 
+# Of the tables that a candidate joins with, so many of the likeliest are compared in pairs.
+_MAX_BRIDGED = 8
 MENTIONED = 6.0
 """How much being named exactly adds to a candidate's logit: a score of 0.5 becomes one of 0.998."""
 
@@ -30,7 +32,9 @@ class Features:
     `lexical_share` is the BM25 score divided by the best candidate's, `lexical_match` the same score divided by that of
     a full match (0..1). `query_maxsim` says how well the candidate covers the query's tokens, `document_maxsim` the
     reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
-    candidates' logits; it is 0 for a candidate that joins with none. `is_mentioned` says that the query names the
+    candidates' logits; it is 0 for a candidate that joins with none. `bridge` is the logit of the less likely of two
+    candidates that only join through this one, for the likeliest two, minus the mean; it is 0 for one that joins no
+    such two. `is_mentioned` says that the query names the
     candidate exactly.
     """
 
@@ -41,6 +45,7 @@ class Features:
     query_maxsim: float = 0.0
     document_maxsim: float = 0.0
     neighbour: float = 0.0
+    bridge: float = 0.0
     is_mentioned: bool = False
 
 
@@ -56,6 +61,7 @@ class ScoreWeights:
     query_maxsim: float = 0.0
     document_maxsim: float = 0.0
     neighbour: float = 0.0
+    bridge: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def combine(
     pinned: Set[int] = frozenset(),
 ) -> list[Scored]:
     """Scores the candidates at `places` by their features; `links` are indices into `places`."""
-    if weights and weights.neighbour:
+    if weights and (weights.neighbour or weights.bridge):
         features = with_neighbours(features, links)
     return [
         Scored(place, final_score(one, weights), place in pinned) for place, one in zip(places, features, strict=True)
@@ -132,16 +138,32 @@ def final_score(features: Features, weights: ScoreWeights | None) -> float:
         + weights.query_maxsim * features.query_maxsim
         + weights.document_maxsim * features.document_maxsim
         + weights.neighbour * features.neighbour
+        + weights.bridge * features.bridge
     )
 
 
 def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]) -> list[Features]:
-    """Adds to each candidate the `neighbour` feature; `links` are indices into `features`."""
-    mean = sum(one.logit for one in features) / max(len(features), 1)
+    """Adds to each candidate the features of those it joins with; `links` are indices into `features`."""
+    logits = [one.logit for one in features]
+    mean = sum(logits) / max(len(logits), 1)
+    joined = [frozenset(linked) for linked in links]
     return [
-        replace(one, neighbour=max((features[other].logit - mean for other in linked), default=0.0))
-        for one, linked in zip(features, links, strict=True)
+        replace(
+            one,
+            neighbour=max((logits[other] - mean for other in linked), default=0.0),
+            bridge=_bridged(place, joined, logits, mean),
+        )
+        for place, (one, linked) in enumerate(zip(features, joined, strict=True))
     ]
+
+
+def _bridged(place: int, joined: Sequence[frozenset[int]], logits: Sequence[float], mean: float) -> float:
+    """Returns the relevance of the best path through a candidate, between two that do not join directly."""
+    best = sorted(joined[place] - {place}, key=lambda other: (-logits[other], other))[:_MAX_BRIDGED]
+    for second, other in enumerate(best[1:], 1):
+        if any(other not in joined[first] for first in best[:second]):
+            return logits[other] - mean
+    return 0.0
 
 
 def choose(scored: Sequence[Scored], top_n: int, min_score: float) -> list[Scored]:

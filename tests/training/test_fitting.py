@@ -45,7 +45,7 @@ def pools_told_by(feature: str, *, count: int = 300) -> list[fit_score.Pool]:
 
 
 def test_the_fit_has_a_weight_for_every_feature_of_a_request() -> None:
-    known = set(Features.__dataclass_fields__)
+    known = set(Features.__dataclass_fields__) - {"is_mentioned"}  # a rule, not a weight
 
     assert set(fit_score.FEATURES) == known
     assert {"bias", *fit_score.FEATURES} == set(ScoreWeights.__dataclass_fields__)
@@ -68,7 +68,7 @@ def test_saved_first_stage_features_narrow_as_in_a_request() -> None:
     assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
 
 
-def test_the_neighbour_feature_is_the_same_in_the_fit_and_in_a_request() -> None:
+def test_the_features_of_joins_are_the_same_in_the_fit_and_in_a_request() -> None:
     logits, links = torch.tensor([3.0, 0.0, 1.0, -2.0]), [[1], [0, 2], [1], []]
     joins = torch.zeros(4, 4)
     for place, others in enumerate(links):
@@ -76,7 +76,7 @@ def test_the_neighbour_feature_is_the_same_in_the_fit_and_in_a_request() -> None
 
     known = with_neighbours([Features(float(logit)) for logit in logits], links)
 
-    assert fit_score.neighbours(logits, joins).tolist() == [one.neighbour for one in known]
+    assert fit_score.joined_features(logits, joins).tolist() == [[one.neighbour, one.bridge] for one in known]
 
 
 @pytest.mark.parametrize("feature", ["logit", "cosine", "document_maxsim", "neighbour"])
@@ -141,7 +141,7 @@ def features(skill: float, *, count: int = 40) -> list[dict[str, Any]]:
     for number in range(count):
         labels = torch.zeros(12)
         labels[number % 12] = 1
-        features = torch.randn(12, NUM - 1, generator=generator) / fit_score.UNITS[: NUM - 1]
+        features = torch.randn(12, NUM - 2, generator=generator) / fit_score.UNITS[: NUM - 2]
         features[:, 0] = torch.randn(12, generator=generator) + skill * labels
         kept.append({
             "set": f"tools/set{number % 2}", "query": f"q{number}", "features": features, "labels": labels,
