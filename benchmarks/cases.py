@@ -1,4 +1,8 @@
-"""Lists the test sets, the measures shown for each with their goals, and the methods that are compared."""
+"""Lists the sets, the measures shown for each with their goals, and the methods that are compared.
+
+The realistic sets come first, with their dev splits, by which models are chosen; the test splits after them choose
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One row of the table: a measure, and the goal for `method`.
+    """One row of the table: a measure, and the goal for `method`; with a `style`, over the queries of that style alone.
 
     With `is_lowest_language` the row shows the measure of the language with the lowest mean, among those with at least
     `MIN_LANGUAGE_QUERIES` queries.
@@ -36,16 +40,18 @@ class Shown:
     goal: float | None = None
     method: str = "rerank"
     is_lowest_language: bool = False
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A test set with its scope, the measures to show, and an optional condition on its queries."""
+    """A set with its split and scope, the measures to show, and an optional condition on its queries."""
 
     name: str
     shown: tuple[Shown, ...]
     scope: str = "corpus"
     where: str | None = None
+    split: str = "test"
 
     @property
     def short_name(self) -> str:
@@ -55,12 +61,31 @@ class Case:
     @property
     def key(self) -> str:
         """The name as part of a file name."""
-        return f"{self.name.replace('/', '-')}-{self.scope}"
+        return f"{self.name.replace('/', '-')}-{self.scope}" + ("" if self.split == "test" else f"-{self.split}")
 
 
 # The cross-encoder cannot recover a document that the first stage dropped.
 FIRST_STAGE = Shown("recall@50", 0.97, "fused")
 CASES = (
+    Case(
+        "tools/tasks",
+        (
+            Shown("hit@1", 0.85),
+            Shown("recall@5", 0.95),
+            Shown("complete@5", 0.92),
+            Shown("hit@1", 0.80, style="conversation"),
+            Shown("hit@1", 0.80, style="the wish is buried in several sentences of context"),
+            Shown("hit@1", 0.65, style="vague goal or a problem"),
+            Shown("complete@5", 0.85, style="two or three steps"),
+        ),
+        split="dev",
+    ),
+    Case(
+        "tables/real_schemas",
+        (Shown("complete@5", 0.70), Shown("complete@10", 0.85), Shown("recall@50", 0.98, "fused")),
+        scope="group",
+        split="dev",
+    ),
     Case("tools/stabletoolbench", (Shown("recall@3", 0.785), Shown("hit@1", 0.88), FIRST_STAGE)),
     Case("tools/toole", (Shown("ndcg@10", 0.95), Shown("recall@3", 0.97), FIRST_STAGE)),
     Case("tools/sealtools", (Shown("recall@5", 0.93), Shown("recall@3"), FIRST_STAGE)),

@@ -63,6 +63,16 @@ def calibration_lines(calibrations: Calibrations) -> Iterator[str]:
         )
 
 
+def abstention_lines(summaries: Sequence[CaseSummary]) -> Iterator[str]:
+    """Writes how well the first score tells queries that nothing fits from the others."""
+    for summary in summaries:
+        if found := summary.abstention:
+            yield (
+                f"Nothing fits, {summary.case.short_name} ({found['queries']:.0f} queries): AUC {found['auc']:.3f}; "
+                f"{found['under_threshold']:.0%} score less than {found['threshold']:.3f}, which 95 % of others reach."
+            )
+
+
 def card(
     summaries: Sequence[CaseSummary], methods: Sequence[str], calibrations: Calibrations, model: str
 ) -> Iterator[str]:
@@ -80,6 +90,7 @@ def card(
     if calibrations:
         yield ""
         yield from calibration_lines(calibrations)
+    yield from abstention_lines(summaries)
 
 
 def _language_grid(summary: CaseSummary) -> Iterator[str]:
@@ -121,6 +132,7 @@ def _case_json(summary: CaseSummary) -> dict[str, Any]:
         "where": summary.case.where,
         "documents": summary.documents,
         "queries": summary.num_queries,
+        "nothing_fits": dict(summary.abstention),
         "methods": {
             method: {
                 "metrics": _means_json(means),
@@ -145,6 +157,7 @@ def _goal_json(case: Case, row: Row) -> dict[str, Any]:
     return {
         "set": case.name,
         "measure": row.shown.measure,
+        "style": row.shown.style,
         "method": row.shown.method,
         "lang": mean.lang if mean and row.shown.is_lowest_language else None,
         "is_lowest_language": row.shown.is_lowest_language,
@@ -169,7 +182,7 @@ def _facts(summary: CaseSummary) -> list[str]:
 
 def _label(shown: Shown) -> str:
     lowest = f", lowest language of {MIN_LANGUAGE_QUERIES} queries or more" if shown.is_lowest_language else ""
-    return shown.measure + lowest
+    return shown.measure + lowest + (f", {shown.style}" if shown.style else "")
 
 
 def _row_cell(row: Row, method: str, *, with_interval: bool, is_ours: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from cases import CANDIDATES, Case
 from subjects import Subject
 
-_FORMAT = 2
+_FORMAT = 3
 # Threads and batching change a float32 score by less than this; training changes it by far more.
 _PROBE_TOLERANCE = 1e-3
 
@@ -53,13 +53,14 @@ class Store:
         part.replace(path)
 
     def _made_of(self, case: Case, subject: Subject) -> dict[str, Any]:
-        files = (self.data / case.name / name for name in ("corpus.jsonl", "queries.jsonl"))
+        files = (self.data / case.name / name for name in ("corpus.jsonl", "queries.jsonl", "queries_none.jsonl"))
         return {
             "format": _FORMAT,
             "set": case.name,
-            "set_digests": [_digest(file, file.stat().st_mtime_ns) for file in files],
+            "set_digests": [_digest(file, file.stat().st_mtime_ns) for file in files if file.exists()],
             "scope": case.scope,
             "where": case.where,
+            "split": case.split,
             "limit": self.limit,
             "candidates": CANDIDATES,
             "method": subject.method,

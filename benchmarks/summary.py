@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from cases import MIN_LANGUAGE_QUERIES, Case, Shown
 
+from shortlist.evaluation.abstention import measure_abstention
 from shortlist.evaluation.intervals import mean_intervals
 
 Found = Mapping[str, Mapping[str, Any]]  # method → what `measure_case` returned
@@ -46,7 +47,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class CaseSummary:
-    """All means of one case: `overall` by method, `by_lang` by method and language."""
+    """All means of one case: `overall` by method, `by_lang` and `by_style` by method and language or style.
+
+    `abstention` compares the first scores of queries that something fits with those of the others, if there are any.
+    """
 
     case: Case
     kind: str
@@ -54,6 +58,8 @@ class CaseSummary:
     num_queries: int
     overall: Mapping[str, Means]
     by_lang: Mapping[str, Mapping[str, Means]]
+    by_style: Mapping[str, Mapping[str, Means]] = field(default_factory=dict)
+    abstention: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> Iterator[Row]:
@@ -62,6 +68,9 @@ class CaseSummary:
             if shown.is_lowest_language:
                 found = {method: _lowest(means, shown.measure) for method, means in self.by_lang.items()}
                 yield Row(shown, {method: mean for method, mean in found.items() if mean is not None})
+            elif shown.style:
+                styled = {method: means.get(shown.style, {}) for method, means in self.by_style.items()}
+                yield Row(shown, {method: one[shown.measure] for method, one in styled.items() if one})
             else:
                 yield Row(shown, {method: means[shown.measure] for method, means in self.overall.items()})
 
@@ -80,8 +89,15 @@ def summarise(case: Case, found: Found) -> CaseSummary:
         documents=some["documents"],
         num_queries=len(some["queries"]),
         overall={method: _means(one["queries"]) for method, one in found.items()},
-        by_lang={method: _means_by_lang(one["queries"]) for method, one in found.items()},
+        by_lang={method: _means_by(one["queries"], "lang") for method, one in found.items()},
+        by_style={method: _means_by(one["queries"], "style") for method, one in found.items()},
+        abstention=_abstention(found.get("rerank", {})),
     )
+
+
+def _abstention(found: Mapping[str, Any]) -> Mapping[str, float]:
+    tops = [query["top_score"] for query in found.get("queries", ()) if "top_score" in query]
+    return measure_abstention(tops, found["nothing_fits"]) if tops and found.get("nothing_fits") else {}
 
 
 def _means(queries: Sequence[Mapping[str, Any]], lang: str = "") -> Means:
@@ -93,9 +109,12 @@ def _means(queries: Sequence[Mapping[str, Any]], lang: str = "") -> Means:
     return {name: Mean(value, low, high, len(queries), lang) for name, value, low, high in means}
 
 
-def _means_by_lang(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Means]:
-    languages = sorted({query["lang"] for query in queries})
-    return {lang: _means([query for query in queries if query["lang"] == lang], lang) for lang in languages}
+def _means_by(queries: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Means]:
+    """Returns the means by language or style."""
+    return {
+        value: _means([query for query in queries if query[key] == value], value if key == "lang" else "")
+        for value in sorted({query[key] for query in queries})
+    }
 
 
 def _lowest(by_lang: Mapping[str, Means], measure: str) -> Mean | None:

@@ -21,7 +21,7 @@ from base_embedder import make_base_folder
 from cases import CASES, METHODS, Case, choose_cases, choose_methods
 from measuring import count_queries, measure_case
 from progress import Job, Progress
-from report import as_json, calibration_lines, card, language_tables, main_table
+from report import abstention_lines, as_json, calibration_lines, card, language_tables, main_table
 from store import Store
 from subjects import Subjects
 from summary import CaseSummary, Found, summarise
@@ -128,6 +128,7 @@ def write(
             language_tables(summaries, methods),
             [""],
             calibration_lines(calibrations),
+            abstention_lines(summaries),
         )
         print("\n".join(line for part in lines for line in part))
     if options.card:

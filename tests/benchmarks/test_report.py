@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,21 +12,25 @@ from paths import ROOT
 sys.path.append(str(ROOT / "benchmarks"))
 
 from cases import Case, Shown
-from report import card, main_table
+from report import abstention_lines, card, main_table
 from summary import CaseSummary, Row, summarise
 
 from shortlist.evaluation.calibration import calibrate
 from shortlist.evaluation.intervals import mean_intervals
 
 
-def summary_of(values: list[float], *, measure: str = "hit@1", langs: list[str] | None = None) -> CaseSummary:
-    shown = (Shown(measure, 0.5), Shown(measure, 0.5, is_lowest_language=True))
+def summary_of(
+    values: list[float], *, langs: Sequence[str] = (), styles: Sequence[str] = (), nothing_fits: Sequence[float] = ()
+) -> CaseSummary:
+    shown = (Shown("hit@1", 0.5), Shown("hit@1", 0.5, is_lowest_language=True), Shown("hit@1", 0.5, style="vague"))
     queries = [
-        {"id": str(number), "lang": lang, "measures": {measure: value}}
-        for number, (value, lang) in enumerate(zip(values, langs or ["en"] * len(values), strict=True))
+        {"id": str(number), "lang": lang, "style": style, "measures": {"hit@1": value}, "top_score": value}
+        for number, (value, lang, style) in enumerate(
+            zip(values, langs or ["en"] * len(values), styles or [""] * len(values), strict=True)
+        )
     ]
-    found = {"rerank": {"kind": "tools", "documents": 5, "seconds": 1.0, "queries": queries}}
-    return summarise(Case("tools/toole", shown), found)
+    found = {"kind": "tools", "documents": 5, "seconds": 1.0, "queries": queries, "nothing_fits": nothing_fits}
+    return summarise(Case("tools/toole", shown), {"rerank": found})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,19 @@ def test_the_card_lists_languages_in_three_columns_by_number_of_queries() -> Non
 
 def test_no_language_is_reported_as_lowest_if_none_has_enough_queries() -> None:
     assert list(summary_of([0.0, 1.0]).rows)[1].means == {}
+
+
+def test_a_style_has_a_row_of_its_own() -> None:
+    summary = summary_of([1.0, 1.0, 0.0], styles=["plain", "vague", "vague"])
+
+    line = list(main_table([summary], ["rerank"]))[4]
+    assert line.startswith("| toole | 5 | 3 | hit@1, vague | **0.500** [")
+
+
+def test_what_nothing_fits_has_a_line_of_its_own() -> None:
+    (line,) = abstention_lines([summary_of([0.5, 1.0], nothing_fits=[0.1, 0.7])])
+
+    assert line == "Nothing fits, toole (2 queries): AUC 0.750; 50% score less than 0.500, which 95 % of others reach."
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -240,9 +240,9 @@ def test_plots_are_drawn(ask: Ask, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--sets", "tooele"), "unknown set 'tooele'; use some of stabletoolbench, toole, "),
+        (("--sets", "tooele"), "unknown set 'tooele'; use some of tasks, real_schemas, stabletoolbench, "),
         (("--methods", "colbert"), "unknown method 'colbert'; use some of rerank, bm25, "),
-        (("--methods", "bm25"), "sealtools holds no corpus.jsonl"),
+        (("--methods", "bm25", "--sets", "stabletoolbench toole sealtools"), "sealtools holds no corpus.jsonl"),
     ],
     ids=["set", "method", "absent set"],
 )
@@ -272,7 +272,9 @@ def test_a_method_that_needs_a_missing_encoder_is_an_error(tiny_model_dir: Path)
 
 def test_progress_says_the_sets_done_and_the_time_left() -> None:
     cases, progress = part("cases"), part("progress")
-    jobs = [progress.Job(case, method, 100) for case in cases.CASES[:2] for method in ("bm25", "rerank")]
+    jobs = [
+        progress.Job(case, method, 100) for case in cases.choose_cases("toole spider") for method in ("bm25", "rerank")
+    ]
     written, times = io.StringIO(), iter(range(0, 10_000, 61))
     shown = progress.Progress(jobs, written, lambda: float(next(times)))
     shown.finish(jobs[0], 0.0)
@@ -280,18 +282,19 @@ def test_progress_says_the_sets_done_and_the_time_left() -> None:
     next(shown.watch(jobs[2], ["a", "b"]))
 
     line = written.getvalue().splitlines()[0]
-    assert line == "1/2 sets done; toole bm25: 0/100 queries; about 5 min left"
+    assert line == "1/2 sets done; spider bm25: 0/100 queries; about 5 min left"
 
 
 def test_progress_gives_a_lower_bound_while_a_pace_is_unknown() -> None:
     cases, progress = part("cases"), part("progress")
-    jobs = [progress.Job(cases.CASES[0], method, 10) for method in ("bm25", "fused", "rerank")]
+    (case,) = cases.choose_cases("toole")
+    jobs = [progress.Job(case, method, 10) for method in ("bm25", "fused", "rerank")]
     written = io.StringIO()
     shown = progress.Progress(jobs, written, lambda: 0.0)
     shown.finish(jobs[0], 5.0)
 
     assert list(shown.watch(jobs[1], ["a", "b"])) == ["a", "b"]
-    assert written.getvalue() == "0/1 sets done; stabletoolbench fused: 0/10 queries\n"
+    assert written.getvalue() == "0/1 sets done; toole fused: 0/10 queries\n"
 
 
 def test_the_base_folder_is_made_of_the_base(tmp_path: Path) -> None:
