@@ -133,11 +133,11 @@ def test_a_table_that_a_schema_defines_again_counts_once(tmp_path: Path) -> None
 
 
 def test_the_command_prints_styles_intervals_and_what_nothing_fits(
-    tmp_path: Path, tools: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tools: list[dict[str, Any]], tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = [query("q", ["city"], src="terse"), query("r", ["date"], src="vague"), query("n", [])]
     folder = write_set(tmp_path / "set", tools, asked)
-    assert main(["eval", "--data", str(folder), "--split", "dev", "--model", "built-in"]) == 0
+    assert main(["eval", "--data", str(folder), "--split", "dev", "--model", str(tiny_model_dir)]) == 0
     printed = capsys.readouterr().out
     assert [
         word for word in ("terse (1)", "vague (1)", "from", "to", "nothing fits (1 queries)") if word not in printed

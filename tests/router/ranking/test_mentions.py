@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from requests_made import named, tool
@@ -11,6 +12,11 @@ from shortlist import Router
 from shortlist.router.catalogs.catalog import Item, item_of_table, item_of_tool
 from shortlist.router.ranking.mentions import Names
 from shortlist.schemas.document import Table, Tool
+
+
+@pytest.fixture(scope="module")
+def router(tiny_model_dir: Path) -> Router:
+    return Router.load(tiny_model_dir, device="cpu", dtype="float32")
 
 
 def tools(*names: str, namespace: str = "") -> list[Item]:
@@ -84,17 +90,16 @@ def test_a_long_query_costs_little() -> None:
     assert time.perf_counter() - began < 2
 
 
-def test_a_named_tool_is_selected_among_many_that_share_more_words() -> None:
-    router = Router.load(device="cpu")
+def test_a_named_tool_is_selected_among_many_that_share_more_words(router: Router) -> None:
     crowd = [tool(f"label_{number}", "call make label now") for number in range(60)]
     selection = router.select_tools("call make_label now", [*crowd, tool("make_label", "legacy")], max_candidates=5)
     assert named(selection)[0] == "make_label"
 
 
-def test_a_tool_that_is_named_beats_its_successor_that_quotes_it() -> None:
+def test_a_tool_that_is_named_beats_its_successor_that_quotes_it(router: Router) -> None:
     tools = [
         tool("make_label_v2", "Replaces make_label. Call make_label_v2 to make a label"),
         tool("make_label", "Legacy"),
         tool("label_make", "Makes a label"),
     ]
-    assert named(Router.load(device="cpu").select_tools("call make_label now", tools))[0] == "make_label"
+    assert named(router.select_tools("call make_label now", tools))[0] == "make_label"
