@@ -15,7 +15,7 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.ranking.mentions import Names
+from shortlist.router.ranking.mentions import Names, names_in
 from shortlist.router.ranking.score import Features, Scored
 from shortlist.schemas.conversation import last_turn
 from shortlist.schemas.results import Truncation
@@ -149,10 +149,13 @@ class Candidates:
         cancel: CancelToken | None = None,
     ) -> FirstStage:
         """Compares every item with the query, by names, by words and, if there is an embedder, by vectors."""
+        found = self._compare_texts(query, embedder, max_new_vectors, cancel)
+        called = names_in(last_turn(query))
+        if not called:
+            return found
         if self._names is None:
             self._names = Names(self.items)
-        found = self._compare_texts(query, embedder, max_new_vectors, cancel)
-        return found.with_first(self._names.mentioned(last_turn(query)))
+        return found.with_first(self._names.mentioned(called))
 
     def _compare_texts(
         self, query: str, embedder: Embedder | None, max_new_vectors: int | None, cancel: CancelToken | None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from shortlist.router.catalogs.catalog import Item
 
-__all__ = ["Names"]
+__all__ = ["Names", "names_in"]
 
 # A name in a text: letters, digits and underscores, with what joins the parts of a name between them. Where words are
 # written without spaces, only a name in ASCII ends before them.
@@ -33,10 +33,10 @@ class Names:
             for name in _names_of(item):
                 self._places[_key(name)].append(place)
 
-    def mentioned(self, query: str) -> frozenset[int]:
-        """Returns the places of the items that a query names exactly; of a joined name, the longest part counts."""
+    def mentioned(self, called: Sequence[Sequence[str]]) -> frozenset[int]:
+        """Returns the places of the items that `names_in` found called; of a joined name, the longest part counts."""
         found: set[int] = set()
-        for names in _names_in(query):
+        for names in called:
             by_length = (self._places.get(_key(name)) for name in names)
             found.update(next((places for places in by_length if places), ()))
         return frozenset(found)
@@ -58,13 +58,14 @@ def _names_of(item: Item) -> set[str]:
     return names - {""}
 
 
-def _names_in(query: str) -> Iterator[list[str]]:
-    """Yields what may be a name in a query, each with its parts, the longest first."""
-    for found in _QUOTED.finditer(query):
-        yield [found.group(1) or found.group(2)]
+def names_in(query: str) -> list[list[str]]:
+    """Returns what may be a name in a query, each with its parts, the longest first; mostly nothing."""
+    called = [[found.group(1) or found.group(2)] for found in _QUOTED.finditer(query)]
     for pattern in _NAMES:
         for found in pattern.finditer(query):
-            yield sorted(filter(_is_telling, _spans(re.split(r"([./:-]+|__)", found.group()))), key=len, reverse=True)
+            spans = filter(_is_telling, _spans(re.split(r"([./:-]+|__)", found.group())))
+            called.append(sorted(spans, key=len, reverse=True))
+    return [names for names in called if names]
 
 
 def _spans(parts: Sequence[str]) -> Iterator[str]:
