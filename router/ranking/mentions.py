@@ -14,6 +14,8 @@ __all__ = ["Names", "names_in"]
 # written without spaces, only a name in ASCII ends before them.
 _NAMES = (re.compile(r"\w+(?:[./:-]{1,2}\w+)*"), re.compile(r"\w+(?:[./:-]{1,2}\w+)*", re.ASCII))
 _MAX_PARTS = 4
+# Names are looked for in so much of each end of a query; the models read less.
+_MAX_END_CHARS = 8_000
 _QUOTED = re.compile(r"`([^`\n]{1,200})`|\b(\w{1,200})\(\)")
 _JOINTS = re.compile(r"__|::|[./:]")
 _AFTER_NAMESPACE = ("__", "::", "_", ".", "/", ":", "-")
@@ -53,13 +55,15 @@ def _names_of(item: Item) -> set[str]:
         return set()
     names = {name, _JOINTS.split(name)[-1]}
     if item.namespace:
-        names.update(name.removeprefix(item.namespace + joint) for joint in _AFTER_NAMESPACE)
-        names.update(item.namespace + joint + one for joint in _AFTER_NAMESPACE for one in tuple(names))
+        bare = names | {name.removeprefix(item.namespace + joint) for joint in _AFTER_NAMESPACE}
+        names = bare | {item.namespace + joint + one for joint in _AFTER_NAMESPACE for one in bare}
     return names - {""}
 
 
 def names_in(query: str) -> list[list[str]]:
     """Returns what may be a name in a query, each with its parts, the longest first; mostly nothing."""
+    if len(query) > 2 * _MAX_END_CHARS:
+        query = f"{query[:_MAX_END_CHARS]} {query[-_MAX_END_CHARS:]}"
     called = [[found.group(1) or found.group(2)] for found in _QUOTED.finditer(query)]
     for pattern in _NAMES:
         for found in pattern.finditer(query):

@@ -34,8 +34,7 @@ class Features:
     reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
     candidates' logits; it is 0 for a candidate that joins with none. `bridge` is the logit of the less likely of two
     candidates that only join through this one, for the likeliest two, minus the mean; it is 0 for one that joins no
-    such two. `is_mentioned` says that the query names the
-    candidate exactly.
+    such two. `is_mentioned` says that the query names the candidate exactly.
     """
 
     logit: float

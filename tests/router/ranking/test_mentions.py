@@ -83,6 +83,13 @@ def test_a_query_of_plain_words_calls_nothing() -> None:
     assert names_in("which nurses moved to another ward last year?") == []
 
 
+def test_a_namespace_stands_before_a_name_once() -> None:
+    names = Names(tools("create_issue", namespace="github"))
+    assert names.mentioned(names_in("github.github.create_issue.x")) == {0}
+    assert names.mentioned(names_in("github__github_x")) == set()
+    assert len(names._places) < 20
+
+
 def test_documents_have_no_names() -> None:
     assert Names(tools("")).mentioned(names_in("a_b ``")) == set()
 
