@@ -29,6 +29,8 @@ _ENOUGH = 0.96
 _LEAST_USED = 0.9
 _MAX_COUNTS = 20
 _MARK = "…"
+# The marks of cuts may make a cut text so much longer than the whole one.
+_MARK_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +194,10 @@ class _Search:
         while True:
             room = min(room, self._total)
             tokens = self._try(room)
+            if 0 < tokens - self._budget <= _MARK_TOKENS and room < self._total <= 2 * room:
+                whole = self._try(self._total)
+                if whole <= self._budget:
+                    return self._total, whole
             if tokens > self._budget or room == self._total:
                 return room, tokens
             room *= 4

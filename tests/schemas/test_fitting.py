@@ -257,3 +257,10 @@ def test_common_tools_take_few_counts(count_real: CountTokens) -> None:
         fit_tool(Tool(f"tool{number}", text(60), parameters=given), lambda text: count(text) and count_real(text), 160)
 
     assert count.num_counts <= 50 * 5
+
+
+def test_a_whole_that_is_shorter_than_its_cuts_is_kept() -> None:
+    values = ("x" * 15, "x" * 16)
+    tool = Tool("x", namespace="aa", parameters=(Parameter("x", "x", description="a " + "a" * 20, enum=values),))
+    full = tool_document(tool)
+    assert tool_document(tool, count_tokens=count_words, budget_tokens=count_words(full)) == full
