@@ -38,6 +38,7 @@ from shortlist.router.ranking.columns import (
     score_columns,
 )
 from shortlist.router.ranking.score import ColumnFeatures, Features, Scored, choose, combine
+from shortlist.router.ranking.successors import put_successors_first
 from shortlist.router.ranking.windows import (
     NO_SCORES,
     DocumentScores,
@@ -232,7 +233,8 @@ class Router:
     ) -> Selection:
         """Selects the tables of a DDL script that a question needs; without `dialect`, the dialect is detected.
 
-        If `keep_columns` is above 0, lists that share of their columns, and at least the best column of each table.
+        If `keep_columns` is above 0, lists that share of their columns, the best of each table, and the keys by which
+        the tables join.
         Raises as `select`, and UnknownDialect.
         """
         request = self._request("tables", query, make_options("tables", options, more), timeout_seconds, cancel)
@@ -277,15 +279,24 @@ class Router:
         """Scores the best candidates as a request would, for evaluation; `found` replaces the first stage."""
         request = self._alone(kind, query)
         found = found or self._first_stage(request, candidates)
-        places = narrow(found.scores, max_candidates)
-        scores = self._score(request, self._tokenize(request, candidates, places), places)
-        features = features_of(found, places, scores.logits)
-        return combine(features, places, self._loaded.score_weights.get(kind), candidates.links_among(places)), scores
+        places, features, scores = self._best_features(request, candidates, max_candidates, found)
+        scored = combine(features, places, self._loaded.score_weights.get(kind), candidates.links_among(places))
+        return put_successors_first(scored, candidates.successors(found)), scores
 
-    def features(self, query: str, candidates: Candidates, found: FirstStage | None = None) -> list[Features]:
-        """Returns the features of every candidate, in order, including the logit, for training."""
-        request = self._alone("tools", query)
-        return self._all_features(request, candidates, found or self._first_stage(request, candidates))[0]
+    def features(
+        self,
+        query: str,
+        candidates: Candidates,
+        kind: Kind,
+        *,
+        max_candidates: int = 0,
+        found: FirstStage | None = None,
+    ) -> tuple[list[int], list[Features]]:
+        """Returns the places and the features, including the logit, of the best candidates, for training.
+
+        `found` replaces the first stage.
+        """
+        return self._best_features(self._alone(kind, query), candidates, max_candidates, found)[:2]
 
     def column_features(self, query: str, tables: Sequence[Table]) -> list[ColumnFeatures]:
         """Returns the features of every column of the tables, in order, for training."""
@@ -335,6 +346,7 @@ class Router:
             features = features_of(found, places, scores.logits)
             weights = self._loaded.score_weights.get(request.kind)
             scored = combine(features, places, weights, candidates.links_among(places), pinned.places)
+            scored = put_successors_first(scored, candidates.successors(found))
             scored += [Scored(place, 0.0, is_blank=True) for place in kept if place in blank]
         except _OUT_OF_TIME as error:
             request.raise_unless_degraded(error)
@@ -402,12 +414,13 @@ class Router:
             cancel=request.cancel,
         )
 
-    def _all_features(
-        self, request: _Request, candidates: Candidates, found: FirstStage
-    ) -> tuple[list[Features], DocumentScores]:
-        places = candidates.places
+    def _best_features(
+        self, request: _Request, candidates: Candidates, max_candidates: int, found: FirstStage | None
+    ) -> tuple[list[int], list[Features], DocumentScores]:
+        found = found or self._first_stage(request, candidates)
+        places = narrow(found.scores, max_candidates)
         scores = self._score(request, self._tokenize(request, candidates, places), places)
-        return features_of(found, places, scores.logits), scores
+        return places, features_of(found, places, scores.logits), scores
 
     def _column_features(
         self, request: _Request, tables: Sequence[Table]
@@ -416,7 +429,7 @@ class Router:
         candidates = Candidates(items_of_columns(tables))
         with request.clock.stage("retrieve"):
             found = candidates.first_stage(request.text, None)
-        features, scores = self._all_features(request, candidates, found)
+        _, features, scores = self._best_features(request, candidates, 0, found)
         return column_features(tables, features), scores
 
     def _with_columns(self, request: _Request, selection: Selection, chosen: Sequence[Table]) -> Selection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,13 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
+from shortlist.router.first_stage.implied_keys import implied_keys
+from shortlist.router.first_stage.parts import parts_of
 from shortlist.router.ranking.mentions import Names, names_in
 from shortlist.router.ranking.score import Features, Scored
+from shortlist.router.ranking.successors import find_successors
 from shortlist.schemas.conversation import last_turn
+from shortlist.schemas.document import Table
 from shortlist.schemas.results import Truncation
 
 if TYPE_CHECKING:
@@ -69,9 +74,10 @@ class FirstStage:
     """The first stage's scores of every item of a set, each array `(items,)`.
 
     `shares` are BM25 scores divided by the best item's; `matches` are divided by the score of a full match. `cosines`
-    are None without an encoder; `num_unseen` items have no vector yet and get the lowest cosine. `query_maxsim` says
-    how well an item covers the query's tokens, `document_maxsim` the reverse; both are computed for the best items so
-    far, and the rest get the lowest value. Narrowing keeps the items with the highest `scores`. `mentioned` are the
+    are None without an encoder; `num_unseen` items have no vector yet and get the lowest cosine. `part_cosines` are the
+    highest over the parts of the query. `query_maxsim` says how well an item covers the query's tokens,
+    `document_maxsim` the reverse; both are computed for the best items so far, and the rest get the lowest value. A
+    long document counts by its best window. Narrowing keeps the items with the highest `scores`. `mentioned` are the
     places of the items that the query's last turn names exactly; they have the highest scores.
     """
 
@@ -79,6 +85,7 @@ class FirstStage:
     matches: Values
     scores: Values
     cosines: Values | None = None
+    part_cosines: Values | None = None
     query_maxsim: Values | None = None
     document_maxsim: Values | None = None
     num_unseen: int = 0
@@ -93,6 +100,7 @@ class FirstStage:
         return Features(
             logit=0.0,
             cosine=at(self.cosines),
+            part_cosine=at(self.part_cosines),
             lexical_share=at(self.shares),
             lexical_match=at(self.matches),
             query_maxsim=at(self.query_maxsim),
@@ -128,7 +136,8 @@ class Candidates:
         self.items = items
         self._bm25: Bm25 | None = None
         self._names: Names | None = None
-        self._embedded: list[Embedded | None] | None = None
+        self._successors: dict[int, int] | None = None
+        self._embedded: list[tuple[Embedded, ...]] | None = None
         self._vectors: Values | None = None
         self._links: list[frozenset[int]] | None = None
         self._joined: npt.NDArray[np.int64] | None = None  # (links, 2): the links as pairs of places
@@ -167,46 +176,63 @@ class Candidates:
         by_words = FirstStage(shares, scores / np.float32(max(self._bm25.best_possible(query), 1e-9)), shares)
         if embedder is None or not self.items:
             return by_words
-        (embedded_query,) = embedder.embed_queries([query], cancel)
+        query_and_parts = embedder.embed_queries([query, *parts_of(query)], cancel)
         embedded = self._embed(embedder, ranked(shares), max_new_vectors, cancel)
-        return self._compare(by_words, embedded_query, embedded, embedder.settings)
+        return self._compare(by_words, query_and_parts, embedded, embedder.settings)
 
     def _compare(
-        self, by_words: FirstStage, query: Embedded, embedded: Sequence[Embedded | None], settings: RetrievalSettings
+        self,
+        by_words: FirstStage,
+        query_and_parts: Sequence[Embedded],
+        embedded: Sequence[tuple[Embedded, ...]],
+        settings: RetrievalSettings,
     ) -> FirstStage:
-        seen = [place for place, one in enumerate(embedded) if one is not None]
+        seen = [place for place, windows in enumerate(embedded) if windows]
         if not seen:
             return replace(by_words, num_unseen=len(embedded))
         # Another thread may have computed all vectors meanwhile; they do not fit the part that this one has seen.
-        vectors = self._vectors if len(seen) == len(embedded) else None
+        vectors = self._vectors if embedded is self._embedded else None
         if vectors is None:
-            vectors = np.stack([one.vector for one in embedded if one is not None])
-        if len(seen) == len(embedded):
+            vectors = np.stack([one.vector for windows in embedded for one in windows])
+        if embedded is self._embedded:
             self._vectors = vectors
-        cosines = _spread(vectors @ query.vector, seen, len(embedded))
+        query, *parts = query_and_parts
+        starts = _starts([len(embedded[place]) for place in seen])
+        similar = vectors @ np.stack([one.vector for one in parts or [query]]).T  # (windows, parts)
+        cosines = _spread(np.maximum.reduceat(vectors @ query.vector, starts), seen, len(embedded))
+        part_cosines = _spread(np.maximum.reduceat(similar.max(1), starts), seen, len(embedded))
         scores = cosines + np.float32(settings.lexical_weight) * by_words.shares
-        found = replace(by_words, cosines=cosines, scores=scores, num_unseen=len(embedded) - len(seen))
+        found = replace(
+            by_words,
+            cosines=cosines,
+            part_cosines=part_cosines,
+            scores=scores,
+            num_unseen=len(embedded) - len(seen),
+        )
         if query.tokens is not None:
             found = self._compare_tokens(found, query.tokens, embedded, settings.maxsim_weight)
         joined = self.best_joined(found.scores) if settings.join_weight else None
         return found if joined is None else replace(found, scores=found.scores + settings.join_weight * joined)
 
     def _compare_tokens(
-        self, found: FirstStage, query: TokenVectors, embedded: Sequence[Embedded | None], weight: float
+        self, found: FirstStage, query: TokenVectors, embedded: Sequence[tuple[Embedded, ...]], weight: float
     ) -> FirstStage:
         """Compares the query's tokens with those of the best items so far."""
-        near = [place for place in ranked(found.scores) if embedded[place] is not None][:_MAX_TOKEN_COMPARED]
-        documents = [one.tokens for place in near if (one := embedded[place]) is not None and one.tokens is not None]
-        of_query, of_document = (_spread(part, near, len(embedded)) for part in maxsim(query, documents))
+        near = [place for place in ranked(found.scores) if embedded[place]][:_MAX_TOKEN_COMPARED]
+        windows = [one.tokens for place in near for one in embedded[place] if one.tokens is not None]
+        starts = _starts([len(embedded[place]) for place in near])
+        of_query, of_document = (
+            _spread(np.maximum.reduceat(part, starts), near, len(embedded)) for part in maxsim(query, windows)
+        )
         scores = found.scores + np.float32(weight) * (of_query + of_document)
         return replace(found, scores=scores, query_maxsim=of_query, document_maxsim=of_document)
 
     def best_joined(self, scores: Values) -> Values | None:
-        """Returns for each table the best score of those it joins with, `(items,)`; None if no table has references.
+        """Returns for each table the best score of those it joins with, `(items,)`; None if the items are no tables.
 
         A table without joins gets the mean, as if it joined with an average table.
         """
-        if not any(item.references for item in self.items):
+        if not self._may_join():
             return None
         if self._joined is None:
             self._joined = np.array(
@@ -216,30 +242,54 @@ class Candidates:
         np.maximum.at(best, self._joined[:, 0], scores[self._joined[:, 1]])
         return np.where(np.isinf(best), scores.mean(), best)
 
+    def successors(self, found: FirstStage | None) -> dict[int, int]:
+        """Returns the places of replaced tools with those of their successors, unless the query names the old one."""
+        if self._successors is None:
+            self._successors = find_successors(self.items)
+        mentioned = found.mentioned if found else ()
+        return {old: new for old, new in self._successors.items() if old not in mentioned}
+
     def links(self, place: int) -> frozenset[int]:
-        """Returns the places of the tables that join with the one at `place`."""
+        """Returns the places of the tables that join with the one at `place`, by foreign keys or names of columns."""
         if self._links is None:
-            self._links = find_links([item.name for item in self.items], [item.references for item in self.items])
+            self._links = self._find_links()
         return self._links[place]
+
+    def _find_links(self) -> list[frozenset[int]]:
+        declared = find_links([item.name for item in self.items], [item.references for item in self.items])
+        tables = [item.subject for item in self.items if isinstance(item.subject, Table)]
+        if len(tables) < len(self.items):
+            return declared
+        links = [set(linked) for linked in declared]
+        for place, keys in enumerate(implied_keys(tables)):
+            for key in keys:
+                links[place].add(key.target)
+                links[key.target].add(place)
+        return [frozenset(linked) for linked in links]
+
+    def _may_join(self) -> bool:
+        return any(item.references or isinstance(item.subject, Table) for item in self.items)
 
     def links_among(self, places: Sequence[int]) -> list[list[int]]:
         """Returns for each of `places` the ones it joins with, as indices into `places`."""
-        if not any(item.references for item in self.items):
+        if not self._may_join():
             return [[] for _ in places]
         at = {place: index for index, place in enumerate(places)}
         return [[at[other] for other in self.links(place) if other in at] for place in places]
 
     def _embed(
         self, embedder: Embedder, order: Sequence[int], max_new: int | None, cancel: CancelToken | None
-    ) -> Sequence[Embedded | None]:
-        """Returns each item's vectors; if only some may be computed, those in front in `order` come first."""
+    ) -> Sequence[tuple[Embedded, ...]]:
+        """Returns the vectors of each item's windows; if only some may be computed, those in front in `order` do."""
         if self._embedded is not None:
             return self._embedded
-        found = embedder.embed_documents([self.items[place] for place in order], max_new=max_new, cancel=cancel)
-        by_place: list[Embedded | None] = [None] * len(order)
-        for place, one in zip(order, found, strict=True):
-            by_place[place] = one
-        if all(one is not None for one in by_place):
+        windows = [embedder.split(self.items[place]) for place in order]
+        found = embedder.embed_documents([one for own in windows for one in own], max_new=max_new, cancel=cancel)
+        by_place: list[tuple[Embedded, ...]] = [()] * len(order)
+        remaining = iter(found)
+        for place, own in zip(order, windows, strict=True):
+            by_place[place] = tuple(one for one in islice(remaining, len(own)) if one is not None)
+        if all(one is not None for one in found):
             self._embedded = by_place
         return by_place
 
@@ -312,6 +362,12 @@ def ranked(scores: Values) -> list[int]:
     return order
 
 
+def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Returns where each run begins in runs of these lengths, one after another."""
+    ends = np.cumsum(np.fromiter(lengths, np.int64, len(lengths)))
+    return ends - np.fromiter(lengths, np.int64, len(lengths))
+
+
 def _spread(values: Values, places: Sequence[int], total: int) -> Values:
     """Expands `values` at `places` to all places; the others get the lowest value."""
     spread = np.full(total, values.min(), np.float32)
@@ -350,8 +406,7 @@ def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Valu
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
     query_tokens = query.astype(np.float32)
     tokens = np.concatenate(documents).astype(np.float32)
-    lengths = np.fromiter(map(len, documents), np.int64, len(documents))
-    starts = np.cumsum(lengths) - lengths
+    starts = _starts([len(one) for one in documents])
     cosines = tokens[:, :-1] @ query_tokens[:, :-1].T  # (all documents' tokens, query's tokens)
     query_maxsim = np.maximum.reduceat(cosines, starts, axis=0) @ query_tokens[:, -1]
     document_maxsim = np.add.reduceat(cosines.max(1) * tokens[:, -1], starts)

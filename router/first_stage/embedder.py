@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from shortlist.router.catalogs.catalog import Item, fit_document, write_document
+from shortlist.router.catalogs.catalog import Item, fit_document, item_of_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer, join_ends
+from shortlist.router.first_stage.parts import split_text
 from shortlist.schemas.results import CacheCounts
 
 __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
@@ -18,6 +19,11 @@ __all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
 # The encoder's base model was trained with these prefixes (e5; Wang et al. 2022, arXiv:2212.03533).
 QUERY_PREFIX = "query: "
 DOCUMENT_PREFIX = "passage: "
+# A long plain document is read in so many windows at most. Some tokens are longer than others, so that windows of
+# equal length are filled only so far.
+_MAX_WINDOWS = 16
+_WINDOW_FILL = 0.85
+_MAX_CHARS_PER_TOKEN = 16
 # Vectors are cached after every so many documents, so that a cancelled request leaves its work to the next one.
 _SLICE = 128
 
@@ -108,6 +114,22 @@ class Embedder:
         """Returns each query's vectors."""
         ids = self._tokenizer.encode([QUERY_PREFIX + query for query in queries])
         return self._embed([join_ends(one, self._query_tokens) for one in ids], cancel)
+
+    def split(self, item: Item) -> list[Item]:
+        """Returns a plain document as windows that the encoder reads whole, at most 16; anything else as it is.
+
+        A document beyond that is read only so far.
+        """
+        text = item.subject
+        if not isinstance(text, str) or len(text) <= self._passage_tokens:
+            return [item]
+        room = self._passage_tokens - self._tokenizer.count(DOCUMENT_PREFIX)
+        text = text[: room * _MAX_WINDOWS * _MAX_CHARS_PER_TOKEN]
+        tokens = self._tokenizer.count(text)
+        if tokens <= room:
+            return [item]
+        most_chars = max(1, int(len(text) * room * _WINDOW_FILL / tokens))
+        return [item_of_document(window, item.index) for window in split_text(text, most_chars)[:_MAX_WINDOWS]]
 
     def embed_documents(
         self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-__all__ = ["find_links", "find_targets"]
+__all__ = ["find_links", "find_targets", "nearest"]
 
 _UNQUOTED = str.maketrans("", "", '"`[]')
 
@@ -46,12 +46,12 @@ def _find(
 ) -> int | None:
     beside = by_name.get(f"{namespace}.{target}") if namespace and "." not in target else None
     if found := beside or by_name.get(target) or by_ending.get(target):
-        return _nearest(place, found)
+        return nearest(place, found)
     shorter = (by_name.get(ending) for ending in _endings(target))
-    return _nearest(place, next(filter(None, shorter), []))
+    return nearest(place, next(filter(None, shorter), []))
 
 
-def _nearest(place: int, candidates: Sequence[int]) -> int | None:
+def nearest(place: int, candidates: Sequence[int]) -> int | None:
     """Returns the candidate nearest to `place`, the earlier one on a tie; `candidates` must ascend."""
     at = bisect_left(candidates, place)
     return min(candidates[max(0, at - 1) : at + 1], key=lambda other: (abs(other - place), other), default=None)

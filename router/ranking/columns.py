@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shortlist.router.catalogs.catalog import Item, item_of_column
-from shortlist.router.ranking.joins import join_needs
+from shortlist.router.ranking.joins import join_keys, join_needs
 from shortlist.router.ranking.score import ColumnFeatures, ColumnWeights, Features
 from shortlist.schemas.document import Table
 from shortlist.schemas.errors import InvalidInput
@@ -71,8 +71,13 @@ def keep_columns(scored: Sequence[ScoredColumn], keep_rate: float) -> list[Score
 def name_columns(
     scored: Sequence[ScoredColumn], tables: Sequence[Table], keep_rate: float
 ) -> list[tuple[SelectedColumn, ...]]:
-    """Returns each table's kept columns, in its order: those in the best `keep_rate` of all, and always its best."""
+    """Returns each table's kept columns, in its order.
+
+    They are those among the best `keep_rate` of all, each table's best, and the keys by which the tables join: without
+    a key, the tables are of no use together.
+    """
     kept = {(one.table, one.column) for one in keep_columns(scored, keep_rate)}
+    kept.update((scored[place].table, scored[place].column) for place in join_keys(tables))
     best: dict[int, ScoredColumn] = {}
     for one in scored:
         if one.table not in best or one.score > best[one.table].score:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shortlist.router.first_stage.foreign_keys import find_targets
+from shortlist.router.first_stage.implied_keys import implied_keys
 from shortlist.schemas.document import Table
 
-__all__ = ["join_needs"]
+__all__ = ["join_keys", "join_needs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ def join_needs(tables: Sequence[Table], logits: Sequence[float]) -> list[float]:
         for place in join.columns:
             best[place] = max(best[place], relevance)
     return [relevance - mean if relevance > -math.inf else 0.0 for relevance in best]
+
+
+def join_keys(tables: Sequence[Table]) -> set[int]:
+    """Returns the columns by which the tables join one another, as indices among the columns of all tables."""
+    return {place for join in _find_joins(tables) for place in join.columns}
 
 
 class _JoinGraph:
@@ -79,7 +85,10 @@ def _table_relevance(tables: Sequence[Table], logits: Sequence[float], in_joins:
 
 
 def _find_joins(tables: Sequence[Table]) -> list[_Join]:
-    """Finds the foreign keys whose target is among the tables; without target columns they mean its primary key."""
+    """Finds the keys whose target is among the tables, declared or implied by the names of columns.
+
+    Foreign keys without target columns mean the primary key.
+    """
     found = find_targets(
         [table.full_name for table in tables], [[key.target_table for key in table.foreign_keys] for table in tables]
     )
@@ -96,6 +105,10 @@ def _find_joins(tables: Sequence[Table]) -> list[_Join]:
                 names += [(target, name) for name in key.target_columns or _primary_key(tables[target])]
                 columns = [places[at].get(name.lower()) for at, name in names]
                 joins.append(_Join(number, target, tuple(place for place in columns if place is not None)))
+    for number, implied in enumerate(implied_keys(tables)):
+        for one in implied:
+            ends = (places[number][one.column.lower()], places[one.target][one.target_column.lower()])
+            joins.append(_Join(number, one.target, ends))
     return joins
 
 

@@ -14,7 +14,7 @@ __all__ = [
     "Scored",
     "choose",
     "combine",
-    "final_score",
+    "final_scores",
     "sigmoid",
     "with_neighbours",
 ]
@@ -29,6 +29,7 @@ MENTIONED = 6.0
 class Features:
     """What one candidate is scored by; `logit` is the cross-encoder's and `cosine` the encoder's.
 
+    `part_cosine` is the highest cosine of a part of the query, or that of the whole if it has only one part.
     `lexical_share` is the BM25 score divided by the best candidate's, `lexical_match` the same score divided by that of
     a full match (0..1). `query_maxsim` says how well the candidate covers the query's tokens, `document_maxsim` the
     reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
@@ -45,12 +46,17 @@ class Features:
     document_maxsim: float = 0.0
     neighbour: float = 0.0
     bridge: float = 0.0
+    part_cosine: float = 0.0
     is_mentioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreWeights:
-    """A logistic combination of features, fitted on queries held out of training."""
+    """A logistic combination of features, fitted on queries held out of training.
+
+    `contrast` is the share of the candidates' mean value that is subtracted from each, 0..1: a candidate that is hardly
+    better than the rest hardly fits.
+    """
 
     bias: float
     logit: float
@@ -61,6 +67,8 @@ class ScoreWeights:
     document_maxsim: float = 0.0
     neighbour: float = 0.0
     bridge: float = 0.0
+    part_cosine: float = 0.0
+    contrast: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +125,26 @@ def combine(
     """Scores the candidates at `places` by their features; `links` are indices into `places`."""
     if weights and (weights.neighbour or weights.bridge):
         features = with_neighbours(features, links)
-    return [
-        Scored(place, final_score(one, weights), place in pinned) for place, one in zip(places, features, strict=True)
-    ]
+    scores = final_scores(features, weights)
+    return [Scored(place, score, place in pinned) for place, score in zip(places, scores, strict=True)]
 
 
-def final_score(features: Features, weights: ScoreWeights | None) -> float:
-    """Returns the score (0..1): the sigmoid of the weighted sum, or of the logit alone without weights."""
-    named = MENTIONED if features.is_mentioned else 0.0
-    if weights is None:
-        return sigmoid(features.logit + named)
-    return sigmoid(
-        named
-        + weights.bias
-        + weights.logit * features.logit
+def final_scores(features: Sequence[Features], weights: ScoreWeights | None) -> list[float]:
+    """Returns the scores (0..1): the sigmoids of the weighted sums, or of the logits alone without weights."""
+    values = [one.logit if weights is None else _weighted(one, weights) for one in features]
+    shift = 0.0 if weights is None else weights.bias - weights.contrast * _mean(values)
+    named = [MENTIONED if one.is_mentioned else 0.0 for one in features]
+    return [sigmoid(value + shift + extra) for value, extra in zip(values, named, strict=True)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else 0.0
+
+
+def _weighted(features: Features, weights: ScoreWeights) -> float:
+    return (
+        weights.logit * features.logit
         + weights.cosine * features.cosine
         + weights.lexical_share * features.lexical_share
         + weights.lexical_match * features.lexical_match
@@ -138,6 +152,7 @@ def final_score(features: Features, weights: ScoreWeights | None) -> float:
         + weights.document_maxsim * features.document_maxsim
         + weights.neighbour * features.neighbour
         + weights.bridge * features.bridge
+        + weights.part_cosine * features.part_cosine
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from shortlist.router.catalogs.catalog import item_of_table
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.ranking.score import Features, ScoreWeights, final_score, with_neighbours
+from shortlist.router.ranking.score import Features, ScoreWeights, final_scores, with_neighbours
 from shortlist.schemas.sql.parse import parse_tables
 
 WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=0.5)
@@ -90,7 +90,7 @@ def test_a_bridge_is_as_relevant_as_the_less_relevant_of_the_two_tables_that_it_
 def test_a_bridge_rises_above_an_equal_table_that_joins_one_of_the_two() -> None:
     features = [Features(3.0), Features(2.0), Features(0.0), Features(0.0)]
     weights = ScoreWeights(bias=0.0, logit=1.0, bridge=0.5)
-    _, _, bridge, leaf = (final_score(one, weights) for one in with_neighbours(features, [[2, 3], [2], [0, 1], [0]]))
+    _, _, bridge, leaf = final_scores(with_neighbours(features, [[2, 3], [2], [0, 1], [0]]), weights)
     assert bridge > leaf
 
 
@@ -111,5 +111,5 @@ def test_without_joins_nothing_changes() -> None:
 
 def test_a_table_that_joins_with_a_good_one_rises_above_an_equal_one_that_does_not() -> None:
     features = [Features(3.0), Features(0.0), Features(0.0)]
-    good, joined, alone = (final_score(one, WEIGHTS) for one in with_neighbours(features, [[1], [0], []]))
+    good, joined, alone = final_scores(with_neighbours(features, [[1], [0], []]), WEIGHTS)
     assert good > joined > alone

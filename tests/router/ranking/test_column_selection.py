@@ -48,6 +48,19 @@ def test_at_least_the_best_column_of_each_table_is_named(router: Router) -> None
     assert len(columns["totals"]) <= 1
 
 
+def test_the_keys_by_which_the_selected_tables_join_are_named(router: Router) -> None:
+    ddl = (
+        "create table nurses (id int primary key, email text);"
+        "create table moves (nurse int references nurses, note text, ward int references wards);"
+        "create table wards (id int primary key, total int);"
+    )
+    columns = named(router.select_tables("the email, the note", ddl, top_n=0, keep_columns=0.01))
+    assert columns["nurses"] == ["id", "email"]
+    assert columns["moves"] == ["nurse", "note", "ward"]
+    alone = router.select_tables("the email, the note", ddl, top_n=1, keep_columns=0.01)
+    assert len(alone.items[0].columns) == 1
+
+
 def test_a_share_of_1_names_all_columns(router: Router) -> None:
     columns = named(router.select_tables(QUESTION, DDL, top_n=0, keep_columns=1))
     assert columns["orders"] == ["id", "total", "note", "placed"]

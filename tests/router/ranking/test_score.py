@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.ranking.score import Features, Scored, ScoreWeights, choose, final_score
+from shortlist.router.ranking.score import Features, Scored, ScoreWeights, choose, final_scores
 
 SCORED = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.5), Scored(3, 0.5), Scored(4, 0.1)]
 WITH_PINS = [Scored(0, 0.2), Scored(1, 0.9), Scored(2, 0.05, is_pinned=True), Scored(3, 0.95, is_pinned=True)]
@@ -71,14 +71,14 @@ def test_a_choice_is_ordered_and_contains_every_pinned_candidate(
 def test_without_weights_the_score_is_the_sigmoid_of_the_logit() -> None:
     features = Features(logit=1.5, lexical_share=0.9)
 
-    assert final_score(features, None) == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert final_scores([features], None)[0] == pytest.approx(1 / (1 + math.exp(-1.5)))
 
 
 def test_with_weights_all_features_count() -> None:
     features = Features(logit=2.0, lexical_share=0.4)
 
     # -1 + 0.5 * 2 + 2 * 0.4 = 0.8
-    assert final_score(features, WEIGHTS) == pytest.approx(1 / (1 + math.exp(-0.8)))
+    assert final_scores([features], WEIGHTS)[0] == pytest.approx(1 / (1 + math.exp(-0.8)))
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["without_weights", "with_weights"])
@@ -87,12 +87,12 @@ def test_with_weights_all_features_count() -> None:
     [(1e4, 1.0), (-1e4, 0.0), (1e308, 1.0), (-1e308, 0.0), (math.inf, 1.0), (-math.inf, 0.0)],
 )
 def test_extreme_logits_do_not_overflow(logit: float, expected: float, weights: ScoreWeights | None) -> None:
-    assert final_score(Features(logit), weights) == expected
+    assert final_scores([Features(logit)], weights)[0] == expected
 
 
 @given(logit=st.floats(-50, 50), more=st.floats(0, 50))
 def test_a_higher_logit_never_lowers_the_score(logit: float, more: float) -> None:
-    lower, higher = final_score(Features(logit), None), final_score(Features(logit + more), None)
+    lower, higher = final_scores([Features(logit), Features(logit + more)], None)
 
     assert 0 <= lower <= higher + 1e-15
     assert higher <= 1
