@@ -87,7 +87,7 @@ def measure(
 def logits(router: Router, query: str, documents: Sequence[Item]) -> list[float]:
     """Scores documents with the cross-encoder."""
     items = Candidates(documents)
-    features = router.features(query, items, items.first_stage(query, None))
+    _, features = router.features(query, items, "tools", found=items.first_stage(query, None))
     return [one.logit for one in features]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from fit_first_stage import DEPTHS, Features, Rows, fit
 from fit_first_stage import mean_over_sets as mean
-from fit_score import Pool, abstain, calibrate, fit_direction, make_pools
+from fit_score import Pool, abstain, calibrate, fit_direction, logits, make_pools
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
@@ -100,10 +100,7 @@ def measure(features: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]
             values(own[0], weights, features[number]["num_relevant"]) for number, own in mine.items()
         ])  # fmt: skip
         bests[name] = [
-            [
-                (float(torch.sigmoid((pool.features @ weights[1:]).max() + weights[0])), pool.is_answerable)
-                for pool in own
-            ]
+            [(float(torch.sigmoid(logits(pool, weights).max())), pool.is_answerable) for pool in own]
             for own in mine.values()
         ]
     return rows, bests
@@ -121,7 +118,7 @@ def abstention(bests: Bests) -> float:
 
 def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
     """Measures the ranking of a query's whole catalog; recall counts all relevant documents, dropped ones included."""
-    order = torch.argsort(-(pool.features @ weights[1:]), stable=True)
+    order = torch.argsort(-logits(pool, weights), stable=True)
     labels = pool.labels[order]
     return [float(labels[0]), *(float(labels[:k].sum()) / num_relevant for k in (3, 5))]
 

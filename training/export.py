@@ -29,16 +29,17 @@ from shortlist.router.checkpoints.native import (
 )
 from shortlist.router.model.encoder import CrossEncoder, TextEncoder
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"
 DESCRIPTION: dict[str, Any] = {
     "name": "shortlist-small",
     "version": VERSION,
     "license": "MIT",
     "tokenizer": {"bos_id": 0, "eos_id": 2, "num_separators": 2},
-    "defaults": {"default_query_tokens": 128, "default_pair_tokens": 512, "document_tokens": 160},
+    "defaults": {"default_query_tokens": 256, "default_pair_tokens": 512, "document_tokens": 160},
 }
 # Used until they are fitted: the values of 0.4.0. Fixed ones keep mining independent of the current built-in model.
 RETRIEVAL = {"document_tokens": 96, "lexical_weight": 0.3, "maxsim_weight": 2.0, "join_weight": 0.2}
+BUDGETS = {"passage_tokens": 256, "query_tokens": 256}
 TOKEN_WIDTH = 64
 FAST_LAYERS = 6
 
@@ -64,7 +65,7 @@ def main() -> None:
         encoder, _ = load_base_encoder(options.base, token_width=TOKEN_WIDTH)
         load_encoder_runs(encoder, *options.encoder)
         write_layers(options.out / "encoder.safetensors", encoder)
-        described["retrieval"] = RETRIEVAL | fitted.get("retrieval", {}) | {"token_width": TOKEN_WIDTH}
+        described["retrieval"] = RETRIEVAL | fitted.get("retrieval", {}) | BUDGETS | {"token_width": TOKEN_WIDTH}
     if options.fast:
         fast = load_cross_encoder(options.base, *options.fast, num_layers=FAST_LAYERS)
         write_layers(options.out / "layers-fast.safetensors", fast)

@@ -1,11 +1,15 @@
 """Fits the weights that combine the features into one calibrated score, on queries held out of training.
 
-Tools and tables are fitted separately, in two steps. The first fits the direction, by listwise likelihood over each
-query's candidates; every set has the same weight. The second fits scale and bias, so that the best candidate's score is
-the probability that it is relevant, over whole and small catalogs. The quality is measured by fitting on all sets but
-one and measuring on that one. The abstention threshold is the highest that 95 % of answerable queries reach.
+Tools, tables and plain documents are fitted separately, in three steps. The first fits the direction, by listwise
+likelihood over each query's candidates. The second fits how much a catalog's mean counts against its best candidate,
+which tells whether anything fits. The third fits scale and bias, so that the best candidate's score is the probability
+that it is relevant, over whole and small catalogs. Sets have the same weight, but judged ones half of all.
 
-    python training/fit_score.py --features build/train/features.pt --model router/models/shortlist-small
+The quality is measured by fitting on four fifths of the sets and judged pools, and measuring on the rest. The
+abstention threshold is the highest that 95 % of answerable queries reach.
+
+    python training/fit_score.py --features build/train/features.pt build/train/judged.pt \
+        --model router/models/shortlist-small
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +30,21 @@ from shortlist.router.checkpoints.native import read_description, write_descript
 from shortlist.router.ranking.score import Features, with_neighbours
 
 FEATURES = (
-    "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "neighbour", "bridge",
+    "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "part_cosine", "neighbour",
+    "bridge",
 )  # fmt: skip
 # In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
-UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 1.0, 1.0])
+UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 20.0, 1.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
+WEIGHTS = ("bias", *FEATURES, "contrast")
+KINDS = {"tools": "tools/", "tables": "tables/", "documents": "docs/"}
+# Sets whose candidates are all judged; together they count as much as all other sets of their kind.
+JUDGED = ("tools/tasks", "tables/real_schemas")
+JUDGED_SHARE = 0.5
+# Of a candidate that would do as well as the needed ones, which has no part in the fit of the direction.
+ACCEPTABLE = 0.5
+FOLDS = 5
+MOST_CONTRAST = 0.95
 COLUMN_FEATURES = ("logit", "lexical_match", "join_need")
 CANDIDATES = 50
 ANSWERABLE = 0.95
@@ -40,11 +55,16 @@ LEAST_SCALE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 8)` and labels `(candidates,)`, 1 if relevant."""
+    """One catalog for one query: features `(candidates, 9)` and labels `(candidates,)`.
+
+    A label is 1 if the candidate is relevant, `ACCEPTABLE` if it would do as well, else 0. `fold` is the part in which
+    all queries with the same candidates are left out of a fit together.
+    """
 
     set: str
     features: torch.Tensor
     labels: torch.Tensor
+    fold: int = 0
 
     @property
     def is_answerable(self) -> bool:
@@ -55,55 +75,67 @@ class Pool:
 def main() -> None:
     """Fits the weights, prints their quality, and writes them to the model folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--features", type=Path, nargs="+", required=True, help="of gather.py and gather_judged.py")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--variant", help="the variant to fit, instead of the model itself")
     options = parser.parse_args()
-    features = torch.load(options.features, weights_only=True)
+    candidates, columns = load(options.features)
     described = read_description(options.model)
     target = described["variants"][options.variant] if options.variant else described
-    target["score_weights"] = {}
-    for kind in ("tools", "tables"):
-        queries = [query for query in features["candidates"] if query["set"].startswith(kind)]
+    target.setdefault("score_weights", {})
+    for kind, prefix in KINDS.items():
+        queries = [query for query in candidates if query["set"].startswith(prefix)]
         pools = [pool for query in queries for pool in make_pools(query)]
-        target["score_weights"][kind] = dict(zip(("bias", *FEATURES), fit(pools), strict=True))
-        report(kind, pools)
-    target["column_weights"] = fit_columns(features["columns"])
+        if pools:
+            target["score_weights"][kind] = dict(zip(WEIGHTS, fit(pools), strict=True))
+            report(kind, pools)
+    if columns:
+        target["column_weights"] = fit_columns(columns)
     write_description(options.model, described)
     print(json.dumps({"score_weights": target["score_weights"], "column_weights": target["column_weights"]}, indent=1))
 
 
+def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns the gathered queries and columns of several files."""
+    files = [torch.load(path, weights_only=True) for path in paths]
+    candidates = [query for file in files for query in file["candidates"]]
+    return candidates, [one for file in files for one in file["columns"]]
+
+
 def fit(pools: Sequence[Pool]) -> list[float]:
-    """Fits bias and weights `(9,)`."""
+    """Fits the values of `WEIGHTS`, `(11,)`."""
     return calibrate(pools, fit_direction(pools))
 
 
 def make_pools(query: dict[str, Any]) -> list[Pool]:
     """Makes a query's catalogs: whole and small ones, with and without the relevant candidates and those alike."""
     features, labels, alike = query["features"], query["labels"], query["alike"]
+    if query["set"] in JUDGED:
+        labels = torch.where(alike & (labels == 0), ACCEPTABLE, labels)
     ranked = torch.arange(len(labels)) < query["num_ranked"]
     whole = ranked.nonzero().flatten()[:CANDIDATES]
     without = (ranked & ~alike & (labels == 0)).nonzero().flatten()[:CANDIDATES]
     rng = random.Random(query["query"])
     wrong = [place for place in range(len(labels)) if not labels[place] and not alike[place]]
     few = rng.sample(wrong, min(len(wrong), rng.randint(3, 30)))
-    answers = labels.nonzero().flatten().tolist()
+    answers = (labels == 1).nonzero().flatten().tolist()
+    fold = zlib.crc32(query.get("pool", query["set"]).encode()) % FOLDS
     chosen = [whole, without, torch.tensor(sorted(few))]
     if answers:
         chosen.append(torch.tensor(sorted([*answers, *few])))
     joins = torch.zeros(len(labels), len(labels))
     joins[query["links"][:, 0], query["links"][:, 1]] = 1
     return [
-        _pool(query["set"], features[places], labels[places], joins[places][:, places])
+        _pool(query["set"], features[places], labels[places], joins[places][:, places], fold)
         for places in chosen
         if len(places) > 1
     ]
 
 
-def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor) -> Pool:
+def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor, fold: int) -> Pool:
     features = torch.cat([features, joined_features(features[:, LOGIT], joins)], 1)
     features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # relative to the best match in this catalog
-    return Pool(name, features, labels)
+    return Pool(name, features, labels, fold)
 
 
 def joined_features(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
@@ -114,13 +146,14 @@ def joined_features(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
 
 
 def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
-    """Returns the weights `(8,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
-    weights = torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
-    found = [pool for pool in pools if 0 < pool.labels.sum() < len(pool.labels)]
+    """Returns the weights `(9,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
+    weights = torch.tensor([1.0, 0.5, 0.5, *[0.0] * (len(FEATURES) - 3)], requires_grad=True)
+    found = [pool for pool in pools if (pool.labels == 1).any() and (pool.labels == 0).any()]
     share = set_shares(found)
+    features, labels = padded(found)
 
     def loss() -> torch.Tensor:
-        losses = torch.stack([listwise(pool.features @ (UNITS * weights), pool.labels) for pool in found])
+        losses = listwise(features @ (UNITS * weights), labels)
         return (share * losses).sum() + 1e-3 * weights.square().sum()
 
     minimise(loss, [weights])
@@ -128,13 +161,12 @@ def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
 
 
 def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
-    """Returns bias and weights `(9,)` that make the best candidate's score the probability that it is relevant."""
+    """Returns the values of `WEIGHTS` that make the best candidate's score the probability that it is relevant."""
+    contrast = fit_contrast(pools, direction)
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
     # Without unanswerable catalogs; with them, scores would depend on how often callers ask for what a catalog lacks.
     pools = [pool for pool in pools if pool.is_answerable]
-    tops = [top(pool, direction) for pool in pools]
-    values = torch.tensor([value for value, _ in tops])
-    right = torch.tensor([is_right for _, is_right in tops])
+    values, right = tops(pools, direction, contrast)
     share = set_shares(pools)
 
     def loss() -> torch.Tensor:
@@ -146,29 +178,81 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
         print(f"the fitted scale of the scores is {float(scale.detach()):.3f}; using {LEAST_SCALE}")
         scale = torch.tensor(LEAST_SCALE)
         minimise(loss, [bias])
-    return [float(f"{value:.6g}") for value in (float(bias.detach()), *(scale.detach() * direction).tolist())]
+    weights = (float(bias.detach()), *(scale.detach() * direction).tolist(), contrast)
+    return [float(f"{value:.6g}") for value in weights]
+
+
+def fit_contrast(pools: Sequence[Pool], direction: torch.Tensor) -> float:
+    """Returns the share of a catalog's mean value that is subtracted from all its values, 0..MOST_CONTRAST.
+
+    It is the one that best tells catalogs whose best candidate is right from the others, with and without an answer.
+    """
+    values = [pool.features @ direction for pool in pools]
+    best = torch.tensor([float(one.max()) for one in values])
+    means = torch.tensor([float(one.mean()) for one in values])
+    right = tops(pools, direction, 0.0)[1]
+    share = set_shares(pools)
+    for is_right in (0, 1):  # both sides count the same, however often callers ask for what is not there
+        share[right == is_right] /= share[right == is_right].sum().clamp(min=1e-9)
+    scales, bias = torch.tensor([1.0, 0.0], requires_grad=True), torch.tensor(0.0, requires_grad=True)
+
+    def loss() -> torch.Tensor:
+        logits = scales[0] * best - scales[1] * means + bias
+        return (share * F.binary_cross_entropy_with_logits(logits, right, reduction="none")).sum()
+
+    minimise(loss, [scales, bias])
+    of_best, of_mean = scales.detach().tolist()
+    return min(max(of_mean / of_best, 0.0), MOST_CONTRAST) if of_best > 0 else 0.0
 
 
 def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
-    """Returns weights of the pools that give every set the same share; they sum to 1."""
+    """Returns weights of the pools, which sum to 1: sets share equally, but judged ones have half of all."""
     counts: dict[str, int] = {}
     for pool in pools:
         counts[pool.set] = counts.get(pool.set, 0) + 1
-    return torch.tensor([1 / (counts[pool.set] * len(counts)) for pool in pools])
+    judged = [name for name in counts if name in JUDGED]
+    num_others = len(counts) - len(judged)
+    of_judged = JUDGED_SHARE if num_others else 1.0
+    of_others = 1 - JUDGED_SHARE if judged else 1.0
+    share = {name: of_judged / len(judged) if name in judged else of_others / num_others for name in counts}
+    return torch.tensor([share[pool.set] / counts[pool.set] for pool in pools])
+
+
+def logits(pool: Pool, weights: torch.Tensor) -> torch.Tensor:
+    """Returns the logit of each candidate's score, `(candidates,)`; `weights` are `WEIGHTS`."""
+    values = pool.features @ weights[1:-1]
+    return weights[0] + values - weights[-1] * values.mean()
 
 
 def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
-    """Returns the best candidate's value, and 1 if it is relevant."""
+    """Returns the best candidate's value, and 1 if it is relevant or acceptable."""
     values = pool.features @ direction
     best = int(torch.argmax(values))
-    return float(values[best]), float(pool.labels[best])
+    return float(values[best]), float(pool.labels[best] > 0)
+
+
+def tops(pools: Sequence[Pool], direction: torch.Tensor, contrast: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the best candidate's value in each catalog, less a share of the mean, and whether it is right."""
+    found = [top(pool, direction) for pool in pools]
+    means = torch.tensor([float((pool.features @ direction).mean()) for pool in pools])
+    return torch.tensor([value for value, _ in found]) - contrast * means, torch.tensor([right for _, right in found])
+
+
+def padded(pools: Sequence[Pool]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns features `(pools, most candidates, 9)` and labels `(pools, most candidates)`; labels beyond are NaN."""
+    features = torch.nn.utils.rnn.pad_sequence([pool.features for pool in pools], batch_first=True)
+    labels = torch.nn.utils.rnn.pad_sequence([pool.labels for pool in pools], batch_first=True, padding_value=torch.nan)
+    return features, labels
 
 
 def listwise(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Returns the mean cross-entropy of each relevant candidate against all irrelevant ones."""
-    others = torch.logsumexp(scores[labels == 0], 0)
-    relevant = scores[labels == 1]
-    return (torch.logaddexp(relevant, others) - relevant).mean()
+    """Returns for each pool the mean cross-entropy of each relevant candidate against all irrelevant ones, `(pools,)`.
+
+    Both arguments are `(pools, candidates)`.
+    """
+    others = torch.logsumexp(scores.masked_fill(labels != 0, -torch.inf), 1, keepdim=True)
+    relevant = (labels == 1).float()
+    return ((torch.logaddexp(scores, others) - scores) * relevant).sum(1) / relevant.sum(1)
 
 
 def minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> None:
@@ -205,23 +289,36 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
     means: list[list[tuple[float, float]]] = []
     for name in names:
         found = [pool for pool in pools if pool.set == name and pool.is_answerable]
+        if not found:
+            continue
         cells = [f"{hit_at_1(found, view):.2f} / {recall_at_5(found, view):.2f}" for view in views.values()]
         print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells))
         means.append([(hit_at_1(found, view), recall_at_5(found, view)) for view in views.values()])
     cells = [f"{hit:.3f} / {recall:.3f}" for hit, recall in torch.tensor(means).mean(0).tolist()]
     print(f"{'mean':<28}" + "".join(f"{cell:>20}" for cell in cells))
     scores: list[tuple[float, float, bool]] = []
-    for name in names:
-        others = [pool for pool in pools if pool.set != name] if len(names) > 1 else pools
-        seen = torch.tensor(calibrate(others, fit_direction(others)))
-        scores += [score_top(pool, seen) for pool in pools if pool.set == name]
+    left_out: list[Pool] = []
+    for fold in sorted({pool.fold for pool in pools}):
+        seen = torch.tensor(fit([pool for pool in pools if pool.fold != fold] or pools))
+        left_out += (own := [pool for pool in pools if pool.fold == fold])
+        scores += [score_top(pool, seen) for pool in own]
+    for part, is_part in (("judged", True), ("other", False)):
+        chosen = [score for score, pool in zip(scores, left_out, strict=True) if (pool.set in JUDGED) is is_part]
+        if chosen:
+            report_calibration(f"{kind}, {part} sets, left out", chosen)
+
+
+def report_calibration(name: str, scores: Sequence[tuple[float, float, bool]]) -> None:
+    """Prints how well the best scores tell right from wrong, and whether anything fits."""
     answerable = [(score, right) for score, right, is_answerable in scores if is_answerable]
     empty = [score for score, _, is_answerable in scores if not is_answerable]
-    threshold, under = abstain([score for score, _ in answerable], empty)
     print(
-        f"{kind}, sets left out: ECE of the top score {calibration_error(answerable):.3f}, {len(answerable)} catalogs"
+        f"{name}: {sum(right for _, right in answerable) / len(answerable):.3f} right; "
+        f"ECE of the top score {calibration_error(answerable):.3f}, {len(answerable)} catalogs"
     )
-    print(f"{kind}: 95 % of answerable queries score at least {threshold:.3f}; {under:.0%} of the others score less")
+    if empty:
+        threshold, under = abstain([score for score, _ in answerable], empty)
+        print(f"{name}: 95 % of answerable queries score at least {threshold:.3f}; {under:.0%} of the others less")
 
 
 def abstain(answerable: Sequence[float], empty: Sequence[float]) -> tuple[float, float]:
@@ -237,14 +334,16 @@ def hit_at_1(pools: Sequence[Pool], direction: torch.Tensor) -> float:
 
 def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
     """Returns the share of the relevant candidates that are among the five best, as a mean over pools."""
-    found = [pool.labels[torch.argsort(-(pool.features @ direction), stable=True)[:5]].sum() for pool in pools]
-    return sum(float(hits / pool.labels.sum()) for hits, pool in zip(found, pools, strict=True)) / max(len(pools), 1)
+    needed = [(pool.labels == 1).float() for pool in pools]
+    orders = [torch.argsort(-(pool.features @ direction), stable=True)[:5] for pool in pools]
+    recalls = [float(one[order].sum() / one.sum().clamp(min=1)) for one, order in zip(needed, orders, strict=True)]
+    return sum(recalls) / max(len(pools), 1)
 
 
 def score_top(pool: Pool, weights: torch.Tensor) -> tuple[float, float, bool]:
     """Returns the best candidate's score, whether it is relevant, and whether any candidate is."""
-    value, right = top(pool, weights[1:])
-    return float(torch.sigmoid(torch.tensor(value) + weights[0])), right, pool.is_answerable
+    _, right = top(pool, weights[1:-1])
+    return float(torch.sigmoid(logits(pool, weights).max())), right, pool.is_answerable
 
 
 def calibration_error(scored: Sequence[tuple[float, float]], bins: int = 10) -> float:

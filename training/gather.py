@@ -1,7 +1,8 @@
 r"""Scores held-out queries with the cross-encoder and saves the features, so that fitting needs no model.
 
 A query's candidates are the best of the first stage, and a few other documents drawn at random, from which the fit
-makes small catalogs. The columns of held-out databases are scored too.
+makes small catalogs. The columns of held-out databases are scored too. `gather_judged.py` does the same for the judged
+sets.
 
     python training/gather.py --data DATA --first-stage build/train/first_stage.pt --groups build/train/fused.jsonl \
         --model router/models/shortlist-small --out build/train/features.pt
@@ -75,13 +76,13 @@ def router_of(loaded: LoadedModel) -> Router:
 
 
 def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: Candidates) -> dict[str, Any]:
-    """Returns a query's features `(candidates, 6)` as in fit_score.py, labels, and which read like a relevant one."""
+    """Returns a query's features `(candidates, 7)` as in fit_score.py, labels, and which read like a relevant one."""
     assert router.embedder is not None
     known = query["features"].float()
     chosen = choose_candidates(query, whole, router.embedder.settings)
     items = Candidates([dataset_item(data.documents[place].item, place) for place in chosen])
     by_words = items.first_stage(query["query"], None)  # mine.py has saved the other features
-    features = router.features(query["query"], items, by_words)
+    _, features = router.features(query["query"], items, data.kind, found=by_words)
     relevant = set(query["relevant"])
     answers = [data.documents[place].item for place in relevant]
     logits = torch.tensor([one.logit for one in features])
@@ -118,8 +119,8 @@ def links_of(whole: Candidates, chosen: Sequence[int]) -> torch.Tensor:
 
 
 def narrowing_scores(known: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
-    """Returns the first-stage scores of a request, without joins, from the features `(4, documents)` of mine.py."""
-    cosines, shares, of_query, of_document = known
+    """Returns the first-stage scores of a request, without joins, from the features `(5, documents)` of mine.py."""
+    cosines, shares, of_query, of_document, _ = known
     return cosines + settings.lexical_weight * shares + settings.maxsim_weight * (of_query + of_document)
 
 

@@ -2,7 +2,8 @@
 
 A pool of `tools/tasks` is what its queries were judged against. Of a database in `tables/real_schemas`, a pool has the
 tables that its questions need, their look-alikes by words, and others. Of passages, it has those that answer, their
-look-alikes by words, and nothing that is the same section in another language.
+look-alikes by words, and nothing that is the same section in another language. More wishes for tools and questions
+about databases are in `training/wishes` (see its README).
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from shortlist.schemas.serialise import lexical_details, lexical_text, table_doc
 from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
-__all__ = ["JudgedSets", "Pool", "PoolDocument", "Wish", "wish_text"]
+__all__ = ["WISHES", "JudgedSets", "Pool", "PoolDocument", "Wish", "wish_text"]
 
 TASKS, SCHEMAS = "tools/tasks", "tables/real_schemas"
+WISHES = Path(__file__).with_name("wishes")
+# The tools of WISHES are in these sets; where several have one, the first counts.
+_TOOL_SETS = (TASKS, "tools/mcp", "tools/openapi")
 # Questions whose passage does not stand alone, or is noisy: drawn less often.
 NOISY = {"docs/qa_ar_arcd": 0.5, "docs/qa_tr_thquad": 0.4, "docs/qa_he_heq": 0.5, "docs/qa_en_covidqa": 0.4}
 PASSAGE_POWER = 0.5
@@ -68,19 +72,30 @@ class PoolDocument:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Documents and the queries that they were judged for."""
+    """Documents and the queries that they were judged for; a pool of tools has a name, which no other has."""
 
     kind: str  # tools, tables or documents
     documents: tuple[PoolDocument, ...]
     wishes: tuple[Wish, ...]
+    name: str = ""
 
 
 class JudgedSets:
-    """The judged sets under a folder, of one split ("train" or "dev")."""
+    """The judged sets under a folder, of one split ("train" or "dev"); `wishes` is a folder with more for "train"."""
 
-    def __init__(self, data: Path, split: str, *, kinds: Sequence[str] = ("tools", "tables", "documents")) -> None:
+    def __init__(
+        self,
+        data: Path,
+        split: str,
+        *,
+        kinds: Sequence[str] = ("tools", "tables", "documents"),
+        wishes: Path | None = None,
+    ) -> None:
+        more = wishes if split == "train" else None
         self.tools = list(_task_pools(data / TASKS, split)) if "tools" in kinds else []
-        self._schemas = _Schemas(data / SCHEMAS, split) if "tables" in kinds else None
+        if more and "tools" in kinds:
+            self.tools += _wish_pools(data, more)
+        self._schemas = _Schemas(data / SCHEMAS, split, more) if "tables" in kinds else None
         folders = sorted((data / "docs").iterdir()) if "documents" in kinds else []
         passages = [_Passages(folder, split) for folder in folders if (folder / "queries.jsonl").exists()]
         self._passages = {f"docs/{one.name}": one for one in passages if one.queries}
@@ -145,7 +160,7 @@ def _task_pools(folder: Path, split: str) -> Iterator[Pool]:
         for fields in _read(folder / "corpus.jsonl")
         if fields["id"] in wanted
     }
-    for ids, queries in grouped.items():
+    for number, (ids, queries) in enumerate(grouped.items()):
         places = {identifier: place for place, identifier in enumerate(ids)}
         wishes = tuple(
             Wish(
@@ -155,17 +170,46 @@ def _task_pools(folder: Path, split: str) -> Iterator[Pool]:
             )
             for fields in queries
         )
-        yield Pool("tools", tuple(PoolDocument(tools[one]) for one in ids), wishes)
+        yield Pool("tools", tuple(PoolDocument(tools[one]) for one in ids), wishes, name=str(number))
+
+
+def _wish_pools(data: Path, wishes: Path) -> Iterator[Pool]:
+    """Reads pools of tools by id, and the wishes about them, whose `needed` and `ok` are places in the pool."""
+    asked: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for fields in _read(wishes / "tools.jsonl"):
+        asked[fields["pool"]].append(fields)
+    pools = [pool for pool in _read(wishes / "pools.jsonl") if pool["pool"] in asked]
+    tools = _find_tools(data, {identifier for pool in pools for identifier in pool["candidates"]})
+    for pool in pools:
+        found = tuple(
+            Wish(wish_text(fields), tuple(fields["needed"]), tuple(fields["ok"])) for fields in asked[pool["pool"]]
+        )
+        yield Pool("tools", tuple(PoolDocument(tools[one]) for one in pool["candidates"]), found, name=pool["pool"])
+
+
+def _find_tools(data: Path, wanted: set[str]) -> dict[str, Tool]:
+    found: dict[str, Tool] = {}
+    for name in _TOOL_SETS:
+        for fields in _read(data / name / "corpus.jsonl"):
+            if fields["id"] in wanted and fields["id"] not in found:
+                found[fields["id"]] = parse_tools([json.dumps(fields["tool"])], namespaces=[fields["group"]]).tools[0]
+    if missing := wanted - found.keys():
+        raise SystemExit(f"no set of {', '.join(_TOOL_SETS)} has {min(missing)} and {len(missing) - 1} more")
+    return found
 
 
 class _Schemas:
     """The databases with their questions; a pool is a part of one."""
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, wishes: Path | None) -> None:
         asked: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for fields in _read(folder / "queries.jsonl"):
             if fields["split"] == split and fields["relevant"]:
                 asked[fields["group"]].append(fields)
+        for fields in _read(wishes / "tables.jsonl") if wishes else ():
+            if fields["group"] in asked:
+                relevant = [f"{fields['group']}.{table}" for table in fields["tables"]]
+                asked[fields["group"]].append(fields | {"relevant": relevant})
         self._tables: defaultdict[str, dict[str, Table]] = defaultdict(dict)
         for fields in _read(folder / "corpus.jsonl"):
             if fields["group"] in asked and (tables := parse_tables(fields["ddl"], dialect=fields["dialect"]).tables):

@@ -225,7 +225,7 @@ class Miner:
             self._name, {"ids": [document.id for document in self._data.documents], "queries": []}
         )
         nothing = np.zeros_like(found.shares)
-        known = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim)
+        known = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim, found.part_cosines)
         kept["queries"].append({
             "query": query.text, "lang": query.lang, "relevant": positives,
             "features": torch.from_numpy(np.stack([nothing if k is None else k for k in known]).astype(np.float16)),

@@ -27,13 +27,13 @@ MISSPELT, LOWER = 0.04, 0.04
 
 
 class PoolPairs:
-    """The judged pools of the split "train"; `ranks` is what `rank_pools.py` writes, or None.
+    """Pairs from judged pools; `ranks` is what `rank_pools.py` writes for these, or None.
 
     Without ranks, negatives are drawn evenly from a pool.
     """
 
-    def __init__(self, data: Path, tokenizer: Tokenizer, ranks: Path | None, num_negatives: int) -> None:
-        self._sets, self._tokenizer, self._num_negatives = JudgedSets(data, "train"), tokenizer, num_negatives
+    def __init__(self, sets: JudgedSets, tokenizer: Tokenizer, ranks: Path | None, num_negatives: int) -> None:
+        self._sets, self._tokenizer, self._num_negatives = sets, tokenizer, num_negatives
         self._ranks: dict[str, list[int]] = {}
         if ranks:
             with ranks.open(encoding="utf-8") as lines:
@@ -41,13 +41,11 @@ class PoolPairs:
 
     def draw(self, rng: random.Random) -> tuple[list[Pair], int]:
         """Returns pairs of one query, and how many of the first are relevant, which may be none."""
-        kind = rng.choices(*JUDGED_KINDS)[0]
-        number = rng.randrange(len(self._sets.tools)) if kind == "tools" else -1
-        pool = self._sets.vary(self._sets.tools[number], rng) if kind == "tools" else self._sets.draw(kind, rng)
+        pool = self._sets.draw(rng.choices(*JUDGED_KINDS)[0], rng)
         place = rng.randrange(len(pool.wishes))
         wish = pool.wishes[place]
         right = draw_right(wish, rng)
-        wrong = draw_wrong(pool, wish, self._ranks.get(f"{number} {place}"), self._num_negatives, rng)
+        wrong = draw_wrong(pool, wish, self._ranks.get(f"{pool.name} {place}"), self._num_negatives, rng)
         return self._pairs(pool, wish, [*right, *wrong], rng), len(right)
 
     def _pairs(self, pool: Pool, wish: Wish, places: Sequence[int], rng: random.Random) -> list[Pair]:

@@ -27,6 +27,7 @@ from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
 from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
 from forms import FORMS, Form
+from judged import WISHES, JudgedSets
 from pool_pairs import PoolPairs
 from precision import MasterOptimizer
 from prefetch import Prefetcher
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--queries-per-step", type=int, default=8)
     parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents per query")
     parser.add_argument("--judged", type=float, default=0.0, help="the share of queries from judged pools, 0..1")
+    parser.add_argument("--wishes", type=Path, default=WISHES, help="the folder with more judged pools")
     parser.add_argument("--ranks", type=Path, help="the orders of judged pools that rank_pools.py writes")
     parser.add_argument(
         "--any-form", action="store_true", help="write each query's documents in a form drawn at random"
@@ -233,7 +235,11 @@ class Examples:
         self._weights = [len(self._sets[name]) ** SET_POWER * SET_WEIGHTS.get(name, 1.0) for name in self._names]
         self._judged_share = options.judged
         self._judged = (
-            PoolPairs(options.data, tokenizer, options.ranks, self._num_negatives) if options.judged else None
+            PoolPairs(
+                JudgedSets(options.data, "train", wishes=options.wishes), tokenizer, options.ranks, self._num_negatives
+            )
+            if options.judged
+            else None
         )
         print(f"{len(groups)} groups, {len(self._documents.items)} documents", flush=True)
         print({n: len(self._sets[n]) for n in self._names}, flush=True)

@@ -26,7 +26,7 @@ from base import load_base_encoder, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, draw_query, read_groups
 from export import TOKEN_WIDTH, cross_encoder_state
-from judged import JudgedSets, Pool
+from judged import WISHES, JudgedSets, Pool
 from pool_pairs import JUDGED_KINDS, MAX_WISH_TOKENS, vary_wish
 from precision import MasterOptimizer
 from prefetch import Prefetcher
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a model folder whose encoder to start from, instead of the base")
     parser.add_argument("--start-share", type=float, default=1.0, help="how far to go from the base to START, 0..1")
     parser.add_argument("--judged", type=float, default=0.0, help="the share of steps that are judged pools, 0..1")
+    parser.add_argument("--wishes", type=Path, default=WISHES, help="the folder with more judged pools")
     parser.add_argument(
         "--shared", type=Path, help="a run or model folder of a cross-encoder whose lowest layers to use, frozen"
     )
@@ -307,7 +308,7 @@ class Batches:
         self.weights = [len(self.sets[name]) ** SET_POWER * SET_WEIGHTS.get(name, 1.0) for name in self.names]
         self.per_set, self.sets_per_step = options.queries_per_set, options.sets_per_step
         self.judged_share = options.judged
-        self.judged = JudgedSets(options.data, "train") if options.judged else None
+        self.judged = JudgedSets(options.data, "train", wishes=options.wishes) if options.judged else None
         print(f"{len(groups)} groups, {len(self.documents.items)} documents", flush=True)
 
     def draw(self, step: int) -> Step:

@@ -15,7 +15,7 @@ from paths import ROOT
 from shortlist.router.catalogs.catalog import item_of_tool
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.ranking.score import Features, ScoreWeights, with_neighbours
+from shortlist.router.ranking.score import Features, ScoreWeights, final_scores, with_neighbours
 from shortlist.schemas.document import Tool
 
 sys.path.append(str(ROOT / "training"))
@@ -48,7 +48,7 @@ def test_the_fit_has_a_weight_for_every_feature_of_a_request() -> None:
     known = set(Features.__dataclass_fields__) - {"is_mentioned"}  # a rule, not a weight
 
     assert set(fit_score.FEATURES) == known
-    assert {"bias", *fit_score.FEATURES} == set(ScoreWeights.__dataclass_fields__)
+    assert set(fit_score.WEIGHTS) == set(ScoreWeights.__dataclass_fields__)
 
 
 def test_saved_first_stage_features_narrow_as_in_a_request() -> None:
@@ -63,7 +63,8 @@ def test_saved_first_stage_features_narrow_as_in_a_request() -> None:
     assert found.cosines is not None
     assert found.query_maxsim is not None
     assert found.document_maxsim is not None
-    parts = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim)
+    assert found.part_cosines is not None
+    parts = (found.cosines, found.shares, found.query_maxsim, found.document_maxsim, found.part_cosines)
     kept = torch.stack([torch.from_numpy(part) for part in parts])
     assert gather.narrowing_scores(kept, settings).tolist() == pytest.approx(found.scores.tolist(), abs=1e-6)
 
@@ -109,7 +110,7 @@ def test_a_set_whose_high_scores_are_wrong_does_not_reverse_the_order(capsys: py
         labels[0] = 1
         features[:, 0] = torch.randn(6, generator=generator)
         features[0, 0] += 1.5 if is_hard else 4.0
-        features[:, 0] += 6.0 * is_hard  # the hard set has high scores
+        features[1 + number % 5, 0] += 12.0 * (number % 4 == 1)  # half of the hard set has high scores that are wrong
         pools.append(fit_score.Pool(f"tables/set{number % 2}", features, labels))
 
     weights = fit_score.fit(pools)
@@ -188,7 +189,7 @@ def first_stage(skill: float) -> fit_first_stage.Features:
     for name in ("tools/a", "tools/b"):
         queries = []
         for number in range(40):
-            known = torch.randn(4, 100, generator=generator) / 10
+            known = torch.randn(5, 100, generator=generator) / 10
             known[0, number] += skill / 10
             queries.append({"query": f"q{number}", "relevant": [number], "features": known})
         found[name] = {"ids": [str(place) for place in range(100)], "queries": queries}
@@ -216,3 +217,60 @@ def test_first_stages_with_different_queries_are_not_compared() -> None:
 
     with pytest.raises(SystemExit, match="different queries"):
         compare.compare_first_stages(old, new)
+
+
+def test_judged_sets_count_as_much_as_all_others_of_their_kind() -> None:
+    names = ["tools/tasks"] * 4 + ["tools/toole", "tools/sgd", "tools/sgd"]
+    pools = [fit_score.Pool(name, torch.zeros(2, NUM), torch.tensor([1.0, 0.0])) for name in names]
+    assert fit_score.set_shares(pools).tolist() == pytest.approx([0.125] * 4 + [0.25, 0.125, 0.125])
+    assert fit_score.set_shares(pools[:4]).tolist() == pytest.approx([0.25] * 4)
+    assert fit_score.set_shares(pools[4:]).tolist() == pytest.approx([0.5, 0.25, 0.25])
+
+
+def test_what_would_do_as_well_is_right_and_no_rival() -> None:
+    query = features(1.0, count=1)[0] | {"set": "tools/tasks", "pool": "a"}
+    query["alike"] = torch.arange(12) == 5
+    whole, without, *_ = fit_score.make_pools(query)
+    assert whole.labels.tolist() == [1.0, *[0.0] * 4, fit_score.ACCEPTABLE, *[0.0] * 6]
+    assert len(without.labels) == 10
+    assert not without.is_answerable
+    losses = fit_score.listwise(torch.tensor([[0.0, 0.0, 50.0]]), torch.tensor([[1.0, 0.0, fit_score.ACCEPTABLE]]))
+    assert losses.tolist() == pytest.approx([0.6931], abs=1e-3)
+    best = torch.zeros(12, NUM)
+    best[5, 0] = 9.0
+    assert fit_score.top(fit_score.Pool("tools/tasks", best, whole.labels), torch.eye(NUM)[0])[1] == 1.0
+
+
+def test_catalogs_that_nothing_fits_are_told_by_the_mean_of_their_values() -> None:
+    generator = torch.Generator().manual_seed(7)
+    pools = []
+    for number in range(600):
+        features, labels = torch.zeros(8, NUM), torch.zeros(8)
+        features[:, 0] = torch.randn(8, generator=generator) / 2 + 6 * torch.randn(1, generator=generator)
+        if number % 3:
+            features[0, 0] += 4.0
+            labels[0] = 1
+        pools.append(fit_score.Pool("tools/tasks", features, labels, fold=number % 2))
+
+    weights = torch.tensor(fit_score.fit(pools))
+
+    assert 0.6 < float(weights[-1]) <= fit_score.MOST_CONTRAST
+    scored = [fit_score.score_top(pool, weights) for pool in pools]
+    answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
+    assert fit_score.abstain(answerable, empty)[1] > 0.8
+    without = torch.cat([weights[:-1], torch.zeros(1)])
+    scored = [fit_score.score_top(pool, without) for pool in pools]
+    answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
+    assert fit_score.abstain(answerable, empty)[1] < 0.3
+
+
+def test_the_contrast_of_a_request_is_that_of_the_fit() -> None:
+    weights = ScoreWeights(bias=0.5, logit=1.0, contrast=0.4)
+    values = torch.tensor([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4])
+    features = torch.zeros(3, NUM)
+    features[:, 0] = torch.tensor([2.0, -1.0, 0.5])
+    pool = fit_score.Pool("tools/tasks", features, torch.zeros(3))
+
+    scores = final_scores([Features(logit) for logit in (2.0, -1.0, 0.5)], weights)
+
+    assert torch.sigmoid(fit_score.logits(pool, values)).tolist() == pytest.approx(scores)

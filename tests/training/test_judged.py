@@ -144,9 +144,33 @@ def test_now_and_then_the_needed_documents_are_left_out() -> None:
 
 
 def test_pairs_of_a_query_have_its_right_documents_first(data: Path) -> None:
-    pairs = PoolPairs(data, load_model(BUILT_IN).tokenizer, None, num_negatives=3)
+    pairs = PoolPairs(JudgedSets(data, "train"), load_model(BUILT_IN).tokenizer, None, num_negatives=3)
     counts = {count for seed in range(60) for _, count in [pairs.draw(random.Random(seed))]}
     assert counts >= {0, 1, 2}
+
+
+def test_more_wishes_about_known_tools_and_tables_are_read_for_training_alone(data: Path, tmp_path: Path) -> None:
+    wishes = tmp_path / "wishes"
+    (data / "tools/mcp").mkdir()
+    (data / "tools/openapi").mkdir()
+    write(data / "tools/mcp", "corpus.jsonl", [{"id": "mail", "group": "post", "tool": {"name": "mail"}}])
+    write(data / "tools/openapi", "corpus.jsonl", [])
+    write(wishes, "pools.jsonl", [{"pool": "a", "kind": "api", "candidates": ["mail", "open"]}])
+    asked = {"pool": "a", "lang": "en", "style": "terse"}
+    write(
+        wishes,
+        "tools.jsonl",
+        [asked | {"query": "post it", "needed": [0], "ok": [1]}, asked | {"query": "bin it", "needed": [], "ok": []}],
+    )
+    write(wishes, "tables.jsonl", [{"group": "s", "query": "printed and open", "tables": ["print", "open"]}])
+
+    sets = JudgedSets(data, "train", wishes=wishes)
+
+    assert [one.item.name for one in sets.tools[-1].documents if isinstance(one.item, Tool)] == ["mail", "open"]
+    assert sets.tools[-1].wishes == (Wish("post it", (0,), (1,)), Wish("bin it", ()))
+    drawn = sets.draw("tables", random.Random(1))
+    assert sorted(len(wish.needed) for wish in drawn.wishes) == [1, 2]
+    assert JudgedSets(data, "dev", wishes=wishes, kinds=("tools",)).tools[-1].wishes[0].text == "other split"
 
 
 def test_documents_that_say_nothing_are_added_as_wrong_ones(data: Path) -> None:
