@@ -45,13 +45,18 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A set with its split and scope, the measures to show, and an optional condition on its queries."""
+    """A set with its split and scope, the measures to show, and an optional condition on its queries.
+
+    If `passages_of` is given, the set has the pools of passages of that set under docs/, or of all but xquad if it is
+    empty.
+    """
 
     name: str
     shown: tuple[Shown, ...]
     scope: str = "corpus"
     where: str | None = None
     split: str = "test"
+    passages_of: str | None = None
 
     @property
     def short_name(self) -> str:
@@ -85,6 +90,21 @@ CASES = (
         (Shown("complete@5", 0.70), Shown("complete@10", 0.85), Shown("recall@50", 0.98, "fused")),
         scope="group",
         split="dev",
+    ),
+    Case(
+        "docs/passages",
+        (
+            Shown("hit@1", 0.85, style="same language"),
+            Shown("hit@1", 0.80, style="across languages"),
+            Shown("hit@1", is_lowest_language=True),
+        ),
+        split="dev",
+        passages_of="",
+    ),
+    Case(
+        "docs/xquad",
+        (Shown("hit@1", 0.85, style="same language"), Shown("hit@1", 0.80, style="across languages")),
+        passages_of="xquad",
     ),
     Case("tools/stabletoolbench", (Shown("recall@3", 0.785), Shown("hit@1", 0.88), FIRST_STAGE)),
     Case("tools/toole", (Shown("ndcg@10", 0.95), Shown("recall@3", 0.97), FIRST_STAGE)),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CANDIDATES, Case
+from passage_pools import PARALLEL, read_pools, write_set
 from subjects import Subject
 
 _FORMAT = 3
@@ -26,6 +27,16 @@ class Store:
     folder: Path
     data: Path
     limit: int | None
+
+    def set_folder(self, case: Case) -> Path:
+        """Returns the folder of a case's set; pools of passages are written here first, as a set of their own."""
+        if case.passages_of is None:
+            return self.data / case.name
+        folder = self.folder / "sets" / case.short_name
+        if not folder.exists():
+            names = [name for name in read_pools() if (name == PARALLEL) == (case.passages_of == PARALLEL)]
+            write_set(folder, self.data, names)
+        return folder
 
     def path(self, case: Case, subject: Subject) -> Path:
         """Returns the file of one result."""
@@ -53,7 +64,7 @@ class Store:
         part.replace(path)
 
     def _made_of(self, case: Case, subject: Subject) -> dict[str, Any]:
-        files = (self.data / case.name / name for name in ("corpus.jsonl", "queries.jsonl", "queries_none.jsonl"))
+        files = (self.set_folder(case) / name for name in ("corpus.jsonl", "queries.jsonl", "queries_none.jsonl"))
         return {
             "format": _FORMAT,
             "set": case.name,

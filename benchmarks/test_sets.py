@@ -51,7 +51,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     names = ", ".join(case.short_name for case in CASES)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder with tools/ and tables/")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="the folder with tools/, tables/ and docs/"
+    )
     parser.add_argument("--sets", default="", help=f"only these, separated by commas: {names}")
     parser.add_argument("--methods", default="", help=f"only these: {', '.join(METHODS)}")
     parser.add_argument("--model", default="built-in", help="built-in (default), fast, or a folder")
@@ -93,14 +95,14 @@ def measure_all(
     cases: Sequence[Case], methods: Sequence[str], subjects: Subjects, store: Store
 ) -> dict[Case, dict[str, Any]]:
     """Measures each case with each method, unless a valid result is saved."""
-    counts = {case: count_queries(store.data / case.name, case, store.limit) for case in cases}
+    counts = {case: count_queries(store.set_folder(case), case, store.limit) for case in cases}
     by_method = {method: subjects.of(method) for method in methods}
     jobs = [Job(case, method, counts[case]) for case in cases for method in methods]
     progress = Progress(jobs)
     kept = {job: found for job in jobs if (found := store.read(job.case, by_method[job.method])) is not None}
     for job, found in kept.items():
         progress.finish(job, found["seconds"])
-    for job, data in _with_data([job for job in jobs if job not in kept], store.data):
+    for job, data in _with_data([job for job in jobs if job not in kept], store):
         subject = by_method[job.method]
         found = measure_case(data, job.case, subject, store.limit, partial(progress.watch, job))
         store.write(job.case, subject, found)
@@ -117,7 +119,7 @@ def write(
     subjects: Subjects,
 ) -> None:
     """Prints the tables or the JSON object, and writes the card and the plots."""
-    gathered = {kind: calibrate(list(_reranked(results, kind))) for kind in ("tools", "tables")}
+    gathered = {kind: calibrate(list(_reranked(results, kind))) for kind in ("tools", "tables", "documents")}
     calibrations = {kind: found for kind, found in gathered.items() if found is not None}
     models = {method: f"{(one := subjects.of(method)).name} {one.version}" for method in methods}
     if options.json:
@@ -144,13 +146,13 @@ def write(
             draw_calibration(calibrations, options.plots / "calibration.png")
 
 
-def _with_data(jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Dataset]]:
+def _with_data(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, Dataset]]:
     """Yields each job with its set, and holds one set in memory at a time."""
     data: Dataset | None = None
     name = ""
     for job in jobs:
         if data is None or job.case.name != name:
-            data, name = load_dataset(folder / job.case.name), job.case.name
+            data, name = load_dataset(store.set_folder(job.case)), job.case.name
         yield job, data
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from meanings import Meanings
@@ -23,16 +24,19 @@ import passage_pools
 
 @pytest.fixture
 def data(tmp_path: Path) -> Dataset:
-    folder = tmp_path / "qa_little"
-    folder.mkdir()
     passages = [{"id": f"p{n}", "text": f"passage number {n} on orders", "lang": "en"} for n in range(60)]
     passages[1] |= {"key": "same"}
     passages[2] |= {"key": "same", "text": "orders city orders"}
     passages[3] |= {"text": "city and nothing else"}
     queries = [{"id": "q", "query": "orders city", "relevant": ["p1"], "split": "dev", "src": "qa"}]
-    for name, lines in (("corpus", passages), ("queries", queries)):
+    return load_dataset(write_set(tmp_path / "qa_little", passages, queries))
+
+
+def write_set(folder: Path, corpus: list[dict[str, Any]], queries: list[dict[str, Any]]) -> Path:
+    folder.mkdir(parents=True)
+    for name, lines in (("corpus", corpus), ("queries", queries)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return load_dataset(folder)
+    return folder
 
 
 @pytest.fixture
@@ -65,3 +69,38 @@ def test_a_query_with_a_pool_is_ranked_against_it(data: Dataset) -> None:
     (query,) = passage_pools.pooled(data, {"q": ["p1", "p5"]}).queries
     assert query.candidates == ("p1", "p5")
     assert passage_pools.pooled(data, {}).queries == ()
+
+
+def test_pools_of_parallel_passages_are_in_the_language_of_the_question_and_in_another(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    groups = ("xquad-en", "xquad-de")
+    passages = [
+        {"id": f"{group}-{n}", "group": group, "text": f"{group} number {n}"} for group in groups for n in range(40)
+    ]
+    query = {"id": "q", "query": "orders", "group": "xquad-de", "relevant": ["xquad-de-7"], "split": "test", "src": "m"}
+    data = load_dataset(write_set(tmp_path / "xquad", passages, [query]))
+
+    pools = dict(passage_pools.draw_parallel(data, embedder))
+
+    assert pools.keys() == {"q", "q in xquad-en"}
+    assert {one.rpartition("-")[0] for one in pools["q in xquad-en"]} == {"xquad-en"}
+    own, other = passage_pools.pooled(data, pools).queries
+    assert (own.relevant, passage_pools.is_across(own)) == ({"xquad-de-7"}, False)
+    assert (other.relevant, passage_pools.is_across(other)) == ({"xquad-en-7"}, True)
+    assert "xquad-en-7" in (other.candidates or ())
+
+
+def test_pools_are_written_as_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = [{"id": f"p{n}", "text": f"passage {n}"} for n in range(9)]
+    query = {"id": "q", "query": "orders", "lang": "de", "relevant": ["p1"], "split": "dev", "src": "x-cross"}
+    write_set(tmp_path / "docs/qa_one", passages, [query])
+    monkeypatch.setattr(passage_pools, "read_pools", lambda: {"qa_one": {"q": ["p1", "p5"]}})
+
+    passage_pools.write_set(tmp_path / "made/passages", tmp_path, ["qa_one"])
+
+    made = load_dataset(tmp_path / "made/passages")
+    assert [document.id for document in made.documents] == ["qa_one:p1", "qa_one:p5"]
+    (written,) = made.split("dev")
+    assert (written.style, written.lang, written.group) == ("across languages", "de", "qa_one")
+    assert (written.relevant, written.candidates) == ({"qa_one:p1"}, ("qa_one:p1", "qa_one:p5"))

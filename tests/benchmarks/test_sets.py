@@ -240,7 +240,10 @@ def test_plots_are_drawn(ask: Ask, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--sets", "tooele"), "unknown set 'tooele'; use some of tasks, real_schemas, stabletoolbench, "),
+        (
+            ("--sets", "tooele"),
+            "unknown set 'tooele'; use some of tasks, real_schemas, passages, xquad, stabletoolbench, ",
+        ),
         (("--methods", "colbert"), "unknown method 'colbert'; use some of rerank, bm25, "),
         (("--methods", "bm25", "--sets", "stabletoolbench toole sealtools"), "sealtools holds no corpus.jsonl"),
     ],
