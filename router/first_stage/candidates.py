@@ -16,7 +16,7 @@ from shortlist.router.engine.tokenizer import TokenIds, Tokenizer
 from shortlist.router.first_stage.bm25 import Bm25
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.first_stage.implied_keys import implied_keys
+from shortlist.router.first_stage.implied_keys import declares_keys, implied_keys
 from shortlist.router.first_stage.parts import parts_of
 from shortlist.router.ranking.mentions import Names, names_in
 from shortlist.router.ranking.score import Features, Scored
@@ -250,7 +250,7 @@ class Candidates:
         return {old: new for old, new in self._successors.items() if old not in mentioned}
 
     def links(self, place: int) -> frozenset[int]:
-        """Returns the places of the tables that join with the one at `place`, by foreign keys or names of columns."""
+        """Returns the places of the tables that join with the one at `place`, by keys or, if they are few, by names."""
         if self._links is None:
             self._links = self._find_links()
         return self._links[place]
@@ -258,7 +258,7 @@ class Candidates:
     def _find_links(self) -> list[frozenset[int]]:
         declared = find_links([item.name for item in self.items], [item.references for item in self.items])
         tables = [item.subject for item in self.items if isinstance(item.subject, Table)]
-        if len(tables) < len(self.items):
+        if len(tables) < len(self.items) or declares_keys(tables):
             return declared
         links = [set(linked) for linked in declared]
         for place, keys in enumerate(implied_keys(tables)):

@@ -10,7 +10,7 @@ from shortlist.router.first_stage.foreign_keys import nearest
 from shortlist.schemas.document import Column, Table
 from shortlist.schemas.serialise import split_name
 
-__all__ = ["ImpliedKey", "implied_keys"]
+__all__ = ["ImpliedKey", "declares_keys", "implied_keys"]
 
 # A column that refers to another table is named after it, with one of these at its end or its beginning.
 _ENDINGS = frozenset(
@@ -30,6 +30,8 @@ _LEAST_SHARING, _SHARE_SHARING = 5, 0.4
 _LAYERS = frozenset(["dim", "fact", "fct", "stg", "tbl", "tb"])
 # A key column that more tables have as theirs refers to none of them.
 _MOST_OWNERS = 3
+# Of 46 real schemas, 25 have 0.67 foreign keys for each table or more, and the others 0.43 or fewer.
+_DECLARED_PER_TABLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,15 @@ class ImpliedKey:
     target_column: str
 
 
+def declares_keys(tables: Sequence[Table]) -> bool:
+    """Returns whether a schema has so many foreign keys that it seems to declare all: names may then mislead."""
+    return sum(len(table.foreign_keys) for table in tables) > _DECLARED_PER_TABLE * len(tables)
+
+
 def implied_keys(tables: Sequence[Table]) -> list[list[ImpliedKey]]:
     """Returns for each table the keys that the names of its columns imply, except where a foreign key is declared.
+
+    Names are a guess: see `declares_keys`.
 
     A column ``customer_id`` or ``idCustomer`` refers to the table ``customers`` if that has the same column, a primary
     key of one column, or a column ``id``. A column that has the name of the primary key of another table refers to it,

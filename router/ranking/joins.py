@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shortlist.router.first_stage.foreign_keys import find_targets
-from shortlist.router.first_stage.implied_keys import implied_keys
+from shortlist.router.first_stage.implied_keys import declares_keys, implied_keys
 from shortlist.schemas.document import Table
 
 __all__ = ["join_keys", "join_needs"]
@@ -33,7 +33,9 @@ def join_needs(tables: Sequence[Table], logits: Sequence[float]) -> list[float]:
     need is the relevance of its best join minus the mean of `logits`; it is 0 for columns in no such join.
     """
     needs = [0.0] * len(logits)
-    joins = _find_joins(tables)
+    joins = _declared_joins(tables)
+    if not declares_keys(tables):
+        joins += _implied_joins(tables)
     if not joins:
         return needs
     graph = _JoinGraph(joins, _table_relevance(tables, logits, {place for join in joins for place in join.columns}))
@@ -48,7 +50,7 @@ def join_needs(tables: Sequence[Table], logits: Sequence[float]) -> list[float]:
 
 def join_keys(tables: Sequence[Table]) -> set[int]:
     """Returns the columns by which the tables join one another, as indices among the columns of all tables."""
-    return {place for join in _find_joins(tables) for place in join.columns}
+    return {place for join in (*_declared_joins(tables), *_implied_joins(tables)) for place in join.columns}
 
 
 class _JoinGraph:
@@ -84,19 +86,12 @@ def _table_relevance(tables: Sequence[Table], logits: Sequence[float], in_joins:
     return relevance
 
 
-def _find_joins(tables: Sequence[Table]) -> list[_Join]:
-    """Finds the keys whose target is among the tables, declared or implied by the names of columns.
-
-    Foreign keys without target columns mean the primary key.
-    """
+def _declared_joins(tables: Sequence[Table]) -> list[_Join]:
+    """Finds the foreign keys whose target is among the tables; without target columns they mean its primary key."""
     found = find_targets(
         [table.full_name for table in tables], [[key.target_table for key in table.foreign_keys] for table in tables]
     )
-    places: list[dict[str, int]] = []
-    count = 0
-    for table in tables:
-        places.append({column.name.lower(): count + at for at, column in enumerate(table.columns)})
-        count += len(table.columns)
+    places = _places(tables)
     joins = []
     for number, (table, targets) in enumerate(zip(tables, found, strict=True)):
         for key, target in zip(table.foreign_keys, targets, strict=True):
@@ -105,11 +100,26 @@ def _find_joins(tables: Sequence[Table]) -> list[_Join]:
                 names += [(target, name) for name in key.target_columns or _primary_key(tables[target])]
                 columns = [places[at].get(name.lower()) for at, name in names]
                 joins.append(_Join(number, target, tuple(place for place in columns if place is not None)))
-    for number, implied in enumerate(implied_keys(tables)):
-        for one in implied:
-            ends = (places[number][one.column.lower()], places[one.target][one.target_column.lower()])
-            joins.append(_Join(number, one.target, ends))
     return joins
+
+
+def _implied_joins(tables: Sequence[Table]) -> list[_Join]:
+    places = _places(tables)
+    return [
+        _Join(number, key.target, (places[number][key.column.lower()], places[key.target][key.target_column.lower()]))
+        for number, keys in enumerate(implied_keys(tables))
+        for key in keys
+    ]
+
+
+def _places(tables: Sequence[Table]) -> list[dict[str, int]]:
+    """Returns for each table the indices of its columns among the columns of all tables, by name in lower case."""
+    places: list[dict[str, int]] = []
+    count = 0
+    for table in tables:
+        places.append({column.name.lower(): count + at for at, column in enumerate(table.columns)})
+        count += len(table.columns)
+    return places
 
 
 def _primary_key(table: Table) -> list[str]:

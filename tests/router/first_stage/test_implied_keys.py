@@ -72,3 +72,16 @@ def test_implied_joins_are_links_of_candidates() -> None:
     ddl = "create table shifts (nurse_id int); create table nurses (id int primary key); create table wards (x int);"
     candidates = Candidates([item_of_table(table) for table in parse_tables(ddl).tables])
     assert candidates.links_among([0, 1, 2]) == [[1], [0], []]
+
+
+def test_a_schema_that_declares_its_keys_is_joined_by_these_alone() -> None:
+    tables = "create table nurses (id int primary key); create table wards (id int primary key);"
+    shifts = "create table shifts (nurse_id int {}, deputy int {}, ward_id int);"
+
+    def links(*declared: str) -> list[list[int]]:
+        parsed = parse_tables(tables + shifts.format(*declared)).tables
+        return Candidates([item_of_table(table) for table in parsed]).links_among([0, 1, 2])
+
+    assert links("", "") == [[2], [2], [0, 1]]
+    assert links("references nurses", "") == [[2], [2], [0, 1]]
+    assert links("references nurses", "references nurses") == [[2], [], [0]]
