@@ -110,6 +110,15 @@ def cross_encoder_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.float() for name, tensor in model.state_dict().items() if not name.startswith("words.")}
 
 
+def student_state(base: Path, start: Path) -> dict[str, torch.Tensor]:
+    """Reads the weights of a six-layer cross-encoder, as `cross_encoder_state`; of a model folder, its variant fast."""
+    if is_own_folder(start):
+        model = read_folder(start, variant="fast").model
+    else:
+        model = load_cross_encoder(base, start, num_layers=FAST_LAYERS)
+    return {name: tensor.float() for name, tensor in model.state_dict().items() if not name.startswith("words.")}
+
+
 def averaged(*runs: Path) -> dict[str, torch.Tensor]:
     """Reads the averaged weights of a run, or their mean over several runs."""
     return mean_state(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the built-in model on the sets in a folder, with 341 million tokens. The long rounds, 280 million tokens, take
+# Trains the built-in model on the sets in a folder, with 372 million tokens. The long rounds, 280 million tokens, take
 # some 6 minutes on a large CUDA GPU with 16 CPU cores, and more than a day on two cores. The other rounds take hours on
 # two cores; so do mining and fitting, which always run on the CPU.
 # Each step saves its result in a folder. After an interruption the same command continues: a training run from its last
@@ -57,7 +57,8 @@ main() {
     # The last round also trains the lowest layers, which are frozen until here.
     train --groups "$work/groups.jsonl" --start "$work/cross-2" "$work/cross-3" --out "$work/cross-4" \
         --tokens "$(of 8e6 20000)" --seed 3 --frozen-layers 0
-    # 3. Long rounds with large steps, from the second rounds; and the six-layer student of that cross-encoder.
+    # 3. Long rounds with large steps, from the second rounds; the six-layer student of that cross-encoder; and the means
+    #    of short and long rounds.
     copy "$work/model-3" "$work/model-4"
     export_ --cross-encoder "$work/cross-2" --out "$work/model-4"
     encode --groups "$work/groups.jsonl" --start "$work/model-4" --out "$work/encoder-4" --tokens "$(of 40e6 20000)" \
@@ -65,20 +66,43 @@ main() {
     long=(--groups "$work/groups.jsonl" --queries-per-step 64 --num-negatives 15)
     train "${long[@]}" --start "$work/model-4" --out "$work/cross-5" --tokens "$(of 200e6 20000)" \
         --lr 2.5e-4 --seed 2 --frozen-layers 3
-    train "${long[@]}" --start "$work/cross-5" --student --out "$work/fast" --tokens "$(of 40e6 20000)" --lr 5e-4 --seed 3
-    # 4. What ships, the mean of short and long rounds, and how its features make a score; it takes the place of the
-    #    model only when all of it is there.
-    final="$work/final"
-    copy "$work/model-4" "$final"
+    train "${long[@]}" --start "$work/cross-5" --student --out "$work/fast-1" --tokens "$(of 40e6 20000)" --lr 5e-4 --seed 3
+    copy "$work/model-4" "$work/model-5"
     export_ --cross-encoder "$work/cross-4" "$work/cross-5" --encoder "$work/encoder-2" "$work/encoder-3" \
-        "$work/encoder-4" --fast "$work/fast" --out "$final"
+        "$work/encoder-4" --out "$work/model-5"
+    # 4. Judged pools, four fifths of all: the encoder from half-way between the base and those means, then twice more;
+    #    the cross-encoder with the encoder's look-alikes; and the student again.
+    encode --groups "$work/words.jsonl" --start "$work/model-5" --start-share 0.5 --judged 0.8 \
+        --out "$work/encoder-5" --tokens "$(of 4e6 20000)" --lr 1e-4 --frozen-layers 2
+    copy "$work/model-5" "$work/model-6"
+    export_ --encoder "$work/encoder-5" --out "$work/model-6"
+    encode --groups "$work/words.jsonl" --start "$work/model-6" --judged 0.85 \
+        --out "$work/encoder-6" --tokens "$(of 4.6e6 20000)" --lr 1e-4 --frozen-layers 2 --seed 2
+    copy "$work/model-6" "$work/model-7"
+    export_ --encoder "$work/encoder-5" "$work/encoder-6" --out "$work/model-7"
+    encode --groups "$work/words.jsonl" --start "$work/model-7" --judged 0.85 \
+        --out "$work/encoder-7" --tokens "$(of 5e6 20000)" --lr 1e-4 --frozen-layers 2 --seed 3
+    copy "$work/model-7" "$work/model-8"
+    export_ --encoder "$work/encoder-5" "$work/encoder-6" "$work/encoder-7" --out "$work/model-8"
+    step training/rank_pools.py --data "$data" --model "$work/model-8" --out "$work/ranks.jsonl"
+    judged=(--groups "$work/words.jsonl" --judged 0.8 --ranks "$work/ranks.jsonl" --lr 1.2e-4 --frozen-layers 3)
+    train "${judged[@]}" --start "$work/model-5" --out "$work/cross-6" --tokens "$(of 4.7e6 20000)"
+    train "${judged[@]}" --start "$work/cross-6" --out "$work/cross-7" --tokens "$(of 8e6 20000)" --seed 2
+    train --groups "$work/words.jsonl" --judged 0.8 --ranks "$work/ranks.jsonl" --start "$work/cross-7" \
+        --student --student-start "$work/fast-1" --out "$work/fast" --tokens "$(of 5e6 20000)" --lr 3e-4 --seed 3
+    # 5. What ships, and how its features make a score; it takes the place of the model only when all of it is there.
+    final="$work/final"
+    copy "$work/model-8" "$final"
+    export_ --cross-encoder "$work/cross-7" --fast "$work/fast" --out "$final"
     mine --out "$work/held-out.jsonl" --held-out-only --encoder "$final" --max-corpus 4000 \
         --features "$work/first_stage.pt"
     step training/fit_first_stage.py --features "$work/first_stage.pt" --model "$final"
     for variant in "" fast; do
+        named=(--model "$final" ${variant:+--variant "$variant"})
         step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
-            --model "$final" ${variant:+--variant "$variant"} --out "$work/features$variant.pt"
-        step training/fit_score.py --features "$work/features$variant.pt" --model "$final" ${variant:+--variant "$variant"}
+            "${named[@]}" --out "$work/features$variant.pt"
+        step training/gather_judged.py --data "$data" "${named[@]}" --out "$work/judged$variant.pt"
+        step training/fit_score.py --features "$work/features$variant.pt" "$work/judged$variant.pt" "${named[@]}"
     done
     mkdir -p "$model"
     for file in "$final"/*.safetensors "$final/tokenizer.json" "$final/shortlist.json"; do

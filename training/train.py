@@ -25,7 +25,7 @@ import torch.nn.functional as F  # noqa: N812 (its customary name)
 from base import fill, load_tokenizer, read_base
 from batch import choose_trainable, in_order, pack_longest_first
 from documents import Documents, Group, column_groups, draw_query, read_groups
-from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state
+from export import FAST_LAYERS, averaged, cross_encoder_state, mean_state, student_state
 from forms import FORMS, Form
 from judged import WISHES, JudgedSets
 from pool_pairs import PoolPairs
@@ -74,6 +74,7 @@ def main() -> None:
     )
     parser.add_argument("--encoder", type=Path, help="the run of a trained encoder to start from, instead of the base")
     parser.add_argument("--student", action="store_true", help="train six layers on the logits of the run at --start")
+    parser.add_argument("--student-start", type=Path, help="the student's run or model folder to start from, instead")
     parser.add_argument("--queries-per-step", type=int, default=8)
     parser.add_argument("--num-negatives", type=int, default=7, help="irrelevant documents per query")
     parser.add_argument("--judged", type=float, default=0.0, help="the share of queries from judged pools, 0..1")
@@ -93,6 +94,8 @@ def train(options: argparse.Namespace) -> None:
     teacher = model if options.student else None
     if teacher:
         model = make_student(teacher)
+        if options.student_start:
+            fill(model, student_state(options.base, options.student_start))
     frozen = 0 if teacher else options.frozen_layers
     for module in (model.words, model.positions, model.token_types, model.embedding_norm, *list(model.layers)[:frozen]):
         module.requires_grad_(False)

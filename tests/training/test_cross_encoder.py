@@ -21,8 +21,9 @@ sys.path.append(str(ROOT / "training"))
 import train
 from batch import choose_trainable, in_order, pack_longest_first
 from checkpoints import random_encoder, random_model, random_pairs
-from export import load_encoder_runs
+from export import load_encoder_runs, student_state
 from forms import FORMS
+from own_folders import write_whole
 from precision import MasterOptimizer
 from train import BINARY_SHARE, NOTHING_SHARE, Example, mean_loss, mean_state
 
@@ -200,3 +201,14 @@ def test_gradients_on_a_gpu_equal_those_on_the_cpu() -> None:
         assert expected is not None
         assert found is not None
         assert float(F.cosine_similarity(expected.flatten(), found.float().cpu().flatten(), 0)) > 0.98, name
+
+
+def test_a_student_may_start_from_the_fast_variant_of_a_folder(tmp_path: Path) -> None:
+    written = write_whole(tmp_path / "model")
+
+    state = student_state(tmp_path, written.folder)
+
+    expected = {name: one for name, one in written.fast.state_dict().items() if not name.startswith("words.")}
+    assert state.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(state[name], tensor, atol=0.02, rtol=0)

@@ -52,4 +52,4 @@ def test_every_option_of_every_step_is_known_to_its_script(
         if word.startswith("--") and f"{word} " not in helps[script] and f"{word}]" not in helps[script]
     }
     assert unknown == set()
-    assert len(helps) == 9
+    assert len(helps) == 11
