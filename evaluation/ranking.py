@@ -160,7 +160,8 @@ def choose_queries(data: Dataset, split: str, where: str | None, limit: int | No
 
 def unanswerable(data: Dataset, split: str, where: str | None, limit: int | None) -> list[DatasetQuery]:
     """Returns the queries of a split that nothing fits, unless `where` selects some others; at most `limit` of them."""
-    return [] if where else _sample([query for query in data.split(split) if not query.relevant], limit)
+    none = [query for query in data.split(split) if not query.relevant and not query.acceptable]
+    return [] if where else _sample(none, limit)
 
 
 def _where(data: Dataset, queries: list[DatasetQuery], where: str | None) -> list[DatasetQuery]:

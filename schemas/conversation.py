@@ -257,4 +257,5 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 
 def last_turn(text: str) -> str:
     """Returns what the user says last in a text that `ranked_text` wrote; any other text is that itself."""
-    return text.rpartition("\nuser: ")[2]
+    is_conversation = text.startswith(tuple(f"{role}: " for role in _SPOKEN_ROLES))
+    return text.rpartition("\nuser: ")[2] if is_conversation else text

@@ -43,9 +43,6 @@ __all__ = [
     "write_document",
 ]
 
-# The encoder reads only the beginning of a plain document.
-_MAX_EMBEDDED_CHARS = 4_000
-
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -222,7 +219,7 @@ def item_of_document(text: str, index: int) -> Item:
 
 
 def write_document(item: Item) -> str:
-    """Writes the whole document that the models read for an item; a plain one is cut to its first 4,000 characters."""
+    """Writes the whole document that the models read for an item; a plain one is itself."""
     match item.subject:
         case Tool():
             return tool_document(item.subject)
@@ -231,7 +228,7 @@ def write_document(item: Item) -> str:
         case TableColumn(table, column):
             return column_document(table, column)
         case text:
-            return text[:_MAX_EMBEDDED_CHARS]
+            return text
 
 
 def fit_document(item: Item, count_tokens: CountTokens, budget_tokens: int, whole_tokens: int | None = None) -> Fitted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -47,6 +47,8 @@ __all__ = [
 MAX_NEW_VECTORS = 1_024
 # Comparing a document's tokens takes hundreds of times as many multiplications as comparing its vector.
 _MAX_TOKEN_COMPARED = 512
+# The cosines of so many tokens with those of a query are held at a time: 32 MiB for a query of 256.
+_MAX_SLICE_TOKENS = 32_768
 # So much of a document is tokenized to count its tokens: as much as may fit a budget of 1,024.
 _MAX_COUNTED_CHARS = 65_536
 # A warning names so many documents of each kind, by so many characters of their names.
@@ -219,7 +221,7 @@ class Candidates:
     ) -> FirstStage:
         """Compares the query's tokens with those of the best items so far."""
         near = [place for place in ranked(found.scores) if embedded[place]][:_MAX_TOKEN_COMPARED]
-        windows = [one.tokens for place in near for one in embedded[place] if one.tokens is not None]
+        windows = [one.tokens for place in near for one in embedded[place] if one.tokens is not None]  # all have them
         starts = _starts([len(embedded[place]) for place in near])
         of_query, of_document = (
             _spread(np.maximum.reduceat(part, starts), near, len(embedded)) for part in maxsim(query, windows)
@@ -404,7 +406,23 @@ def maxsim(query: TokenVectors, documents: Sequence[TokenVectors]) -> tuple[Valu
     """
     if not documents:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    query_tokens = query.astype(np.float32)
+    parts = [_maxsim(query.astype(np.float32), part) for part in _slices(documents)]
+    of_query, of_document = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return of_query, of_document
+
+
+def _slices(documents: Sequence[TokenVectors]) -> Iterator[Sequence[TokenVectors]]:
+    """Yields runs of documents of up to `_MAX_SLICE_TOKENS` tokens together, or of a single one."""
+    start = used = 0
+    for end, document in enumerate(documents):
+        if end > start and used + len(document) > _MAX_SLICE_TOKENS:
+            yield documents[start:end]
+            start, used = end, 0
+        used += len(document)
+    yield documents[start:]
+
+
+def _maxsim(query_tokens: Values, documents: Sequence[TokenVectors]) -> tuple[Values, Values]:
     tokens = np.concatenate(documents).astype(np.float32)
     starts = _starts([len(one) for one in documents])
     cosines = tokens[:, :-1] @ query_tokens[:, :-1].T  # (all documents' tokens, query's tokens)

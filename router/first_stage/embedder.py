@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 
 from shortlist.router.catalogs.catalog import Item, fit_document, item_of_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
@@ -23,6 +24,7 @@ DOCUMENT_PREFIX = "passage: "
 # equal length are filled only so far.
 _MAX_WINDOWS = 16
 _WINDOW_FILL = 0.85
+_LEAST_WINDOW_CHARS = 16
 _MAX_CHARS_PER_TOKEN = 16
 # Vectors are cached after every so many documents, so that a cancelled request leaves its work to the next one.
 _SLICE = 128
@@ -124,12 +126,18 @@ class Embedder:
         if not isinstance(text, str) or len(text) <= self._passage_tokens:
             return [item]
         room = self._passage_tokens - self._tokenizer.count(DOCUMENT_PREFIX)
-        text = text[: room * _MAX_WINDOWS * _MAX_CHARS_PER_TOKEN]
+        windows = list(islice(self._windows(text[: room * _MAX_WINDOWS * _MAX_CHARS_PER_TOKEN], room), _MAX_WINDOWS))
+        return [item_of_document(window, item.index) for window in windows] if len(windows) > 1 else [item]
+
+    def _windows(self, text: str, room: int) -> Iterator[str]:
+        """Yields parts of a text that have at most `room` tokens each; where it is dense, they are shorter."""
         tokens = self._tokenizer.count(text)
-        if tokens <= room:
-            return [item]
-        most_chars = max(1, int(len(text) * room * _WINDOW_FILL / tokens))
-        return [item_of_document(window, item.index) for window in split_text(text, most_chars)[:_MAX_WINDOWS]]
+        if tokens <= room or len(text) <= _LEAST_WINDOW_CHARS:
+            yield text
+            return
+        most_chars = max(_LEAST_WINDOW_CHARS, int(len(text) * room * _WINDOW_FILL / tokens))
+        for part in split_text(text, most_chars):
+            yield from self._windows(part, room)
 
     def embed_documents(
         self, items: Sequence[Item], *, max_new: int | None = None, cancel: CancelToken | None = None

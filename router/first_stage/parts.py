@@ -14,8 +14,10 @@ __all__ = ["parts_of", "split_text"]
 
 # Sentences end at these signs before white space, or at those of scripts without spaces, or with the line.
 _SENTENCE_END = re.compile(r"(?<=[.!?…;؟।])[\"'»”)\]]*\s+|(?<=[。！？；])|\n+")
-# What is shorter belongs to the sentence before it: "Hi!", "No. 5", "Thanks."
-_LEAST_CHARS = 12
+# What is shorter, in bytes of UTF-8, belongs to the sentence before it: "Hi!", "No. 5", "Thanks."
+_LEAST_BYTES = 12
+# Sentences are looked for in so much of each end of a turn.
+_MAX_END_CHARS = 4_000
 # Of more parts, as many from the beginning as from the end.
 _MAX_PARTS = 16
 
@@ -36,9 +38,11 @@ def parts_of(query: str) -> list[str]:
 
 
 def _sentences(text: str) -> list[str]:
+    if len(text) > 2 * _MAX_END_CHARS:
+        text = f"{text[:_MAX_END_CHARS]}\n{text[-_MAX_END_CHARS:]}"
     found: list[str] = []
     for sentence in filter(None, map(str.strip, _SENTENCE_END.split(text))):
-        if found and min(len(found[-1]), len(sentence)) < _LEAST_CHARS:
+        if found and min(len(found[-1].encode()), len(sentence.encode())) < _LEAST_BYTES:
             found[-1] = f"{found[-1]} {sentence}"
         else:
             found.append(sentence)
@@ -47,12 +51,13 @@ def _sentences(text: str) -> list[str]:
 
 def split_text(text: str, most_chars: int) -> list[str]:
     """Splits a text into windows of about the same length, at most `most_chars`, between words where there are any."""
+    size = -(-len(text) // max(1, -(-len(text) // most_chars)))
     windows: list[str] = []
     start = 0
     while len(text) - start > most_chars:
-        end = start + most_chars
-        gap = text.rfind(" ", start + most_chars // 2, end)
-        end = gap if gap > 0 else end
+        end = start + size
+        gap = max(text.rfind(space, start + 1 + size // 2, end) for space in " \n\t")
+        end = gap if gap > start else end
         windows.append(text[start:end])
         start = end
     return [*windows, text[start:]]

@@ -20,6 +20,9 @@ _QUOTED = re.compile(r"`([^`\n]{1,200})`|\b(\w{1,200})\(\)")
 _JOINTS = re.compile(r"__|::|[./:]")
 _AFTER_NAMESPACE = ("__", "::", "_", ".", "/", ":", "-")
 _LOOKS_LIKE_NAME = re.compile(r"\w[_\d]|[_\d]\w|\w[./:-]\w")
+# The last part of a joined name is no name if it is a version or as short as `s3`.
+_VERSION = re.compile(r"v?\d+", re.IGNORECASE)
+_TOO_SHORT = re.compile(r"v?\d+|\w{1,2}", re.IGNORECASE)
 _CAMEL = re.compile(r"[a-z][A-Z]")
 
 
@@ -53,7 +56,8 @@ def _names_of(item: Item) -> set[str]:
     name = item.name
     if not name:
         return set()
-    names = {name, _JOINTS.split(name)[-1]}
+    last = _JOINTS.split(name)[-1]
+    names = {name} if _TOO_SHORT.fullmatch(last) else {name, last}
     if item.namespace:
         bare = names | {name.removeprefix(item.namespace + joint) for joint in _AFTER_NAMESPACE}
         names = bare | {item.namespace + joint + one for joint in _AFTER_NAMESPACE for one in bare}
@@ -80,4 +84,4 @@ def _spans(parts: Sequence[str]) -> Iterator[str]:
 
 
 def _is_telling(name: str) -> bool:
-    return bool(_LOOKS_LIKE_NAME.search(name) or _CAMEL.search(name))
+    return not _VERSION.fullmatch(name) and bool(_LOOKS_LIKE_NAME.search(name) or _CAMEL.search(name))

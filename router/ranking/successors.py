@@ -15,8 +15,9 @@ __all__ = ["find_successors", "put_successors_first"]
 
 # A tool says so of itself at the beginning of its description or in a sentence about "this" tool.
 _IS_OLD = re.compile(
-    r"^\W{0,8}(?:deprecated|deprecation|obsolete|legacy\b|superseded)"
-    r"|\bthis\b[^.\n]{0,80}\b(?:deprecated|obsolete|superseded|replaced by)",
+    r"^\W{0,8}(?:deprecated|deprecation notice|obsolete|legacy|superseded)(?=\s*[^\w\s]|\s*$|\s+(?:by|in|since|use)\b)"
+    r"|\bthis(?: \w+){0,3} (?:is|was|are|has been|have been)(?: now| also)?"
+    r" (?:\*\*)?(?:deprecated|obsolete|superseded|replaced by)",
     re.IGNORECASE,
 )
 _REPLACED_BY = re.compile(r"\b(?:use|uses|upgrade to|replaced by|superseded by|in favou?r of|instead)\b", re.IGNORECASE)
@@ -39,20 +40,22 @@ def find_successors(items: Sequence[Item]) -> dict[int, int]:
     for place, text in old.items():
         successor = _named(place, text, names, old)
         if successor is None:
-            successor = _latest(place, versions[_stem(items[place])], old)
+            successor = _latest(items[place], versions[_stem(items[place])], old)
         if successor is not None:
             found[place] = successor
     return found
 
 
 def put_successors_first(scored: Sequence[Scored], successors: Mapping[int, int]) -> list[Scored]:
-    """Exchanges the scores of a replaced tool and its successor where the replaced one has the higher score."""
+    """Gives a successor the score of a replaced tool that is before it, and puts that one behind it."""
     if not successors:
         return list(scored)
-    scores = {one.place: one.score for one in scored}
+    before = {one.place: one.score for one in scored}
+    scores = dict(before)
     for old, new in successors.items():
-        if old in scores and new in scores and scores[old] >= scores[new]:
-            scores[old], scores[new] = scores[new] * (1 - 1e-6), scores[old]
+        if old in scores and new in scores and before[old] >= before[new]:
+            scores[old] = before[new] * (1 - 1e-6)
+            scores[new] = max(scores[new], before[old])
     return [
         one if scores[one.place] == one.score else Scored(one.place, scores[one.place], one.is_pinned, one.is_blank)
         for one in scored
@@ -77,18 +80,25 @@ def _named(place: int, text: str, names: Names, old: Mapping[int, str]) -> int |
 
 
 def _versions(items: Sequence[Item]) -> defaultdict[tuple[str, str], list[tuple[int, int]]]:
-    """Returns the tools by name without its version, each as its version (0: none) and its place."""
+    """Returns the tools by name without its version, each as its version and its place."""
     found: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for place, item in enumerate(items):
-        version = _VERSION.search(item.name)
-        found[_stem(item)].append((int((version and version.group(1)) or 0), place))
+        found[_stem(item)].append((_version(item), place))
     return found
+
+
+def _version(item: Item) -> int:
+    """Returns the number of a tool's version: 0 without one, -1 if its name says that it is old."""
+    version = _VERSION.search(item.name)
+    if version is None:
+        return 0
+    return int(version.group(1)) if version.group(1) else -1
 
 
 def _stem(item: Item) -> tuple[str, str]:
     return item.namespace, _VERSION.sub("", item.name).casefold()
 
 
-def _latest(place: int, versions: Sequence[tuple[int, int]], old: Mapping[int, str]) -> int | None:
-    others = [one for one in versions if one[1] != place and one[1] not in old]
-    return max(others)[1] if others else None
+def _latest(item: Item, versions: Sequence[tuple[int, int]], old: Mapping[int, str]) -> int | None:
+    later = [one for one in versions if one[0] > _version(item) and one[1] not in old]
+    return max(later)[1] if later else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shortlist.router.catalogs.catalog import item_of_table
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.implied_keys import implied_keys
+from shortlist.schemas.document import Column, Table
 from shortlist.schemas.sql.parse import parse_tables
 
 
@@ -51,6 +54,28 @@ def test_a_column_with_the_name_of_another_tables_primary_key_refers_to_it() -> 
 def test_a_name_that_is_the_primary_key_of_many_tables_refers_to_none() -> None:
     tables = "".join(f"create table {name} (object_ref_x int primary key);" for name in ["ore", "tin", "zinc", "lead"])
     assert implied(f"{tables} create table other (object_ref_x int, y int)") == set()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("movies", "movie_id"), ("cities", "city_id"), ("order_statuses", "order_status_id"), ("aliases", "alias_id")],
+)
+def test_plurals_of_all_kinds_are_understood(table: str, column: str) -> None:
+    ddl = f"create table {table} (id int primary key); create table notes ({column} int, x int);"
+    assert implied(ddl) == {("notes", column, table, "id")}
+
+
+def test_a_table_of_the_same_schema_comes_before_a_nearer_one() -> None:
+    one = "create table {}.users (id int primary key);"
+    tables = parse_tables(one.format("shop") + one.format("crm") + "create table shop.orders (user_id int);").tables
+    assert [key.target for key in implied_keys(tables)[2]] == [0]
+
+
+def test_many_tables_of_one_name_take_no_time() -> None:
+    tables = [Table("users", namespace=f"s{n}", columns=(Column("id"), Column("user_id"))) for n in range(20_000)]
+    began = time.process_time()
+    implied_keys(tables)
+    assert time.process_time() - began < 5
 
 
 def test_a_declared_key_is_not_implied_again() -> None:

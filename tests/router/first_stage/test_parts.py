@@ -81,7 +81,7 @@ def test_windows_are_about_equal_and_lose_nothing() -> None:
     assert "".join(windows) == text
     assert max(map(len, windows)) <= 100
     assert all(window.startswith(" ") for window in windows[1:])
-    assert split_text("x" * 250, 100) == ["x" * 100, "x" * 100, "x" * 50]
+    assert [len(window) for window in split_text("x" * 250, 100)] == [84, 84, 82]
 
 
 def test_a_long_document_counts_by_its_best_window() -> None:
@@ -105,3 +105,30 @@ def test_a_document_is_read_in_at_most_16_windows() -> None:
 def test_tools_are_never_split() -> None:
     tool = item_of_tool(Tool("x", "weather " * 500))
     assert embedder(passage_tokens=20).split(tool) == [tool]
+
+
+def test_dense_parts_of_a_document_are_read_whole() -> None:
+    one = embedder(passage_tokens=20)
+    text = " ".join(["weather" + " " * 60] * 30) + " email orders" * 40
+    windows = one.split(item_of_document(text, 0))
+    assert "".join(window.source for window in windows) == text[: sum(len(window.source) for window in windows)]
+    scorer = Meanings(VECTORS)
+    assert max(scorer.tokenizer.count(window.source) for window in windows) <= 20
+
+
+def test_a_long_query_of_short_lines_is_split_at_once() -> None:
+    assert len(parts_of("a\n" * 500_000)) <= 16
+    assert len(parts_of("what is the weather like now\n" * 30_000)) == 16
+
+
+def test_a_text_without_gaps_is_split_into_single_characters_too() -> None:
+    assert split_text("ab cd", 1) == ["a", "b", " ", "c", "d"]
+
+
+def test_chinese_sentences_are_parts() -> None:
+    assert parts_of("查一下北京的天气。给妈妈发邮件。") == ["查一下北京的天气。", "给妈妈发邮件。"]
+
+
+def test_a_text_that_only_looks_like_a_conversation_is_read_whole() -> None:
+    lines = ["Which service runs with too many rights?", "user: root, and others"]
+    assert parts_of("\n".join(lines)) == lines

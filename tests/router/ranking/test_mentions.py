@@ -49,6 +49,11 @@ def test_marked_words_are_names(query: str) -> None:
     assert Names(tools("search", "weather")).mentioned(names_in(query)) == {0}
 
 
+@pytest.mark.parametrize("query", ["copy it to s3", "use the v2", "all of 2024", "page 7"])
+def test_versions_and_short_parts_are_no_names(query: str) -> None:
+    assert Names(tools("aws.s3", "users.v2", "stats/2024", "7")).mentioned(names_in(query)) == set()
+
+
 def test_camel_case_is_a_name_as_it_is_written() -> None:
     names = Names(tools("getWeather", "getweather"))
     assert names.mentioned(names_in("use getWeather")) == {0}

@@ -36,6 +36,10 @@ def test_the_tool_that_the_description_names_is_the_successor(text: str) -> None
     [
         "Prints a label. Use it instead of the deprecated make_label.",
         "Lists tools that are deprecated, such as make_label.",
+        "Prints a label. This tool replaces the deprecated make_label.",
+        "Deprecated API scanner. Use with make_label.",
+        "Use this tool to list deprecated packages, then use make_label.",
+        "This is not deprecated. Use make_label for more.",
         "Deprecated.",
         "Deprecated: use make_label or send_label.",
     ],
@@ -48,6 +52,17 @@ def test_without_a_name_the_highest_other_version_is_the_successor() -> None:
     items = tools(get_place="Deprecated.", get_place_v2="Deprecated.", get_place_v3="New", getPlaceV4="Another")
     assert find_successors(items) == {0: 2, 1: 2}
     assert find_successors(tools(list_users_legacy="Legacy. Lists users.", list_users="Lists users")) == {0: 1}
+
+
+def test_an_older_version_is_no_successor() -> None:
+    assert find_successors(tools(pay_v1="Pays", pay_v2="Deprecated: withdrawn.")) == {}
+    assert find_successors(tools(pay="Deprecated.", pay_legacy="Pays", pay_old="Pays")) == {}
+
+
+def test_of_two_replaced_tools_both_are_behind_their_successor() -> None:
+    scored = [Scored(0, 0.9), Scored(1, 0.5), Scored(2, 0.8)]
+    for successors in ({2: 1, 0: 1}, {0: 1, 2: 1}):
+        assert [round(one.score, 3) for one in put_successors_first(scored, successors)] == [0.5, 0.9, 0.5]
 
 
 def test_plain_documents_have_no_successors() -> None:
