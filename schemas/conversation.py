@@ -45,7 +45,7 @@ ROLE_NAMES = tuple(name for names in _ROLES.values() for name in names)
 """All names of roles, in lower case."""
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names}
 _KNOWN_ROLES = ", ".join(f"{names[0]} (or {', '.join(names[1:])})" for names in _ROLES.values())
-_SILENT_KINDS = frozenset({"item_reference", "reasoning", "thinking"})
+_SILENT_KINDS = frozenset({"item_reference", "reasoning", "reasoning_text", "thinking"})
 _MAX_KEYS_COMPARED = 10  # a comparison takes some 10 µs
 _CONTENT_KEYS = ("content", "parts", "message", "data")
 _WITHOUT_TEXT = frozenset({*_CONTENT_KEYS, "tool_calls", "function_call", "tool_results"})
@@ -135,6 +135,8 @@ def _role_in(message: Mapping[str, Any]) -> object:
 
 def _content_in(message: Mapping[str, Any], field: str) -> object:
     """Returns what a message says: its `content`, or what Gemini, Cohere and LangChain have in place of it."""
+    if message.get("type") in _SILENT_KINDS:  # what a model thinks is not said
+        return None
     key = next((key for key in _CONTENT_KEYS if message.get(key) is not None), None)
     if key is None:
         _reject_misspelt(message, field)

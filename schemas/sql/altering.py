@@ -54,12 +54,13 @@ def read_changes(prepared: Prepared, lexer: Lexer) -> list[Change]:
 
 def _read_action(code: Sequence[Token], text: str, lexer: Lexer, *, last: str) -> list[Change]:
     """Reads an action; `last` is the kind of change before it, as T-SQL writes ``DROP CONSTRAINT a, b, COLUMN c``."""
-    if code[0].keyword in ("COLUMN", "CONSTRAINT") and 1 < len(code) < 5:
+    goes_on = last in ("drop column", "drop constraint")
+    if goes_on and code[0].keyword in ("COLUMN", "CONSTRAINT") and 1 < len(code) < 5:
         return [Change(f"drop {code[0].keyword.lower()}", code[-1].value)]
     read = _ACTIONS.get(code[0].keyword)
     if read is not None:
         return list(read(code, text, lexer))
-    if last in ("drop column", "drop constraint") and len(code) == 1 and code[0].kind in ("word", "name"):
+    if goes_on and len(code) == 1 and code[0].kind in ("word", "name"):
         return [Change(last, code[0].value)]
     return list(_read_options(code, text, lexer))
 
@@ -70,7 +71,7 @@ def _read_rename(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Cha
     to = next((i for i, token in enumerate(rest) if token.keyword in ("TO", "AS") or token.text == "="), -1)
     if to == 2 and rest[0].keyword == "CONSTRAINT" and len(rest) > 3:
         yield Change("rename constraint", rest[1].value, rest[3].value)
-    if not rest or (rest[0].keyword in _RENAMED_OTHERS and not is_column):
+    if not rest or (rest[0].keyword in _RENAMED_OTHERS and not is_column and to != 1):
         return
     new = dotted_name(list(name_tokens(rest, to + 1)))
     if to > 0 and new:
@@ -89,7 +90,7 @@ def _read_drop(code: Sequence[Token], text: str, lexer: Lexer) -> Iterator[Chang
         yield Change("drop constraint", rest[2].value)
     elif verb[:1] == ["CONSTRAINT"] and len(rest) > 1 and not is_column:
         yield Change("drop constraint", dotted_name(list(name_tokens(rest, 1))).rpartition(".")[2])
-    if not rest or (rest[0].keyword in _DROPPED_OTHERS and not is_column):
+    if not rest or (rest[0].keyword in _DROPPED_OTHERS and not is_column and len(rest) > 1):
         return
     listed = rest[1 : group_end(rest, 0)] if rest[0].text == "(" else rest[:1]
     yield from (Change("drop column", token.value) for token in listed if token.kind in ("word", "name"))

@@ -94,7 +94,7 @@ class TableDraft:
             self.primary_key, self.key_name = found.primary_key, found.key_name or f"{self.name}_pkey"
         self.partitions += found.partitions
         self._add_foreign_keys(found)
-        self.enums.update(found.enums)
+        self.enums.update({name.lower(): values for name, values in found.enums.items()})
 
     def _add_foreign_keys(self, found: Definition) -> None:
         known = list(self.foreign_keys)  # one statement may give a key two names
@@ -117,6 +117,7 @@ class TableDraft:
         """Removes a column, and the keys that it is part of."""
         wanted = name.lower()
         self.described.pop(wanted, None)
+        self.enums.pop(wanted, None)
         self.columns = [column for column in self.columns if column.name.lower() != wanted]
         self.primary_key = tuple(key for key in self.primary_key if key.lower() != wanted)
         self.foreign_keys = [key for key in self.foreign_keys if wanted not in map(str.lower, key.columns)]
@@ -148,8 +149,8 @@ class TableDraft:
         ]
         self.primary_key = _renamed(self.primary_key, old, new)
         self.foreign_keys = [replace(key, columns=_renamed(key.columns, old, new)) for key in self.foreign_keys]
-        if old in self.enums:
-            self.enums[new] = self.enums.pop(old)
+        if old.lower() in self.enums:
+            self.enums[new.lower()] = self.enums.pop(old.lower())
         if text := self.described.pop(old.lower(), ""):
             self.described[new.lower()] = text
 
@@ -203,7 +204,8 @@ class TableDraft:
 
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
-        enum = column.enum or self.enums.get(column.name, ()) or types.get(column.type.removesuffix("[]"), ())
+        # What the table says of a column was said later than the column, or in the same statement.
+        enum = self.enums.get(column.name.lower()) or column.enum or types.get(column.type.removesuffix("[]"), ())
         is_key = is_key or column.is_primary_key
         if enum == column.enum and is_key == column.is_primary_key:
             return column  # a script may have thousands of partitions that share their parent's columns
@@ -219,9 +221,9 @@ def _is_named(column: Column, name: str) -> bool:
 
 
 def _redefined(column: Column, item: Item) -> Column:
-    return replace(
-        column, type=item.type or column.type, enum=item.enum or column.enum, comment=item.comment or column.comment
-    )
+    is_listed = column.type.lower().startswith(("enum", "set"))  # the values are part of the old type
+    enum = item.enum if item.type and is_listed else item.enum or column.enum
+    return replace(column, type=item.type or column.type, enum=enum, comment=item.comment or column.comment)
 
 
 def _renamed(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:

@@ -40,6 +40,16 @@ SCRIPTS = {
         + "".join(f"alter table t0 rename column a{n} to a{n + 1};" for n in range(1_000)),
         None,
     ),
+    "blanks in a path": ("SET search_path = " + " " * _LENGTH + "';x';\ncreate table t (a int);", None),
+    "blanks behind USE": ("USE a" + " " * _LENGTH + "x;\ncreate table t (a int);", None),
+    "blanks behind a setting": ("select set_config('search_path','x'" + " " * _LENGTH + "';x';", None),
+    "empty comments": ("create table a (x int)\n" + "--\n" * _LENGTH + "create table b (y int)", None),
+    "hash signs": ("create table " + "#" * _LENGTH, None),
+    "dots in a caption": ("-- create table " + "." * _LENGTH + " a\ncreate table b (x int)", None),
+    "many keys": (
+        "create table t (a int," + ",".join(f"c{n} int, key k{n} (c{n})" for n in range(5_000)) + ")",
+        "mysql",
+    ),
     "statements in strings": ("exec('create table a (x int)');\n" * (_LENGTH // 33), "tsql"),
     "tables of such entries": ("create table t (a b c d, e f g h);" * (_LENGTH // 120), "tsql"),
 }

@@ -201,12 +201,12 @@ class ListReader:
         for item in items:
             item.clause = comment_clause(item.tokens, self._lexer, is_nested=True)
             item.enum = _enum_values(item.tokens, self._lexer)
-        others = [item for item in items if item.indexed_columns or item.is_distribution]
+        others = {place for place, item in enumerate(items) if item.indexed_columns or item.is_distribution}
         # DISTRIBUTE BY a, b is split at its comma; what follows it are bare names.
         first = next((i for i, item in enumerate(items) if item.is_distribution), len(items))
-        others += [item for item in items[first + 1 :] if len(item.tokens) == 1]
-        indexes = tuple(item for item in items if item in others)
-        columns = tuple(item for item in items if item not in others)
+        others |= {place for place, item in enumerate(items) if place > first and len(item.tokens) == 1}
+        indexes = tuple(item for place, item in enumerate(items) if place in others)
+        columns = tuple(item for place, item in enumerate(items) if place not in others)
         return TableBody(columns, indexes, tuple(self._head), self._start, close)
 
     def _nest(self, stack: list[str], token: Token) -> None:

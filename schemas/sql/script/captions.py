@@ -11,7 +11,7 @@ __all__ = ["is_caption"]
 _KINDS = r"(?:tables?|views?|schemas?|index(?:es)?|databases?|sequences?|model|enum|foreign keys?|constraints?)"
 # A heading without a name, such as "Create all tables" or "Foreign keys"; a name may follow a verb.
 _HEADING = re.compile(
-    rf"(?:(?:create|drop|define|add|alter|build|redefine) ?(?:all )?(?:the )?{_KINDS}(?: [`\"\w.\[\]]+;?)?"
+    rf"(?:(?:create|drop|define|add|alter|build|redefine) ?(?:all )?(?:the )?{_KINDS}(?: [`\"\w.\[\]]++;?)?"
     rf"|{_KINDS}|ddl)\W*$",
     re.IGNORECASE,
 )

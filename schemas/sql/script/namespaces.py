@@ -12,12 +12,12 @@ _NAME = r"(?:\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|'[^']*'|[\w$]+)"
 _CHANGE = re.compile(
     rf"""(?:
       USE\s+(?!ROLE\b|WAREHOUSE\b|CATALOG\b|SECONDARY\b)(?P<unit>(?:DATABASE|SCHEMA)\s+)?(?P<use>{_NAME}(?:\s*\.\s*{_NAME})*)
-    | SET\s+(?:SESSION\s+|LOCAL\s+)?search_path\s*(?:=|\bTO\b)\s*(?P<path>[^;]*)
+    | SET\s+(?:SESSION\s+|LOCAL\s+)?search_path\s*(?:=|\bTO\b)(?P<path>[^;]*)
     | (?:ALTER\s+SESSION\s+)?SET\s+(?:SESSION\s+|CURRENT[\s_])?(?:SCHEMA|SQLID)\s*(?:=|\bTO\b)?\s*(?P<set>{_NAME})
     | OPEN\s+SCHEMA\s+(?P<open>{_NAME})
     | SELECT\s+(?:pg_catalog\.)?set_config\s*\(\s*'search_path'\s*,\s*'(?P<config>[^']*)'[^;]*
     | DATABASE\s+(?P<database>{_NAME})
-    )\s*;?\s*\Z""",
+    )\Z""",  # the end of a statement is stripped before: runs that overlap would take polynomial time
     re.IGNORECASE | re.VERBOSE,
 )
 _FIRST_WORD = re.compile(
@@ -33,7 +33,7 @@ def new_schema(statement: str, dialect: str) -> str | None:
     """Returns the schema of the plain names after a statement; empty if it is unknown, None if nothing changes."""
     if not _FIRST_WORD.match(statement):
         return None
-    change = _CHANGE.match(statement)
+    change = _CHANGE.match(statement.rstrip().removesuffix(";").rstrip())
     if change is None or (change["use"] and dialect in _USES_DATABASES):
         return None
     if change["use"]:

@@ -184,9 +184,9 @@ class _Splitter:
             line = self._script.rfind("\n", 0, start) + 1
             if self._script[line:start].strip() or self._script[end:verb].strip():
                 break
-            kept.insert(0, (start, end))
+            kept.append((start, end))
             verb = start
-        return kept
+        return kept[::-1]
 
     def _element(self, match: re.Match[str], begin: int, end: int) -> None:
         """Splits at CREATE SCHEMA, and before the elements that follow it on its line."""

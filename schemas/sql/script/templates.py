@@ -19,7 +19,7 @@ _TEMPLATE = re.compile(
     r"|&{0,2}[$#]?\{\$?(?P<braces>[^{}\s]*)\}|\$\((?P<sqlcmd>[^()\s]+)\)"
     r"|%\((?P<python>[^()\s]+)\)s|%%?(?P<percent>\w+)%%?|%s(?=\.)|&&?(?P<plus>\w+)\.?|@@?(?P<at>\w+)@?"
     r"|(?<![:\w]):[\"']?(?P<colon>\w+)[\"']?(?=\.)|(?<!\w)\$(?P<dollar>[A-Za-z]\w*)\$?|<(?P<angle>\w+)>"
-    r"|##+(?P<hashes>\w+)##+|#__"
+    r"|(?<!#)##++(?P<hashes>\w+)##+|#__"
     # MediaWiki puts prefixes in comments: /*_*/users, /*$wgDBprefix*/users.
     r"|/\*\$?\w*\*/(?=[\w`\"\[])"
 )

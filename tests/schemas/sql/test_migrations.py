@@ -229,3 +229,41 @@ def test_a_constraint_of_a_table_that_is_created_below_may_be_dropped() -> None:
 def test_a_migration_is_applied(name: str) -> None:
     script, dialect, expected = MIGRATIONS[name]
     assert shown(script, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "script", "columns"),
+    [
+        ("sqlite", "rename value to amount; alter table t rename key to k", ["id", "amount", "k"]),
+        ("mysql", "drop value, drop key", ["id"]),
+        ("mysql", "add column a int, column value date", ["id", "value", "key", "a"]),
+    ],
+)
+def test_columns_that_are_named_like_keywords_change_too(dialect: str, script: str, columns: list[str]) -> None:
+    ddl = f"create table t (id int, value int, `key` int); alter table t {script};"
+    (table,) = parse_tables(ddl, dialect=dialect).tables
+    assert [column.name for column in table.columns] == columns
+
+
+@pytest.mark.parametrize(
+    ("dialect", "script", "values"),
+    [
+        (
+            "postgres",
+            "create table t (s text check (s in ('a', 'b'))); alter table t drop constraint t_s_check;"
+            "alter table t add constraint t_s_check check (s in ('a', 'b', 'c'));",
+            ("a", "b", "c"),
+        ),
+        ("mysql", "create table t (s enum('a', 'b')); alter table t modify s varchar(10);", ()),
+        (
+            "postgres",
+            "create table t (s text, x int, constraint c check (s in ('a')));"
+            "alter table t drop column s; alter table t drop column x; alter table t add column s int;",
+            (),
+        ),
+        ("oracle", "create table t (S varchar2(9), constraint c check (s in ('x', 'y')));", ("x", "y")),
+    ],
+)
+def test_allowed_values_are_the_latest(dialect: str, script: str, values: tuple[str, ...]) -> None:
+    (table,) = parse_tables(script, dialect=dialect).tables
+    assert [column.enum for column in table.columns] == [values]
