@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import widen
 from placeholders import draw_placeholders
 
@@ -37,8 +38,12 @@ _TOOL_SETS = (TASKS, "tools/mcp", "tools/openapi")
 # Questions whose passage does not stand alone, or is noisy: drawn less often.
 NOISY = {"docs/qa_ar_arcd": 0.5, "docs/qa_tr_thquad": 0.4, "docs/qa_he_heq": 0.5, "docs/qa_en_covidqa": 0.4}
 PASSAGE_POWER = 0.5
-POOL_TABLES, POOL_QUESTIONS, POOL_PASSAGES = 48, 12, 16
+# People ask questions; two thirds of the sets have headings in their place.
+QUESTION_SETS, QUESTION_WEIGHT = "docs/qa_", 2.0
+POOL_TABLES, POOL_QUESTIONS, POOL_PASSAGES = 48, 12, 10
 LOOKALIKES = 10
+# A pool has so many look-alikes of each question about passages.
+PASSAGE_LOOKALIKES = 3
 WITHOUT_NAMESPACES, WIDENED = 0.25, 0.25
 
 
@@ -46,13 +51,15 @@ WITHOUT_NAMESPACES, WIDENED = 0.25, 0.25
 class Wish:
     """A query; `needed` and `acceptable` are places in its pool's documents, all others are wrong.
 
-    `unknown` are places of which nothing is known.
+    `unknown` are places of which nothing is known. `nearest` are the wrong documents, the nearest by words first; it is
+    empty for pools of tools.
     """
 
     text: str
     needed: tuple[int, ...]
     acceptable: tuple[int, ...] = ()
     unknown: tuple[int, ...] = ()
+    nearest: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,12 @@ class JudgedSets:
             assert self._schemas is not None
             return self.vary(self._schemas.draw(rng), rng)
         names = list(self._passages)
-        weights = [len(self._passages[n].queries) ** PASSAGE_POWER * NOISY.get(n, 1.0) for n in names]
+        weights = [
+            len(self._passages[n].queries) ** PASSAGE_POWER
+            * NOISY.get(n, 1.0)
+            * (QUESTION_WEIGHT if n.startswith(QUESTION_SETS) else 1.0)
+            for n in names
+        ]
         return _with_placeholders(self._passages[rng.choices(names, weights)[0]].draw(rng), rng)
 
     @classmethod
@@ -234,12 +246,23 @@ class _Schemas:
         rest = [one for one in ids if one not in chosen]
         chosen |= dict.fromkeys(rng.sample(rest, max(0, min(len(rest), POOL_TABLES - len(chosen)))))
         places = {one: place for place, one in enumerate(chosen)}
-        wishes = tuple(Wish(fields["query"], tuple(places[one] for one in fields["relevant"])) for fields in questions)
-        return Pool("tables", tuple(PoolDocument(self._tables[name][one]) for one in chosen), wishes)
+        place_of = {one: place for place, one in enumerate(ids)}
+        at = [place_of[one] for one in chosen]
+        wishes = []
+        for fields in questions:
+            needed = tuple(places[one] for one in fields["relevant"])
+            scores = self._words[name].scores(fields["query"])[at]
+            wishes.append(Wish(fields["query"], needed, nearest=_nearest(scores, needed)))
+        return Pool("tables", tuple(PoolDocument(self._tables[name][one]) for one in chosen), tuple(wishes))
 
 
 def _words(items: Sequence[Tool | Table]) -> Bm25:
     return Bm25([lexical_text(one) for one in items], [lexical_details(one) for one in items])
+
+
+def _nearest(scores: npt.NDArray[np.float32], right: Sequence[int]) -> tuple[int, ...]:
+    """Returns the places of the wrong documents, best score first."""
+    return tuple(int(place) for place in np.argsort(-scores, kind="stable") if int(place) not in right)
 
 
 class _Passages:
@@ -256,26 +279,23 @@ class _Passages:
         self._words = Bm25([fields["text"][:2000] for fields in corpus])
 
     def draw(self, rng: random.Random) -> Pool:
-        """Draws questions with the passages that answer them, and one look-alike of each question."""
+        """Draws questions with the passages that answer them, and some look-alikes of each question."""
         asked = rng.sample(self.queries, min(POOL_PASSAGES, len(self.queries)))
         answers = [[self._places[one] for one in fields["relevant"]] for fields in asked]
         chosen = {place: None for places in answers for place in places}
-        for fields, places in zip(asked, answers, strict=True):
-            order = np.argsort(-self._words.scores(fields["query"]), kind="stable")[: LOOKALIKES + len(places)]
+        scores = [self._words.scores(fields["query"]) for fields in asked]
+        for own, places in zip(scores, answers, strict=True):
+            order = np.argsort(-own, kind="stable")[: LOOKALIKES + len(places)]
             others = [int(place) for place in order if int(place) not in places and not self._same(place, places)]
-            chosen |= dict.fromkeys(rng.sample(others, min(1, len(others))))
+            chosen |= dict.fromkeys(rng.sample(others, min(PASSAGE_LOOKALIKES, len(others))))
         at = {place: index for index, place in enumerate(chosen)}
-        wishes = tuple(
-            Wish(
-                fields["query"],
-                tuple(at[place] for place in places),
-                unknown=tuple(
-                    index for place, index in at.items() if place not in places and self._same(place, places)
-                ),
-            )
-            for fields, places in zip(asked, answers, strict=True)
-        )
-        return Pool("documents", tuple(self._documents[place] for place in chosen), wishes)
+        wishes = []
+        for fields, own, places in zip(asked, scores, answers, strict=True):
+            needed = tuple(at[place] for place in places)
+            unknown = tuple(index for place, index in at.items() if place not in places and self._same(place, places))
+            nearest = _nearest(own[list(chosen)], (*needed, *unknown))
+            wishes.append(Wish(fields["query"], needed, unknown=unknown, nearest=nearest))
+        return Pool("documents", tuple(self._documents[place] for place in chosen), tuple(wishes))
 
     def _same(self, place: int, places: Sequence[int]) -> bool:
         """Whether a passage says the same as one of `places`: a translation, or an equal text."""

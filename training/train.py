@@ -41,7 +41,6 @@ from shortlist.router.model.encoder import CrossEncoder
 BINARY_SHARE = 0.3
 # The weight of the loss of negatives that beat "nothing fits"; it is low, because some are unmarked relevant documents.
 NOTHING_SHARE = 0.3
-JUDGED_NOTHING_SHARE = 1.0
 DOCUMENT_BUDGETS = (48, 72, 96, 128)
 MAX_QUERY_TOKENS = 128
 MAX_POSITIVES = 4
@@ -254,7 +253,7 @@ class Examples:
 
     def _draw_one(self, rng: random.Random) -> Example:
         if self._judged and rng.random() < self._judged_share:
-            return Example(*self._judged.draw(rng), JUDGED_NOTHING_SHARE)
+            return Example(*self._judged.draw(rng))
         (name,) = rng.choices(self._names, self._weights)
         return self._example(rng.choice(self._sets[name]), rng)
 

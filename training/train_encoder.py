@@ -34,7 +34,7 @@ from schedule import Progress, begin_run, schedule
 from torch.nn.utils.rnn import pad_sequence
 
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.engine.tokenizer import Pair, Tokenizer
+from shortlist.router.engine.tokenizer import Pair, Tokenizer, join_ends
 from shortlist.router.first_stage.embedder import DOCUMENT_PREFIX, QUERY_PREFIX
 from shortlist.router.model.attention.backends import AttentionBackend
 from shortlist.router.model.encoder import TextEncoder
@@ -276,7 +276,8 @@ def pool_step(pool: Pool, tokenizer: Tokenizer, rng: random.Random) -> Step:
     """Makes a step of a judged pool: a row for each needed document, without the other right ones among its rivals."""
     budget = rng.choice(PASSAGE_BUDGETS if pool.kind == "documents" else DOCUMENT_BUDGETS[1:])
     wishes = [wish for wish in pool.wishes if wish.needed]
-    texts = frame(tokenizer, [QUERY_PREFIX + vary_wish(wish.text, rng) for wish in wishes], MAX_WISH_TOKENS)
+    asked = tokenizer.encode([QUERY_PREFIX + vary_wish(wish.text, rng) for wish in wishes])
+    texts = [tokenizer.make_single(join_ends(ids, MAX_WISH_TOKENS)) for ids in asked]
     written = [DOCUMENT_PREFIX + one.write(tokenizer, budget) for one in pool.documents]
     texts += frame(tokenizer, written, budget + 4)
     pairs = [(query, target) for query, wish in enumerate(wishes) for target in wish.needed]

@@ -137,6 +137,29 @@ def test_half_of_the_wrong_documents_are_the_nearest() -> None:
         assert len({5, 9, 4, 6, 7, 8, 10, 11} & set(drawn)) >= 2
 
 
+def test_wrong_passages_and_tables_are_the_nearest_by_words(data: Path) -> None:
+    sets = JudgedSets(data, "train")
+    (wish,) = sets.draw("tables", random.Random(1)).wishes
+    assert set(wish.nearest).isdisjoint(wish.needed)
+    assert len(wish.nearest) == 3
+    for wish in sets.draw("documents", random.Random(1)).wishes:
+        assert set(wish.nearest).isdisjoint({*wish.needed, *wish.unknown})
+    near = Wish("a", (0,), nearest=(7, 3, 9, 1, 2, 4, 5, 6, 8, 10))
+    pool = Pool("documents", POOL.documents, (near,))
+    for seed in range(40):
+        drawn = draw_wrong(pool, near, None, 5, random.Random(seed))
+        assert 11 in drawn  # it was added later, and says nothing
+        assert len({7, 3, 9, 1, 2, 4, 5, 6} & set(drawn)) >= 2
+
+
+def test_a_pair_fits_the_model(data: Path) -> None:
+    long = Pool("documents", (PoolDocument("word " * 900), PoolDocument("other " * 900)), (Wish("wish " * 400, (0,)),))
+    sets = JudgedSets(data, "train")
+    sets.draw = lambda kind, rng: long  # type: ignore[method-assign]
+    pairs = PoolPairs(sets, load_model(BUILT_IN).tokenizer, None, num_negatives=3)
+    assert max(len(pair) for seed in range(20) for pair in pairs.draw(random.Random(seed))[0]) <= 512
+
+
 def test_now_and_then_the_needed_documents_are_left_out() -> None:
     drawn = [tuple(sorted(draw_right(POOL.wishes[0], random.Random(seed)))) for seed in range(200)]
     assert set(drawn) == {(), (0, 1), (0, 1, 2)}
@@ -145,7 +168,7 @@ def test_now_and_then_the_needed_documents_are_left_out() -> None:
 
 def test_pairs_of_a_query_have_its_right_documents_first(data: Path) -> None:
     pairs = PoolPairs(JudgedSets(data, "train"), load_model(BUILT_IN).tokenizer, None, num_negatives=3)
-    counts = {count for seed in range(60) for _, count in [pairs.draw(random.Random(seed))]}
+    counts = {count for seed in range(60) for _, count, _ in [pairs.draw(random.Random(seed))]}
     assert counts >= {0, 1, 2}
 
 
