@@ -252,7 +252,9 @@ class Router:
         cancel: CancelToken | None = None,
         **more: Unpack[OptionArguments],
     ) -> Selection:
-        """Ranks plain documents by the cross-encoder alone; a long document has the score of its best window.
+        """Ranks plain documents; a long one has the logit of its best window.
+
+        The score is of the cross-encoder alone, unless the model weighs words and meaning for plain documents too.
 
         Raises as `select`.
         """

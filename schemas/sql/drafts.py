@@ -205,11 +205,17 @@ class TableDraft:
     def _column(self, column: Column, keys: set[str], types: dict[str, tuple[str, ...]]) -> Column:
         is_key = column.name.lower() in keys
         # What the table says of a column was said later than the column, or in the same statement.
-        enum = self.enums.get(column.name.lower()) or column.enum or types.get(column.type.removesuffix("[]"), ())
+        enum = self.enums.get(column.name.lower()) or column.enum or _values_of(column.type, types)
         is_key = is_key or column.is_primary_key
         if enum == column.enum and is_key == column.is_primary_key:
             return column  # a script may have thousands of partitions that share their parent's columns
         return replace(column, enum=enum, is_primary_key=is_key)
+
+
+def _values_of(name: str, types: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Returns the values of a type, which may be called with its schema or without."""
+    name = name.lower().removesuffix("[]")
+    return types.get(name) or types.get(name.rpartition(".")[2], ())
 
 
 def _without(comment: str, earlier: str) -> str:

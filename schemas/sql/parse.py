@@ -330,7 +330,8 @@ class _ScriptReader:
 
     def _read_enum(self, statement: Statement, prepared: Prepared) -> None:
         values = tuple(self._lexer.content(token.text) for token in prepared.tokens if token.kind == "string")
-        self._book.enums[prepared.name.lower()] = values
+        name = prepared.name.lower()
+        self._book.enums |= {name: values, name.rpartition(".")[2]: values}
 
     def _read_type(self, statement: Statement, prepared: Prepared) -> None:
         self._lineage.add_type(prepared)

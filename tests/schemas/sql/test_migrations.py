@@ -261,6 +261,8 @@ def test_columns_that_are_named_like_keywords_change_too(dialect: str, script: s
             "alter table t drop column s; alter table t drop column x; alter table t add column s int;",
             (),
         ),
+        ("postgres", "create type public.mood as enum ('a', 'b'); create table t (m mood);", ("a", "b")),
+        ("postgres", "create type mood as enum ('a'); create table t (m public.mood[]);", ("a",)),
         ("oracle", "create table t (S varchar2(9), constraint c check (s in ('x', 'y')));", ("x", "y")),
     ],
 )
