@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from fit_first_stage import DEPTHS, Features, Rows, fit
 from fit_first_stage import mean_over_sets as mean
-from fit_score import Pool, abstain, calibrate, fit_direction, logits, make_pools
+from fit_score import Pool, abstain, logits, make_pools
+from fit_score import fit as fit_score
 
 MEASURES = ("hit@1", "recall@3", "recall@5")
 RESAMPLINGS = 2_000
@@ -94,7 +95,7 @@ def measure(features: Sequence[dict[str, Any]], kind: str) -> tuple[Rows, Bests]
     bests: Bests = {}
     for name in dict.fromkeys(own[0].set for own in pools.values()):
         others = [pool for own in pools.values() for pool in own if pool.set != name]
-        weights = torch.tensor(calibrate(others, fit_direction(others)))
+        weights = torch.tensor(fit_score(others))
         mine = {number: own for number, own in pools.items() if own[0].set == name}
         rows[name] = torch.tensor([
             values(own[0], weights, features[number]["num_relevant"]) for number, own in mine.items()
@@ -120,7 +121,7 @@ def values(pool: Pool, weights: torch.Tensor, num_relevant: int) -> list[float]:
     """Measures the ranking of a query's whole catalog; recall counts all relevant documents, dropped ones included."""
     order = torch.argsort(-logits(pool, weights), stable=True)
     labels = pool.labels[order]
-    return [float(labels[0]), *(float(labels[:k].sum()) / num_relevant for k in (3, 5))]
+    return [float(labels[0] > 0), *(float((labels[:k] == 1).sum()) / num_relevant for k in (3, 5))]
 
 
 def interval(differences: Rows, seed: int = 1) -> tuple[list[float], list[float]]:

@@ -2,8 +2,9 @@
 
 Tools, tables and plain documents are fitted separately, in three steps. The first fits the direction, by listwise
 likelihood over each query's candidates. The second fits how much a catalog's mean counts against its best candidate,
-which tells whether anything fits. The third fits scale and bias, so that the best candidate's score is the probability
-that it is relevant, over whole and small catalogs. Sets have the same weight, but judged ones half of all.
+which tells whether anything fits; documents have no such term, since callers send any selection of them. The third
+fits scale and bias, so that the best candidate's score is the probability that it is relevant, over whole and small
+catalogs. Sets have the same weight, but judged ones half of all.
 
 The quality is measured by fitting on four fifths of the sets and judged pools, and measuring on the rest. The
 abstention threshold is the highest that 95 % of answerable queries reach.
@@ -27,7 +28,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its customary name)
 
 from shortlist.router.checkpoints.native import read_description, write_description
-from shortlist.router.ranking.score import Features, with_neighbours
+from shortlist.router.ranking.score import FEW, Features, with_neighbours
 
 FEATURES = (
     "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "part_cosine", "neighbour",
@@ -36,8 +37,9 @@ FEATURES = (
 # In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 20.0, 1.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
-WEIGHTS = ("bias", *FEATURES, "contrast")
+WEIGHTS = ("bias", *FEATURES, "contrast", "usual")
 KINDS = {"tools": "tools/", "tables": "tables/", "documents": "docs/"}
+CONTRASTED = ("tools", "tables")
 # Sets whose candidates are all judged; together they count as much as all other sets of their kind.
 JUDGED = ("tools/tasks", "tables/real_schemas")
 JUDGED_SHARE = 0.5
@@ -87,7 +89,7 @@ def main() -> None:
         queries = [query for query in candidates if query["set"].startswith(prefix)]
         pools = [pool for query in queries for pool in make_pools(query)]
         if pools:
-            target["score_weights"][kind] = dict(zip(WEIGHTS, fit(pools), strict=True))
+            target["score_weights"][kind] = dict(zip(WEIGHTS, fit(pools, kind in CONTRASTED), strict=True))
             report(kind, pools)
     if columns:
         target["column_weights"] = fit_columns(columns)
@@ -102,9 +104,10 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, An
     return candidates, [one for file in files for one in file["columns"]]
 
 
-def fit(pools: Sequence[Pool]) -> list[float]:
-    """Fits the values of `WEIGHTS`, `(11,)`."""
-    return calibrate(pools, fit_direction(pools))
+def fit(pools: Sequence[Pool], has_contrast: bool = True) -> list[float]:
+    """Fits the values of `WEIGHTS`, `(12,)`."""
+    direction = fit_direction(pools)
+    return calibrate(pools, direction, fit_contrast(pools, direction) if has_contrast else 0.0)
 
 
 def make_pools(query: dict[str, Any]) -> list[Pool]:
@@ -160,13 +163,14 @@ def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
     return UNITS * weights.detach()
 
 
-def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
+def calibrate(pools: Sequence[Pool], direction: torch.Tensor, contrast: float) -> list[float]:
     """Returns the values of `WEIGHTS` that make the best candidate's score the probability that it is relevant."""
-    contrast = fit_contrast(pools, direction)
+    usual = usual_mean(pools, direction) if contrast else 0.0
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
     # Without unanswerable catalogs; with them, scores would depend on how often callers ask for what a catalog lacks.
     pools = [pool for pool in pools if pool.is_answerable]
-    values, right = tops(pools, direction, contrast)
+    values, right = tops(pools, direction)
+    values = values - contrast * excesses(pools, direction, usual)
     share = set_shares(pools)
 
     def loss() -> torch.Tensor:
@@ -178,31 +182,42 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor) -> list[float]:
         print(f"the fitted scale of the scores is {float(scale.detach()):.3f}; using {LEAST_SCALE}")
         scale = torch.tensor(LEAST_SCALE)
         minimise(loss, [bias])
-    weights = (float(bias.detach()), *(scale.detach() * direction).tolist(), contrast)
+    scaled = (scale.detach() * direction).tolist()
+    weights = (float(bias.detach()), *scaled, contrast, float(scale.detach()) * usual)
     return [float(f"{value:.6g}") for value in weights]
 
 
 def fit_contrast(pools: Sequence[Pool], direction: torch.Tensor) -> float:
-    """Returns the share of a catalog's mean value that is subtracted from all its values, 0..MOST_CONTRAST.
+    """Returns how much of a catalog's excess is subtracted from all its values, 0..MOST_CONTRAST.
 
     It is the one that best tells catalogs whose best candidate is right from the others, with and without an answer.
     """
-    values = [pool.features @ direction for pool in pools]
-    best = torch.tensor([float(one.max()) for one in values])
-    means = torch.tensor([float(one.mean()) for one in values])
-    right = tops(pools, direction, 0.0)[1]
+    best, right = tops(pools, direction)
+    excess = excesses(pools, direction, usual_mean(pools, direction))
     share = set_shares(pools)
     for is_right in (0, 1):  # both sides count the same, however often callers ask for what is not there
         share[right == is_right] /= share[right == is_right].sum().clamp(min=1e-9)
     scales, bias = torch.tensor([1.0, 0.0], requires_grad=True), torch.tensor(0.0, requires_grad=True)
 
     def loss() -> torch.Tensor:
-        logits = scales[0] * best - scales[1] * means + bias
+        logits = scales[0] * best - scales[1] * excess + bias
         return (share * F.binary_cross_entropy_with_logits(logits, right, reduction="none")).sum()
 
     minimise(loss, [scales, bias])
-    of_best, of_mean = scales.detach().tolist()
-    return min(max(of_mean / of_best, 0.0), MOST_CONTRAST) if of_best > 0 else 0.0
+    of_best, of_excess = scales.detach().tolist()
+    return min(max(of_excess / of_best, 0.0), MOST_CONTRAST) if of_best > 0 else 0.0
+
+
+def usual_mean(pools: Sequence[Pool], direction: torch.Tensor) -> float:
+    """Returns the mean over catalogs of the mean value of their candidates."""
+    means = torch.tensor([float((pool.features @ direction).mean()) for pool in pools])
+    return float((set_shares(pools) * means).sum())
+
+
+def excesses(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
+    """Returns how far each catalog's mean value is above the usual one, less for few candidates, `(pools,)`."""
+    values = [pool.features @ direction - usual for pool in pools]
+    return torch.tensor([float(one.sum()) / (len(one) + FEW) for one in values])
 
 
 def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
@@ -220,8 +235,9 @@ def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
 
 def logits(pool: Pool, weights: torch.Tensor) -> torch.Tensor:
     """Returns the logit of each candidate's score, `(candidates,)`; `weights` are `WEIGHTS`."""
-    values = pool.features @ weights[1:-1]
-    return weights[0] + values - weights[-1] * values.mean()
+    *_, contrast, usual = weights.tolist()
+    excess = excesses([pool], weights[1:-2], usual)
+    return weights[0] + pool.features @ weights[1:-2] - contrast * excess
 
 
 def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
@@ -231,11 +247,10 @@ def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
     return float(values[best]), float(pool.labels[best] > 0)
 
 
-def tops(pools: Sequence[Pool], direction: torch.Tensor, contrast: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the best candidate's value in each catalog, less a share of the mean, and whether it is right."""
+def tops(pools: Sequence[Pool], direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the best candidate's value in each catalog, and whether it is right."""
     found = [top(pool, direction) for pool in pools]
-    means = torch.tensor([float((pool.features @ direction).mean()) for pool in pools])
-    return torch.tensor([value for value, _ in found]) - contrast * means, torch.tensor([right for _, right in found])
+    return torch.tensor([value for value, _ in found]), torch.tensor([right for _, right in found])
 
 
 def padded(pools: Sequence[Pool]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -299,7 +314,7 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
     scores: list[tuple[float, float, bool]] = []
     left_out: list[Pool] = []
     for fold in sorted({pool.fold for pool in pools}):
-        seen = torch.tensor(fit([pool for pool in pools if pool.fold != fold] or pools))
+        seen = torch.tensor(fit([pool for pool in pools if pool.fold != fold] or pools, kind in CONTRASTED))
         left_out += (own := [pool for pool in pools if pool.fold == fold])
         scores += [score_top(pool, seen) for pool in own]
     for part, is_part in (("judged", True), ("other", False)):
@@ -342,7 +357,7 @@ def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
 
 def score_top(pool: Pool, weights: torch.Tensor) -> tuple[float, float, bool]:
     """Returns the best candidate's score, whether it is relevant, and whether any candidate is."""
-    _, right = top(pool, weights[1:-1])
+    _, right = top(pool, weights[1:-2])
     return float(torch.sigmoid(logits(pool, weights).max())), right, pool.is_answerable
 
 

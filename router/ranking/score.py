@@ -21,6 +21,8 @@ __all__ = [
 
 # Of the tables that a candidate joins with, so many of the likeliest are compared in pairs.
 _MAX_BRIDGED = 8
+FEW = 5
+"""The contrast acts fully only on many more candidates than these: of one or two, no rest is known to compare with."""
 MENTIONED = 6.0
 """How much being named exactly adds to a candidate's logit: a score of 0.5 becomes one of 0.998."""
 
@@ -54,8 +56,8 @@ class Features:
 class ScoreWeights:
     """A logistic combination of features, fitted on queries held out of training.
 
-    `contrast` is the share of the candidates' mean value that is subtracted from each, 0..1: a candidate that is hardly
-    better than the rest hardly fits.
+    `contrast` (0..1) is how much of what the candidates' mean value is above `usual` is subtracted from each: a
+    candidate that is hardly better than the rest hardly fits. `usual` is the mean value over the queries of the fit.
     """
 
     bias: float
@@ -69,6 +71,7 @@ class ScoreWeights:
     bridge: float = 0.0
     part_cosine: float = 0.0
     contrast: float = 0.0
+    usual: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +135,15 @@ def combine(
 def final_scores(features: Sequence[Features], weights: ScoreWeights | None) -> list[float]:
     """Returns the scores (0..1): the sigmoids of the weighted sums, or of the logits alone without weights."""
     values = [one.logit if weights is None else _weighted(one, weights) for one in features]
-    shift = 0.0 if weights is None else weights.bias - weights.contrast * _mean(values)
+    shift = 0.0 if weights is None else weights.bias - weights.contrast * _excess(values, weights.usual)
     named = [MENTIONED if one.is_mentioned else 0.0 for one in features]
     return [sigmoid(value + shift + extra) for value, extra in zip(values, named, strict=True)]
 
 
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else 0.0
+def _excess(values: Sequence[float], usual: float) -> float:
+    """Returns how far the candidates' mean is above the usual one, less for few candidates."""
+    finite = [value - usual for value in values if math.isfinite(value)]
+    return sum(finite) / (len(finite) + FEW)
 
 
 def _weighted(features: Features, weights: ScoreWeights) -> float:

@@ -245,28 +245,28 @@ def test_catalogs_that_nothing_fits_are_told_by_the_mean_of_their_values() -> No
     generator = torch.Generator().manual_seed(7)
     pools = []
     for number in range(600):
-        features, labels = torch.zeros(8, NUM), torch.zeros(8)
-        features[:, 0] = torch.randn(8, generator=generator) / 2 + 6 * torch.randn(1, generator=generator)
+        features, labels = torch.zeros(40, NUM), torch.zeros(40)
+        features[:, 0] = torch.randn(40, generator=generator) / 2 + 6 * torch.randn(1, generator=generator)
         if number % 3:
-            features[0, 0] += 4.0
+            features[0, 0] += 5.0
             labels[0] = 1
         pools.append(fit_score.Pool("tools/tasks", features, labels, fold=number % 2))
 
     weights = torch.tensor(fit_score.fit(pools))
 
-    assert 0.6 < float(weights[-1]) <= fit_score.MOST_CONTRAST
+    assert 0.6 < float(weights[-2]) <= fit_score.MOST_CONTRAST
     scored = [fit_score.score_top(pool, weights) for pool in pools]
     answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
     assert fit_score.abstain(answerable, empty)[1] > 0.8
-    without = torch.cat([weights[:-1], torch.zeros(1)])
+    without = torch.cat([weights[:-2], torch.zeros(2)])
     scored = [fit_score.score_top(pool, without) for pool in pools]
     answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
     assert fit_score.abstain(answerable, empty)[1] < 0.3
 
 
 def test_the_contrast_of_a_request_is_that_of_the_fit() -> None:
-    weights = ScoreWeights(bias=0.5, logit=1.0, contrast=0.4)
-    values = torch.tensor([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4])
+    weights = ScoreWeights(bias=0.5, logit=1.0, contrast=0.4, usual=-1.5)
+    values = torch.tensor([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4, -1.5])
     features = torch.zeros(3, NUM)
     features[:, 0] = torch.tensor([2.0, -1.0, 0.5])
     pool = fit_score.Pool("tools/tasks", features, torch.zeros(3))

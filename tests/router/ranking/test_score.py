@@ -81,6 +81,24 @@ def test_with_weights_all_features_count() -> None:
     assert final_scores([features], WEIGHTS)[0] == pytest.approx(1 / (1 + math.exp(-0.8)))
 
 
+def test_the_contrast_lowers_candidates_that_are_no_better_than_the_rest() -> None:
+    weights = ScoreWeights(bias=0.0, logit=1.0, contrast=0.8, usual=-4.0)
+
+    standing_out = final_scores([Features(2.0), *[Features(-4.0)] * 30], weights)[0]
+    one_of_many = final_scores([Features(2.0), *[Features(1.5)] * 30], weights)[0]
+
+    assert standing_out > 0.8
+    assert one_of_many < 0.2
+
+
+def test_the_contrast_hardly_acts_on_a_few_candidates() -> None:
+    weights = ScoreWeights(bias=0.0, logit=1.0, contrast=0.8, usual=-4.0)
+
+    (alone,) = final_scores([Features(3.0)], weights)
+
+    assert alone > 0.85
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["without_weights", "with_weights"])
 @pytest.mark.parametrize(
     ("logit", "expected"),
