@@ -1,10 +1,11 @@
 """Fits the weights that combine the features into one calibrated score, on queries held out of training.
 
 Tools, tables and plain documents are fitted separately, in three steps. The first fits the direction, by listwise
-likelihood over each query's candidates. The second fits how much a catalog's mean counts against its best candidate,
-which tells whether anything fits; documents have no such term, since callers send any selection of them. The third
-fits scale and bias, so that the best candidate's score is the probability that it is relevant, over whole and small
-catalogs. Sets have the same weight, but judged ones half of all.
+likelihood over each query's candidates. The second fits what tells whether anything fits: the best candidate's value,
+the highest logit, and how far the mean is above the usual one. This moves all candidates alike. Documents have no such
+term, since callers send any selection of them. The third fits scale and bias, so that the best candidate's score is the
+probability that it is relevant, over whole and small catalogs, and how far the others are below it. Sets have the same
+weight, but judged ones half of all.
 
 The quality is measured by fitting on four fifths of the sets and judged pools, and measuring on the rest. The
 abstention threshold is the highest that 95 % of answerable queries reach.
@@ -37,9 +38,10 @@ FEATURES = (
 # In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 20.0, 1.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
-WEIGHTS = ("bias", *FEATURES, "contrast", "usual")
+SHIFT = ("contrast", "usual", "best_logit", "best_value")
+WEIGHTS = ("bias", *FEATURES, *SHIFT)
 KINDS = {"tools": "tools/", "tables": "tables/", "documents": "docs/"}
-CONTRASTED = ("tools", "tables")
+SHIFTED = ("tools", "tables")
 # Sets whose candidates are all judged; together they count as much as all other sets of their kind.
 JUDGED = ("tools/tasks", "tables/real_schemas")
 JUDGED_SHARE = 0.5
@@ -60,13 +62,15 @@ class Pool:
     """One catalog for one query: features `(candidates, 9)` and labels `(candidates,)`.
 
     A label is 1 if the candidate is relevant, `ACCEPTABLE` if it would do as well, else 0. `fold` is the part in which
-    all queries with the same candidates are left out of a fit together.
+    all queries with the same candidates are left out of a fit together. `is_none` says that the query is one that
+    nothing fits, instead of one whose relevant candidates were taken out.
     """
 
     set: str
     features: torch.Tensor
     labels: torch.Tensor
     fold: int = 0
+    is_none: bool = False
 
     @property
     def is_answerable(self) -> bool:
@@ -89,7 +93,7 @@ def main() -> None:
         queries = [query for query in candidates if query["set"].startswith(prefix)]
         pools = [pool for query in queries for pool in make_pools(query)]
         if pools:
-            target["score_weights"][kind] = dict(zip(WEIGHTS, fit(pools, kind in CONTRASTED), strict=True))
+            target["score_weights"][kind] = dict(zip(WEIGHTS, fit(pools, kind in SHIFTED), strict=True))
             report(kind, pools)
     if columns:
         target["column_weights"] = fit_columns(columns)
@@ -104,10 +108,11 @@ def load(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, An
     return candidates, [one for file in files for one in file["columns"]]
 
 
-def fit(pools: Sequence[Pool], has_contrast: bool = True) -> list[float]:
-    """Fits the values of `WEIGHTS`, `(12,)`."""
+def fit(pools: Sequence[Pool], has_shift: bool = True) -> list[float]:
+    """Fits the values of `WEIGHTS`, `(14,)`."""
     direction = fit_direction(pools)
-    return calibrate(pools, direction, fit_contrast(pools, direction) if has_contrast else 0.0)
+    usual = usual_mean(pools, direction) if has_shift else 0.0
+    return calibrate(pools, direction, usual, fit_shift(pools, direction, usual) if has_shift else None)
 
 
 def make_pools(query: dict[str, Any]) -> list[Pool]:
@@ -128,17 +133,18 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
         chosen.append(torch.tensor(sorted([*answers, *few])))
     joins = torch.zeros(len(labels), len(labels))
     joins[query["links"][:, 0], query["links"][:, 1]] = 1
-    return [
-        _pool(query["set"], features[places], labels[places], joins[places][:, places], fold)
+    made = [
+        Pool(query["set"], _catalog(features[places], joins[places][:, places]), labels[places], fold)
         for places in chosen
         if len(places) > 1
     ]
+    return [replace(pool, is_none=place == 0 and not query["num_relevant"]) for place, pool in enumerate(made)]
 
 
-def _pool(name: str, features: torch.Tensor, labels: torch.Tensor, joins: torch.Tensor, fold: int) -> Pool:
+def _catalog(features: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
     features = torch.cat([features, joined_features(features[:, LOGIT], joins)], 1)
     features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # relative to the best match in this catalog
-    return Pool(name, features, labels, fold)
+    return features
 
 
 def joined_features(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
@@ -163,14 +169,54 @@ def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
     return UNITS * weights.detach()
 
 
-def calibrate(pools: Sequence[Pool], direction: torch.Tensor, contrast: float) -> list[float]:
+def fit_shift(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
+    """Returns the weights (>= 0) of the best value, the highest logit and minus the excess, `(3,)`.
+
+    They are the ones that best tell catalogs that have an answer from those that have none.
+    """
+    # Where users ask for what is not there, those queries show it better than catalogs without their answers.
+    asked = {pool.set for pool in pools if pool.is_none}
+    pools = [pool for pool in pools if pool.is_answerable or pool.is_none or pool.set not in asked]
+    known, fits = evidence(pools, direction, usual), torch.tensor([float(pool.is_answerable) for pool in pools])
+    share = set_shares(pools)
+    for is_answerable in (0, 1):  # both sides count the same, however often callers ask for what is not there
+        share[fits == is_answerable] /= share[fits == is_answerable].sum().clamp(min=1e-9)
+    used = torch.ones(known.shape[1])
+    while True:
+        weights, bias = torch.zeros(known.shape[1], requires_grad=True), torch.tensor(0.0, requires_grad=True)
+
+        def loss(weights: torch.Tensor = weights, bias: torch.Tensor = bias, used: torch.Tensor = used) -> torch.Tensor:
+            logits = known @ (used * weights) + bias
+            losses = F.binary_cross_entropy_with_logits(logits, fits, reduction="none")
+            return (share * losses).sum() + 1e-3 * weights.square().sum()
+
+        minimise(loss, [weights, bias])
+        found = used * weights.detach()
+        if bool((found >= 0).all()):
+            break
+        used = used * (found >= 0)  # with a negative weight, a better candidate would lower the scores
+    best, logit, excess = found.tolist()
+    # If all candidates are better by the same, so are their scores.
+    of_logit = float(direction[LOGIT])
+    most = MOST_CONTRAST * (best + (logit / of_logit if of_logit > 0 else 0.0))
+    found = torch.tensor([best, logit, min(excess, most)])
+    return found if best + logit > 0 else torch.tensor([1.0, 0.0, 0.0])
+
+
+def evidence(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
+    """Returns each catalog's best value, its highest logit, and minus its excess, `(pools, 3)`."""
+    best, _ = tops(pools, direction)
+    highest = torch.tensor([float(pool.features[:, LOGIT].max()) for pool in pools])
+    return torch.stack([best, highest, -excesses(pools, direction, usual)], 1)
+
+
+def calibrate(pools: Sequence[Pool], direction: torch.Tensor, usual: float, shift: torch.Tensor | None) -> list[float]:
     """Returns the values of `WEIGHTS` that make the best candidate's score the probability that it is relevant."""
-    usual = usual_mean(pools, direction) if contrast else 0.0
     scale, bias = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
     # Without unanswerable catalogs; with them, scores would depend on how often callers ask for what a catalog lacks.
     pools = [pool for pool in pools if pool.is_answerable]
-    values, right = tops(pools, direction)
-    values = values - contrast * excesses(pools, direction, usual)
+    best, right = tops(pools, direction)
+    values = best if shift is None else evidence(pools, direction, usual) @ shift
     share = set_shares(pools)
 
     def loss() -> torch.Tensor:
@@ -182,30 +228,37 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor, contrast: float) -
         print(f"the fitted scale of the scores is {float(scale.detach()):.3f}; using {LEAST_SCALE}")
         scale = torch.tensor(LEAST_SCALE)
         minimise(loss, [bias])
-    scaled = (scale.detach() * direction).tolist()
-    weights = (float(bias.detach()), *scaled, contrast, float(scale.detach()) * usual)
-    return [float(f"{value:.6g}") for value in weights]
+    fitted, moved = float(scale.detach()), float(bias.detach())
+    if shift is None:
+        return _rounded([moved, *(fitted * direction).tolist(), 0.0, 0.0, 0.0, 0.0])
+    spread = fit_spread(pools, direction, fitted * values + moved)
+    of_best, of_logit, of_excess = (fitted * shift).tolist()
+    moves = [of_excess / spread, spread * usual, of_logit, of_best / spread - 1]
+    return _rounded([moved, *(spread * direction).tolist(), *moves])
 
 
-def fit_contrast(pools: Sequence[Pool], direction: torch.Tensor) -> float:
-    """Returns how much of a catalog's excess is subtracted from all its values, 0..MOST_CONTRAST.
+def fit_spread(pools: Sequence[Pool], direction: torch.Tensor, best: torch.Tensor) -> float:
+    """Returns by how much the others' logits are below the `best` `(pools,)`, per unit of their values, LEAST_SCALE.. .
 
-    It is the one that best tells catalogs whose best candidate is right from the others, with and without an answer.
+    It is the one with which all candidates' scores are closest to the probability that they are relevant.
     """
-    best, right = tops(pools, direction)
-    excess = excesses(pools, direction, usual_mean(pools, direction))
-    share = set_shares(pools)
-    for is_right in (0, 1):  # both sides count the same, however often callers ask for what is not there
-        share[right == is_right] /= share[right == is_right].sum().clamp(min=1e-9)
-    scales, bias = torch.tensor([1.0, 0.0], requires_grad=True), torch.tensor(0.0, requires_grad=True)
+    features, labels = padded(pools)
+    values = (features @ direction).masked_fill(labels.isnan(), -torch.inf)
+    below = (values - values.max(1, keepdim=True).values).masked_fill(labels.isnan(), 0.0)
+    share = set_shares(pools) / (~labels.isnan()).sum(1)
+    right = (labels > 0).float()
+    spread = torch.tensor(1.0, requires_grad=True)
 
     def loss() -> torch.Tensor:
-        logits = scales[0] * best - scales[1] * excess + bias
-        return (share * F.binary_cross_entropy_with_logits(logits, right, reduction="none")).sum()
+        losses = F.binary_cross_entropy_with_logits(best[:, None] + spread * below, right, reduction="none")
+        return (share * losses.masked_fill(labels.isnan(), 0.0).sum(1)).sum()
 
-    minimise(loss, [scales, bias])
-    of_best, of_excess = scales.detach().tolist()
-    return min(max(of_excess / of_best, 0.0), MOST_CONTRAST) if of_best > 0 else 0.0
+    minimise(loss, [spread])
+    return max(float(spread.detach()), LEAST_SCALE)
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
 
 
 def usual_mean(pools: Sequence[Pool], direction: torch.Tensor) -> float:
@@ -235,9 +288,10 @@ def set_shares(pools: Sequence[Pool]) -> torch.Tensor:
 
 def logits(pool: Pool, weights: torch.Tensor) -> torch.Tensor:
     """Returns the logit of each candidate's score, `(candidates,)`; `weights` are `WEIGHTS`."""
-    *_, contrast, usual = weights.tolist()
-    excess = excesses([pool], weights[1:-2], usual)
-    return weights[0] + pool.features @ weights[1:-2] - contrast * excess
+    contrast, usual, best_logit, best_value = weights[-len(SHIFT) :].tolist()
+    direction = weights[1 : -len(SHIFT)]
+    best, highest, below = evidence([pool], direction, usual)[0].tolist()
+    return weights[0] + pool.features @ direction + best_value * best + best_logit * highest + contrast * below
 
 
 def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
@@ -314,7 +368,7 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
     scores: list[tuple[float, float, bool]] = []
     left_out: list[Pool] = []
     for fold in sorted({pool.fold for pool in pools}):
-        seen = torch.tensor(fit([pool for pool in pools if pool.fold != fold] or pools, kind in CONTRASTED))
+        seen = torch.tensor(fit([pool for pool in pools if pool.fold != fold] or pools, kind in SHIFTED))
         left_out += (own := [pool for pool in pools if pool.fold == fold])
         scores += [score_top(pool, seen) for pool in own]
     for part, is_part in (("judged", True), ("other", False)):
@@ -357,7 +411,7 @@ def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
 
 def score_top(pool: Pool, weights: torch.Tensor) -> tuple[float, float, bool]:
     """Returns the best candidate's score, whether it is relevant, and whether any candidate is."""
-    _, right = top(pool, weights[1:-2])
+    _, right = top(pool, weights[1 : -len(SHIFT)])
     return float(torch.sigmoid(logits(pool, weights).max())), right, pool.is_answerable
 
 

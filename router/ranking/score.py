@@ -58,6 +58,8 @@ class ScoreWeights:
 
     `contrast` (0..1) is how much of what the candidates' mean value is above `usual` is subtracted from each: a
     candidate that is hardly better than the rest hardly fits. `usual` is the mean value over the queries of the fit.
+    `best_logit` times the highest logit and `best_value` (>= -1) times the highest value are added to each: they tell
+    how likely it is that anything fits at all. None of these changes the order.
     """
 
     bias: float
@@ -72,6 +74,8 @@ class ScoreWeights:
     part_cosine: float = 0.0
     contrast: float = 0.0
     usual: float = 0.0
+    best_logit: float = 0.0
+    best_value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +139,22 @@ def combine(
 def final_scores(features: Sequence[Features], weights: ScoreWeights | None) -> list[float]:
     """Returns the scores (0..1): the sigmoids of the weighted sums, or of the logits alone without weights."""
     values = [one.logit if weights is None else _weighted(one, weights) for one in features]
-    shift = 0.0 if weights is None else weights.bias - weights.contrast * _excess(values, weights.usual)
+    shift = 0.0 if weights is None else _shift(features, values, weights)
     named = [MENTIONED if one.is_mentioned else 0.0 for one in features]
     return [sigmoid(value + shift + extra) for value, extra in zip(values, named, strict=True)]
 
 
-def _excess(values: Sequence[float], usual: float) -> float:
-    """Returns how far the candidates' mean is above the usual one, less for few candidates."""
-    finite = [value - usual for value in values if math.isfinite(value)]
-    return sum(finite) / (len(finite) + FEW)
+def _shift(features: Sequence[Features], values: Sequence[float], weights: ScoreWeights) -> float:
+    """Returns what is added to every value: the bias, and what all candidates together say of whether anything fits."""
+    logits = [one.logit for one in features if math.isfinite(one.logit)]
+    known = [value for value in values if math.isfinite(value)]
+    excess = sum(value - weights.usual for value in known) / (len(known) + FEW)
+    return (
+        weights.bias
+        + weights.best_logit * max(logits, default=0.0)
+        + weights.best_value * max(known, default=0.0)
+        - weights.contrast * excess
+    )
 
 
 def _weighted(features: Features, weights: ScoreWeights) -> float:

@@ -242,6 +242,82 @@ def test_what_would_do_as_well_is_right_and_no_rival() -> None:
 
 
 def test_catalogs_that_nothing_fits_are_told_by_the_mean_of_their_values() -> None:
+    weights, pools = fitted_on_catalogs_of_different_level()
+
+    assert found_empty(pools, weights) > 0.8
+    weights[-4:] = 0.0
+    assert found_empty(pools, weights) < 0.3
+
+
+def test_if_all_candidates_are_better_the_scores_are_not_lower() -> None:
+    weights, _ = fitted_on_catalogs_of_different_level()
+    better = torch.zeros(40, NUM)
+    better[:, 0] = 3.0
+    scores = [
+        fit_score.logits(fit_score.Pool("tools/tasks", one, torch.zeros(40)), weights) for one in (better, 0 * better)
+    ]
+    assert float(scores[0].max()) >= float(scores[1].max())
+
+
+def test_a_high_logit_tells_that_something_fits_even_where_others_rank_first() -> None:
+    generator = torch.Generator().manual_seed(3)
+    pools = []
+    for number in range(600):
+        features, labels = torch.randn(40, NUM, generator=generator), torch.zeros(40)
+        features[:, 1] /= 20
+        if number % 3:
+            features[0, 1] += 0.3  # this feature ranks, in every catalog
+            features[1, 0] = 6.0  # and this one is high only if something fits
+            labels[0] = 1
+        else:
+            features[2, 1] += 0.3
+        pools.append(fit_score.Pool("tools/tasks", features, labels, fold=number % 2, is_none=not number % 3))
+
+    weights = torch.tensor(fit_score.fit(pools))
+
+    assert float(weights[-2]) > 0
+    assert found_empty(pools, weights) > 0.9
+    weights[-4:] = 0.0
+    assert found_empty(pools, weights) < 0.5
+
+
+def test_the_best_score_is_calibrated_and_the_others_are_below_it_as_they_are_right() -> None:
+    generator = torch.Generator().manual_seed(11)
+    pools = []
+    for _ in range(800):
+        features = torch.zeros(10, NUM)
+        features[:, 0] = 2 * torch.randn(10, generator=generator)
+        labels = torch.bernoulli(torch.sigmoid(2 * features[:, 0] - 3), generator=generator)
+        pools.append(fit_score.Pool("tools/tasks", features, labels))
+    pools = [pool for pool in pools if pool.is_answerable]
+
+    weights = torch.tensor(fit_score.fit(pools))
+
+    scored = [
+        (float(score), float(label))
+        for pool in pools
+        for score, label in zip(torch.sigmoid(fit_score.logits(pool, weights)), pool.labels, strict=True)
+    ]
+    assert fit_score.calibration_error(scored) < 0.05
+
+
+def test_where_users_ask_for_what_is_not_there_those_queries_show_it() -> None:
+    query = features(1.0, count=1)[0] | {"set": "tools/tasks", "pool": "a"}
+    assert not any(pool.is_none for pool in fit_score.make_pools(query))
+    query |= {"labels": torch.zeros(12), "num_relevant": 0}
+    whole, *others = fit_score.make_pools(query)
+    assert whole.is_none
+    assert not any(pool.is_none for pool in others)
+
+
+def found_empty(pools: list[fit_score.Pool], weights: torch.Tensor) -> float:
+    """Returns the share of catalogs without an answer below the score that 95 % of the others reach."""
+    scored = [fit_score.score_top(pool, weights) for pool in pools]
+    answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
+    return fit_score.abstain(answerable, empty)[1]
+
+
+def fitted_on_catalogs_of_different_level() -> tuple[torch.Tensor, list[fit_score.Pool]]:
     generator = torch.Generator().manual_seed(7)
     pools = []
     for number in range(600):
@@ -252,21 +328,12 @@ def test_catalogs_that_nothing_fits_are_told_by_the_mean_of_their_values() -> No
             labels[0] = 1
         pools.append(fit_score.Pool("tools/tasks", features, labels, fold=number % 2))
 
-    weights = torch.tensor(fit_score.fit(pools))
-
-    assert 0.6 < float(weights[-2]) <= fit_score.MOST_CONTRAST
-    scored = [fit_score.score_top(pool, weights) for pool in pools]
-    answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
-    assert fit_score.abstain(answerable, empty)[1] > 0.8
-    without = torch.cat([weights[:-2], torch.zeros(2)])
-    scored = [fit_score.score_top(pool, without) for pool in pools]
-    answerable, empty = ([score for score, _, fits in scored if fits is wanted] for wanted in (True, False))
-    assert fit_score.abstain(answerable, empty)[1] < 0.3
+    return torch.tensor(fit_score.fit(pools)), pools
 
 
-def test_the_contrast_of_a_request_is_that_of_the_fit() -> None:
-    weights = ScoreWeights(bias=0.5, logit=1.0, contrast=0.4, usual=-1.5)
-    values = torch.tensor([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4, -1.5])
+def test_what_moves_all_scores_of_a_request_is_that_of_the_fit() -> None:
+    weights = ScoreWeights(bias=0.5, logit=1.0, contrast=0.4, usual=-1.5, best_logit=0.3, best_value=-0.7)
+    values = torch.tensor([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4, -1.5, 0.3, -0.7])
     features = torch.zeros(3, NUM)
     features[:, 0] = torch.tensor([2.0, -1.0, 0.5])
     pool = fit_score.Pool("tools/tasks", features, torch.zeros(3))

@@ -99,6 +99,15 @@ def test_the_contrast_hardly_acts_on_a_few_candidates() -> None:
     assert alone > 0.85
 
 
+def test_the_highest_logit_moves_all_scores_alike() -> None:
+    weights = ScoreWeights(bias=-1.0, logit=0.0, cosine=2.0, best_logit=0.5, best_value=-0.5)
+
+    found = final_scores([Features(4.0, cosine=0.0), Features(0.0, cosine=1.0)], weights)
+
+    # the best value is 2, the highest logit 4: both move by -1 + 2 - 1
+    assert [math.log(one / (1 - one)) for one in found] == pytest.approx([0.0, 2.0])
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["without_weights", "with_weights"])
 @pytest.mark.parametrize(
     ("logit", "expected"),
