@@ -29,7 +29,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its customary name)
 
 from shortlist.router.checkpoints.native import read_description, write_description
-from shortlist.router.ranking.score import FEW, Features, with_neighbours
+from shortlist.router.ranking.join_paths import join_evidence
+from shortlist.router.ranking.score import FEW
 
 FEATURES = (
     "logit", "cosine", "lexical_share", "lexical_match", "query_maxsim", "document_maxsim", "part_cosine", "neighbour",
@@ -38,6 +39,9 @@ FEATURES = (
 # In these units all features have a similar spread; otherwise the penalty would act on the cosine alone.
 UNITS = torch.tensor([1.0, 20.0, 2.0, 4.0, 20.0, 20.0, 20.0, 1.0, 1.0])
 LOGIT, SHARE = FEATURES.index("logit"), FEATURES.index("lexical_share")
+# The last two come from the joins and the values of the other features.
+OWN = len(FEATURES) - 2
+ROUNDS = 4
 SHIFT = ("contrast", "usual", "best_logit", "best_value")
 WEIGHTS = ("bias", *FEATURES, *SHIFT)
 KINDS = {"tools": "tools/", "tables": "tables/", "documents": "docs/"}
@@ -59,11 +63,11 @@ LEAST_SCALE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One catalog for one query: features `(candidates, 9)` and labels `(candidates,)`.
+    """One catalog for one query: features `(candidates, 9)`, those of joins 0, and labels `(candidates,)`.
 
     A label is 1 if the candidate is relevant, `ACCEPTABLE` if it would do as well, else 0. `fold` is the part in which
     all queries with the same candidates are left out of a fit together. `is_none` says that the query is one that
-    nothing fits, instead of one whose relevant candidates were taken out.
+    nothing fits, instead of one whose relevant candidates were taken out. `links` are the candidates that each joins.
     """
 
     set: str
@@ -71,6 +75,7 @@ class Pool:
     labels: torch.Tensor
     fold: int = 0
     is_none: bool = False
+    links: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_answerable(self) -> bool:
@@ -134,50 +139,85 @@ def make_pools(query: dict[str, Any]) -> list[Pool]:
     joins = torch.zeros(len(labels), len(labels))
     joins[query["links"][:, 0], query["links"][:, 1]] = 1
     made = [
-        Pool(query["set"], _catalog(features[places], joins[places][:, places]), labels[places], fold)
+        Pool(query["set"], _catalog(features[places]), labels[places], fold, links=_links(joins[places][:, places]))
         for places in chosen
         if len(places) > 1
     ]
     return [replace(pool, is_none=place == 0 and not query["num_relevant"]) for place, pool in enumerate(made)]
 
 
-def _catalog(features: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
-    features = torch.cat([features, joined_features(features[:, LOGIT], joins)], 1)
+def _catalog(features: torch.Tensor) -> torch.Tensor:
+    features = torch.cat([features, torch.zeros(len(features), len(FEATURES) - OWN)], 1)
     features[:, SHARE] /= features[:, SHARE].max().clamp(min=1e-9)  # relative to the best match in this catalog
     return features
 
 
-def joined_features(logits: torch.Tensor, joins: torch.Tensor) -> torch.Tensor:
-    """Returns `neighbour` and `bridge` of each candidate `(candidates, 2)`, as a request computes them."""
-    links = [row.nonzero().flatten().tolist() for row in joins]
-    found = with_neighbours([Features(value) for value in logits.tolist()], links)
-    return torch.tensor([[one.neighbour, one.bridge] for one in found]).view(-1, 2)
+def _links(joins: torch.Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row.nonzero().flatten().tolist()) for row in joins) if joins.any() else ()
 
 
-def fit_direction(pools: Sequence[Pool]) -> torch.Tensor:
-    """Returns the weights `(9,)` that maximise the likelihood of relevant candidates among the irrelevant ones."""
+def joined(pool: Pool, direction: torch.Tensor) -> torch.Tensor:
+    """Returns all features `(candidates, 9)`, with those of joins as a request with these weights has them."""
+    if not pool.links:
+        return pool.features
+    values = (pool.features[:, :OWN] @ direction[:OWN]).tolist()
+    return torch.cat([pool.features[:, :OWN], torch.tensor(join_evidence(values, pool.links))], 1)
+
+
+def values_of(pool: Pool, direction: torch.Tensor) -> torch.Tensor:
+    """Returns the weighted sum of each candidate's features, `(candidates,)`."""
+    return joined(pool, direction) @ direction
+
+
+def scaled(direction: torch.Tensor, scale: float) -> torch.Tensor:
+    """Returns the direction with which all values are `scale` times as large; those of joins are already."""
+    return torch.cat([scale * direction[:OWN], direction[OWN:]])
+
+
+def fit_direction(pools: Sequence[Pool], used: torch.Tensor | None = None) -> torch.Tensor:
+    """Returns the weights `(9,)` that maximise the likelihood of relevant candidates among the irrelevant ones.
+
+    `used` says with 0 which features have no part. Joins tell by the other features' values, so that these weights are
+    found in rounds, the first without joins.
+    """
+    used = torch.ones(len(FEATURES)) if used is None else used
+    without = torch.cat([used[:OWN], torch.zeros(len(FEATURES) - OWN)])
+    direction = _fit_direction(pools, without, torch.zeros(len(FEATURES)))
+    if any(pool.links for pool in pools) and used[OWN:].any():
+        for _ in range(ROUNDS):
+            direction = _fit_direction(pools, used, direction)
+    return direction
+
+
+def _fit_direction(pools: Sequence[Pool], used: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     weights = torch.tensor([1.0, 0.5, 0.5, *[0.0] * (len(FEATURES) - 3)], requires_grad=True)
     found = [pool for pool in pools if (pool.labels == 1).any() and (pool.labels == 0).any()]
     share = set_shares(found)
-    features, labels = padded(found)
+    labels = torch.nn.utils.rnn.pad_sequence([one.labels for one in found], batch_first=True, padding_value=torch.nan)
+    features = torch.nn.utils.rnn.pad_sequence([joined(one, known) for one in found], batch_first=True)
 
     def loss() -> torch.Tensor:
-        losses = listwise(features @ (UNITS * weights), labels)
+        losses = listwise(features @ (UNITS * used * weights), labels)
         return (share * losses).sum() + 1e-3 * weights.square().sum()
 
     minimise(loss, [weights])
-    return UNITS * weights.detach()
+    return UNITS * used * weights.detach()
 
 
 def fit_shift(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
     """Returns the weights (>= 0) of the best value, the highest logit and minus the excess, `(3,)`.
 
-    They are the ones that best tell catalogs that have an answer from those that have none.
+    They are the ones that best tell catalogs that have an answer from those that have none, in judged sets if there are
+    any: in others, what is left of a catalog without its answers often has some that would do.
     """
+    pools = [pool for pool in pools if pool.set in JUDGED] or pools
     # Where users ask for what is not there, those queries show it better than catalogs without their answers.
     asked = {pool.set for pool in pools if pool.is_none}
     pools = [pool for pool in pools if pool.is_answerable or pool.is_none or pool.set not in asked]
     known, fits = evidence(pools, direction, usual), torch.tensor([float(pool.is_answerable) for pool in pools])
+    plain = torch.tensor([1.0, 0.0, 0.0])
+    if fits.min() == fits.max():
+        return plain
     share = set_shares(pools)
     for is_answerable in (0, 1):  # both sides count the same, however often callers ask for what is not there
         share[fits == is_answerable] /= share[fits == is_answerable].sum().clamp(min=1e-9)
@@ -200,7 +240,7 @@ def fit_shift(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> t
     of_logit = float(direction[LOGIT])
     most = MOST_CONTRAST * (best + (logit / of_logit if of_logit > 0 else 0.0))
     found = torch.tensor([best, logit, min(excess, most)])
-    return found if best + logit > 0 else torch.tensor([1.0, 0.0, 0.0])
+    return found if best + logit > 0 else plain
 
 
 def evidence(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
@@ -230,11 +270,11 @@ def calibrate(pools: Sequence[Pool], direction: torch.Tensor, usual: float, shif
         minimise(loss, [bias])
     fitted, moved = float(scale.detach()), float(bias.detach())
     if shift is None:
-        return _rounded([moved, *(fitted * direction).tolist(), 0.0, 0.0, 0.0, 0.0])
+        return _rounded([moved, *scaled(direction, fitted).tolist(), 0.0, 0.0, 0.0, 0.0])
     spread = fit_spread(pools, direction, fitted * values + moved)
     of_best, of_logit, of_excess = (fitted * shift).tolist()
     moves = [of_excess / spread, spread * usual, of_logit, of_best / spread - 1]
-    return _rounded([moved, *(spread * direction).tolist(), *moves])
+    return _rounded([moved, *scaled(direction, spread).tolist(), *moves])
 
 
 def fit_spread(pools: Sequence[Pool], direction: torch.Tensor, best: torch.Tensor) -> float:
@@ -242,8 +282,9 @@ def fit_spread(pools: Sequence[Pool], direction: torch.Tensor, best: torch.Tenso
 
     It is the one with which all candidates' scores are closest to the probability that they are relevant.
     """
-    features, labels = padded(pools)
-    values = (features @ direction).masked_fill(labels.isnan(), -torch.inf)
+    found = [values_of(pool, direction) for pool in pools]
+    values = torch.nn.utils.rnn.pad_sequence(found, batch_first=True, padding_value=-torch.inf)
+    labels = torch.nn.utils.rnn.pad_sequence([one.labels for one in pools], batch_first=True, padding_value=torch.nan)
     below = (values - values.max(1, keepdim=True).values).masked_fill(labels.isnan(), 0.0)
     share = set_shares(pools) / (~labels.isnan()).sum(1)
     right = (labels > 0).float()
@@ -263,13 +304,13 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 def usual_mean(pools: Sequence[Pool], direction: torch.Tensor) -> float:
     """Returns the mean over catalogs of the mean value of their candidates."""
-    means = torch.tensor([float((pool.features @ direction).mean()) for pool in pools])
+    means = torch.tensor([float(values_of(pool, direction).mean()) for pool in pools])
     return float((set_shares(pools) * means).sum())
 
 
 def excesses(pools: Sequence[Pool], direction: torch.Tensor, usual: float) -> torch.Tensor:
     """Returns how far each catalog's mean value is above the usual one, less for few candidates, `(pools,)`."""
-    values = [pool.features @ direction - usual for pool in pools]
+    values = [values_of(pool, direction) - usual for pool in pools]
     return torch.tensor([float(one.sum()) / (len(one) + FEW) for one in values])
 
 
@@ -291,12 +332,12 @@ def logits(pool: Pool, weights: torch.Tensor) -> torch.Tensor:
     contrast, usual, best_logit, best_value = weights[-len(SHIFT) :].tolist()
     direction = weights[1 : -len(SHIFT)]
     best, highest, below = evidence([pool], direction, usual)[0].tolist()
-    return weights[0] + pool.features @ direction + best_value * best + best_logit * highest + contrast * below
+    return weights[0] + values_of(pool, direction) + best_value * best + best_logit * highest + contrast * below
 
 
 def top(pool: Pool, direction: torch.Tensor) -> tuple[float, float]:
     """Returns the best candidate's value, and 1 if it is relevant or acceptable."""
-    values = pool.features @ direction
+    values = values_of(pool, direction)
     best = int(torch.argmax(values))
     return float(values[best]), float(pool.labels[best] > 0)
 
@@ -305,13 +346,6 @@ def tops(pools: Sequence[Pool], direction: torch.Tensor) -> tuple[torch.Tensor, 
     """Returns the best candidate's value in each catalog, and whether it is right."""
     found = [top(pool, direction) for pool in pools]
     return torch.tensor([value for value, _ in found]), torch.tensor([right for _, right in found])
-
-
-def padded(pools: Sequence[Pool]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns features `(pools, most candidates, 9)` and labels `(pools, most candidates)`; labels beyond are NaN."""
-    features = torch.nn.utils.rnn.pad_sequence([pool.features for pool in pools], batch_first=True)
-    labels = torch.nn.utils.rnn.pad_sequence([pool.labels for pool in pools], batch_first=True, padding_value=torch.nan)
-    return features, labels
 
 
 def listwise(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -341,8 +375,7 @@ def report(kind: str, pools: Sequence[Pool]) -> None:
     """Prints hit@1 and recall@5 by set and by subset of features, then the calibration on sets left out of the fit."""
 
     def without(*names: str) -> torch.Tensor:
-        kept = torch.tensor([float(name not in names) for name in FEATURES])
-        return fit_direction([replace(pool, features=pool.features * kept) for pool in pools]) * kept
+        return fit_direction(pools, torch.tensor([float(name not in names) for name in FEATURES]))
 
     views = {
         "cosine, words": without("logit", "query_maxsim", "document_maxsim", "neighbour", "bridge"),
@@ -404,7 +437,7 @@ def hit_at_1(pools: Sequence[Pool], direction: torch.Tensor) -> float:
 def recall_at_5(pools: Sequence[Pool], direction: torch.Tensor) -> float:
     """Returns the share of the relevant candidates that are among the five best, as a mean over pools."""
     needed = [(pool.labels == 1).float() for pool in pools]
-    orders = [torch.argsort(-(pool.features @ direction), stable=True)[:5] for pool in pools]
+    orders = [torch.argsort(-values_of(pool, direction), stable=True)[:5] for pool in pools]
     recalls = [float(one[order].sum() / one.sum().clamp(min=1)) for one, order in zip(needed, orders, strict=True)]
     return sum(recalls) / max(len(pools), 1)
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
+from shortlist.router.ranking.join_paths import join_evidence
+
 __all__ = [
     "ColumnFeatures",
     "ColumnWeights",
@@ -16,11 +18,9 @@ __all__ = [
     "combine",
     "final_scores",
     "sigmoid",
-    "with_neighbours",
+    "with_joins",
 ]
 
-# Of the tables that a candidate joins with, so many of the likeliest are compared in pairs.
-_MAX_BRIDGED = 8
 FEW = 5
 """The contrast acts fully only on many more candidates than these: of one or two, no rest is known to compare with."""
 MENTIONED = 6.0
@@ -34,10 +34,10 @@ class Features:
     `part_cosine` is the highest cosine of a part of the query, or that of the whole if it has only one part.
     `lexical_share` is the BM25 score divided by the best candidate's, `lexical_match` the same score divided by that of
     a full match (0..1). `query_maxsim` says how well the candidate covers the query's tokens, `document_maxsim` the
-    reverse (-1..1). `neighbour` is the best logit of the candidates that it joins with, minus the mean of all
-    candidates' logits; it is 0 for a candidate that joins with none. `bridge` is the logit of the less likely of two
-    candidates that only join through this one, for the likeliest two, minus the mean; it is 0 for one that joins no
-    such two. `is_mentioned` says that the query names the candidate exactly.
+    reverse (-1..1). `neighbour` is the best value of the candidates that it joins with, minus the mean of all values,
+    where a value is the weighted sum of the other features; it is 0 for a candidate that joins with none. `bridge` is
+    the value of the worse of two likely candidates between which it is on a shortest path of joins, for the best two,
+    minus the mean; it is 0 for one on no such path. `is_mentioned` says that the query names the candidate exactly.
     """
 
     logit: float
@@ -131,7 +131,7 @@ def combine(
 ) -> list[Scored]:
     """Scores the candidates at `places` by their features; `links` are indices into `places`."""
     if weights and (weights.neighbour or weights.bridge):
-        features = with_neighbours(features, links)
+        features = with_joins(features, weights, links)
     scores = final_scores(features, weights)
     return [Scored(place, score, place in pinned) for place, score in zip(places, scores, strict=True)]
 
@@ -171,28 +171,13 @@ def _weighted(features: Features, weights: ScoreWeights) -> float:
     )
 
 
-def with_neighbours(features: Sequence[Features], links: Sequence[Iterable[int]]) -> list[Features]:
-    """Adds to each candidate the features of those it joins with; `links` are indices into `features`."""
-    logits = [one.logit for one in features]
-    mean = sum(logits) / max(len(logits), 1)
-    joined = [frozenset(linked) for linked in links]
+def with_joins(features: Sequence[Features], weights: ScoreWeights, links: Sequence[Iterable[int]]) -> list[Features]:
+    """Adds to each candidate what its joins tell; `links` are indices into `features`, in both directions."""
+    values = [_weighted(replace(one, neighbour=0.0, bridge=0.0), weights) for one in features]
     return [
-        replace(
-            one,
-            neighbour=max((logits[other] - mean for other in linked), default=0.0),
-            bridge=_bridged(place, joined, logits, mean),
-        )
-        for place, (one, linked) in enumerate(zip(features, joined, strict=True))
+        replace(one, neighbour=neighbour, bridge=bridge)
+        for one, (neighbour, bridge) in zip(features, join_evidence(values, links), strict=True)
     ]
-
-
-def _bridged(place: int, joined: Sequence[frozenset[int]], logits: Sequence[float], mean: float) -> float:
-    """Returns the relevance of the best path through a candidate, between two that do not join directly."""
-    best = sorted(joined[place] - {place}, key=lambda other: (-logits[other], other))[:_MAX_BRIDGED]
-    for second, other in enumerate(best[1:], 1):
-        if any(other not in joined[first] for first in best[:second]):
-            return logits[other] - mean
-    return 0.0
 
 
 def choose(scored: Sequence[Scored], top_n: int, min_score: float) -> list[Scored]:

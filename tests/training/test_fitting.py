@@ -15,7 +15,7 @@ from paths import ROOT
 from shortlist.router.catalogs.catalog import item_of_tool
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings, VectorCache
-from shortlist.router.ranking.score import Features, ScoreWeights, final_scores, with_neighbours
+from shortlist.router.ranking.score import Features, ScoreWeights, final_scores, with_joins
 from shortlist.schemas.document import Tool
 
 sys.path.append(str(ROOT / "training"))
@@ -70,17 +70,44 @@ def test_saved_first_stage_features_narrow_as_in_a_request() -> None:
 
 
 def test_the_features_of_joins_are_the_same_in_the_fit_and_in_a_request() -> None:
-    logits, links = torch.tensor([3.0, 0.0, 1.0, -2.0]), [[1], [0, 2], [1], []]
-    joins = torch.zeros(4, 4)
-    for place, others in enumerate(links):
-        joins[place, others] = 1
+    weights = ScoreWeights(bias=-0.5, logit=0.5, cosine=2.0, neighbour=0.3, bridge=0.4)
+    known = [Features(3.0, cosine=0.5), Features(0.0), Features(1.0, cosine=0.2), Features(-2.0)]
+    links = [[1], [0, 2], [1], []]
+    own = torch.zeros(4, NUM)
+    own[:, 0] = torch.tensor([one.logit for one in known])
+    own[:, 1] = torch.tensor([one.cosine for one in known])
+    pool = fit_score.Pool("tables/real_schemas", own, torch.zeros(4), links=tuple(map(tuple, links)))
+    values = torch.tensor([getattr(weights, name) for name in fit_score.WEIGHTS])
 
-    known = with_neighbours([Features(float(logit)) for logit in logits], links)
+    scores = final_scores(with_joins(known, weights, links), weights)
 
-    assert fit_score.joined_features(logits, joins).tolist() == [[one.neighbour, one.bridge] for one in known]
+    assert torch.sigmoid(fit_score.logits(pool, values)).tolist() == pytest.approx(scores)
+    doubled = fit_score.scaled(values[1:10], 2.0)
+    assert fit_score.values_of(pool, doubled).tolist() == pytest.approx(
+        (2 * fit_score.values_of(pool, values[1:10])).tolist()
+    )
 
 
-@pytest.mark.parametrize("feature", ["logit", "cosine", "document_maxsim", "neighbour"])
+def test_a_table_between_two_that_fit_is_found_by_the_fit() -> None:
+    generator = torch.Generator().manual_seed(2)
+    pools = []
+    for _ in range(60):
+        own, labels = torch.zeros(12, NUM), torch.zeros(12)
+        own[:, 0] = torch.randn(12, generator=generator) / 4
+        own[[0, 2], 0] += 3.0
+        labels[:3] = 1  # the second says nothing by itself, but joins the first and the third
+        pools.append(fit_score.Pool("tables/real_schemas", own, labels, links=((1,), (0, 2), (1,), *((),) * 9)))
+
+    direction = fit_score.fit_direction(pools)
+
+    assert float(direction[-1]) > 0
+    assert fit_score.recall_at_5(pools, direction) > 0.99
+    without = fit_score.fit_direction(pools, torch.tensor([1.0] * fit_score.OWN + [0.0, 0.0]))
+    assert without[-2:].tolist() == [0.0, 0.0]
+    assert fit_score.recall_at_5(pools, without) < 0.9
+
+
+@pytest.mark.parametrize("feature", ["logit", "cosine", "document_maxsim", "part_cosine"])
 def test_the_direction_follows_the_feature_that_separates_relevant_from_irrelevant(feature: str) -> None:
     torch.manual_seed(2)
     weights = fit_score.fit_direction(pools_told_by(feature)) / fit_score.UNITS

@@ -7,10 +7,7 @@ import pytest
 from shortlist.router.catalogs.catalog import item_of_table
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.foreign_keys import find_links
-from shortlist.router.ranking.score import Features, ScoreWeights, final_scores, with_neighbours
 from shortlist.schemas.sql.parse import parse_tables
-
-WEIGHTS = ScoreWeights(bias=-1.0, logit=1.0, neighbour=0.5)
 
 
 def test_a_link_holds_in_both_directions() -> None:
@@ -72,44 +69,3 @@ def test_tables_of_a_script_are_linked_by_their_foreign_keys() -> None:
     )
     items = Candidates([item_of_table(table) for table in parsed.tables])
     assert [items.links(place) for place in range(3)] == [{1}, {0}, frozenset()]
-
-
-def test_the_neighbour_feature_is_how_far_the_best_joined_table_is_above_the_mean() -> None:
-    features = [Features(3.0), Features(0.0), Features(1.0), Features(-2.0)]
-    known = with_neighbours(features, [[1], [0, 2], [1], []])
-    assert [one.neighbour for one in known] == [-0.5, 2.5, -0.5, 0.0]
-
-
-def test_a_bridge_is_as_relevant_as_the_less_relevant_of_the_two_tables_that_it_joins() -> None:
-    # 1 alone joins 0 and 2; 3 joins 4 and 5, which join each other, so that it is not needed.
-    links = [[1], [0, 2], [1], [4, 5], [3, 5], [3, 4]]
-    features = [Features(logit) for logit in (3.0, -1.0, 2.0, -1.0, 3.0, 0.0)]
-    assert [one.bridge for one in with_neighbours(features, links)] == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
-
-
-def test_a_bridge_rises_above_an_equal_table_that_joins_one_of_the_two() -> None:
-    features = [Features(3.0), Features(2.0), Features(0.0), Features(0.0)]
-    weights = ScoreWeights(bias=0.0, logit=1.0, bridge=0.5)
-    _, _, bridge, leaf = final_scores(with_neighbours(features, [[2, 3], [2], [0, 1], [0]]), weights)
-    assert bridge > leaf
-
-
-def test_a_hub_of_many_tables_is_fast() -> None:
-    count = 5_000
-    links = [list(range(1, count)), *([0] for _ in range(count - 1))]
-    began = time.perf_counter()
-    found = with_neighbours([Features(float(place % 7)) for place in range(count)], links)
-    assert found[0].bridge > 0
-    assert time.perf_counter() - began < 2
-
-
-def test_without_joins_nothing_changes() -> None:
-    features = [Features(3.0), Features(0.0)]
-    assert with_neighbours(features, [[], []]) == features
-    assert with_neighbours([], []) == []
-
-
-def test_a_table_that_joins_with_a_good_one_rises_above_an_equal_one_that_does_not() -> None:
-    features = [Features(3.0), Features(0.0), Features(0.0)]
-    good, joined, alone = final_scores(with_neighbours(features, [[1], [0], []]), WEIGHTS)
-    assert good > joined > alone
