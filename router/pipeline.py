@@ -29,7 +29,7 @@ from shortlist.router.first_stage.candidates import (
     narrowing_warnings,
 )
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
-from shortlist.router.ranking.blank import blank_places, put_blank_last
+from shortlist.router.ranking.blank import blank_items, put_blank_last
 from shortlist.router.ranking.columns import (
     ScoredColumn,
     column_features,
@@ -332,7 +332,7 @@ class Router:
         """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned = find_pinned(catalog.items, options.always_include)
-        blank = blank_places(catalog.documents, request.text)
+        blank = blank_items(catalog.items, request.text)
         warnings = [*request.warnings, *catalog.warnings, *pinned.warnings]
         found: FirstStage | None = None
         tokens: _Tokens | None = None
@@ -349,7 +349,7 @@ class Router:
             weights = self._loaded.score_weights.get(request.kind)
             scored = combine(features, places, weights, candidates.links_among(places), pinned.places)
             scored = put_successors_first(scored, candidates.successors(found))
-            scored += [Scored(place, 0.0, is_blank=True) for place in kept if place in blank]
+            scored += [Scored(place, 0.0, place in pinned.places, is_blank=True) for place in kept if place in blank]
         except _OUT_OF_TIME as error:
             request.raise_unless_degraded(error)
             found = found or candidates.first_stage(request.text, None).with_last(blank)

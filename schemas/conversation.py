@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from shortlist.schemas.arguments import check_text
 from shortlist.schemas.errors import InvalidInput, nearest
+from shortlist.schemas.repeats import without_repeats
 from shortlist.schemas.surrogates import replace_halves
 
 __all__ = [
@@ -191,15 +192,24 @@ def ranked_text(
 
     Each turn stands behind its speaker's name, if there are several. The last one is whole. Of the earlier ones, the
     latest that fit are kept, and long ones lose their middle; a warning says so. System messages and the results of
-    tools are no turns.
+    tools are no turns. Lines that only differ in numbers and values are read once, and a warning says so.
 
     Raises:
         InvalidInput: the query contains only white space.
     """
-    text, warnings = (query, ()) if isinstance(query, str) else _from_messages(query, fits)
+    if isinstance(query, str):
+        text, num_repeats = without_repeats(query)
+        warnings: tuple[str, ...] = ()
+    else:
+        shorter = [without_repeats(message.content) for message in query]
+        turns = [replace(message, content=text) for message, (text, _) in zip(query, shorter, strict=True)]
+        text, warnings = _from_messages(turns, fits)
+        num_repeats = sum(count for _, count in shorter)
     text = text.strip()
     if not text:
         raise InvalidInput("is empty; give the user's request as text or as messages with a user turn", field="query")
+    if num_repeats:
+        warnings += (f"query: {num_repeats} lines that only differ from others in numbers or values were left out",)
     return text, warnings
 
 

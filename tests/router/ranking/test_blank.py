@@ -1,4 +1,4 @@
-"""A document with nothing to read scores 0 and never stands above one with text."""
+"""A document or tool with nothing to read scores 0 and never stands above one with text."""
 
 from __future__ import annotations
 
@@ -124,10 +124,36 @@ def test_an_error_names_the_document_by_its_place_among_all(router: Router) -> N
         router.rerank(QUERY, ["", "-", "a " * 600_000])
 
 
-def test_a_tool_whose_text_is_blank_is_scored(router: Router) -> None:
-    selection = router.select_tools(QUERY, [{"name": "_", "description": "-"}])
+def test_a_tool_that_says_nothing_is_last_even_among_names_that_say_little(router: Router) -> None:
+    selection = router.select_tools(QUERY, [{"name": "_", "description": "-"}, {"name": "a1"}])
 
-    assert selection.items[0].score > 0
+    assert [(item.name, item.score > 0) for item in selection.items] == [("a1", True), ("_", False)]
+
+
+def test_a_tool_whose_parameters_say_something_is_scored(router: Router) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+    assert router.select_tools(QUERY, [{"name": "_", "parameters": parameters}]).items[0].score > 0
+
+
+def test_a_tool_that_must_be_included_is_so_even_if_it_says_nothing(router: Router) -> None:
+    selection = router.select_tools(QUERY, [{"name": "_"}, {"name": "a"}], top_n=1, always_include=["_"])
+
+    assert [(item.name, item.always_included) for item in selection.items] == [("a", False), ("_", True)]
+
+
+@pytest.mark.parametrize("text", ["N/A", "n.a.", "TBD", "[TODO]", "null", "- none -", "To be defined."])
+def test_a_placeholder_among_texts_is_blank(text: str) -> None:
+    assert blank_places([text, ANSWER], QUERY) == {0}
+
+
+def test_a_placeholder_among_labels_is_text() -> None:
+    assert blank_places(["opening hours", "none", "fees"], QUERY) == frozenset()
+
+
+def test_a_placeholder_that_the_query_has_is_text() -> None:
+    assert blank_places(["TBD", ANSWER], "What does TBD mean?") == frozenset()
+    assert blank_places(["None", ANSWER], "nonetheless") == {0}
 
 
 def test_text_whose_score_rounds_to_0_is_above_a_blank_document() -> None:
