@@ -233,8 +233,8 @@ class Router:
     ) -> Selection:
         """Selects the tables of a DDL script that a question needs; without `dialect`, the dialect is detected.
 
-        If `keep_columns` is above 0, lists that share of their columns, the best of each table, and the keys by which
-        the tables join.
+        If `keep_columns` is above 0, lists the keys by which the tables join, that share of their other columns, and
+        the best of each table.
         Raises as `select`, and UnknownDialect.
         """
         request = self._request("tables", query, make_options("tables", options, more), timeout_seconds, cancel)

@@ -73,11 +73,13 @@ def name_columns(
 ) -> list[tuple[SelectedColumn, ...]]:
     """Returns each table's kept columns, in its order.
 
-    They are those among the best `keep_rate` of all, each table's best, and the keys by which the tables join: without
-    a key, the tables are of no use together.
+    They are the keys by which the tables join, the best `keep_rate` of the other columns, and each table's best:
+    without a key, the tables are of no use together, and without others there is nothing to answer with.
     """
-    kept = {(one.table, one.column) for one in keep_columns(scored, keep_rate)}
-    kept.update((scored[place].table, scored[place].column) for place in join_keys(tables))
+    keys = join_keys(tables)
+    others = [one for place, one in enumerate(scored) if place not in keys]
+    kept = {(scored[place].table, scored[place].column) for place in keys}
+    kept.update((one.table, one.column) for one in keep_columns(others, keep_rate))
     best: dict[int, ScoredColumn] = {}
     for one in scored:
         if one.table not in best or one.score > best[one.table].score:

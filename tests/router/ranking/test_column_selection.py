@@ -61,6 +61,15 @@ def test_the_keys_by_which_the_selected_tables_join_are_named(router: Router) ->
     assert len(alone.items[0].columns) == 1
 
 
+def test_keys_take_no_place_from_other_columns(router: Router) -> None:
+    ddl = (
+        "create table moves (ward int references wards, total int, note text, placed date, email text);"
+        "create table wards (id int primary key);"
+    )
+    columns = named(router.select_tables("the ward and its id, the total, the note", ddl, top_n=0, keep_columns=0.5))
+    assert columns == {"moves": ["ward", "total", "note"], "wards": ["id"]}
+
+
 def test_a_share_of_1_names_all_columns(router: Router) -> None:
     columns = named(router.select_tables(QUESTION, DDL, top_n=0, keep_columns=1))
     assert columns["orders"] == ["id", "total", "note", "placed"]
