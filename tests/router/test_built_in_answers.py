@@ -1,7 +1,4 @@
-"""Holds what the built-in model does not get right yet: each case is expected to fail until a better model ships.
-
-The failures are strict: if a case passes, its mark must go.
-"""
+"""Holds what earlier versions of the built-in model did not get right."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ import pytest
 from requests_made import named
 
 from shortlist import Router
-
-pytestmark = pytest.mark.xfail(strict=True, reason="the built-in model has not learned this yet")
 
 LOG = "\n".join(
     f"2025-03-0{number % 9 + 1}T10:00:{number:02d} DEBUG queue {number} drained {number * 3} messages in {number} ms"
