@@ -48,7 +48,7 @@ _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names}
 _KNOWN_ROLES = ", ".join(f"{names[0]} (or {', '.join(names[1:])})" for names in _ROLES.values())
 _SILENT_KINDS = frozenset({"item_reference", "reasoning", "reasoning_text", "thinking"})
 _MAX_KEYS_COMPARED = 10  # a comparison takes some 10 µs
-_CONTENT_KEYS = ("content", "parts", "message", "data")
+_CONTENT_KEYS = ("content", "parts", "message", "text", "data")
 _WITHOUT_TEXT = frozenset({*_CONTENT_KEYS, "tool_calls", "function_call", "tool_results"})
 
 

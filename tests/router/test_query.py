@@ -6,7 +6,7 @@ import pytest
 from requests_made import named, tool
 
 from shortlist import Router
-from shortlist.schemas.conversation import Message, last_turn, query_text, ranked_text
+from shortlist.schemas.conversation import Message, last_turn, query_text, ranked_text, read_query
 from shortlist.schemas.errors import InvalidInput
 
 LONG = "please refund the last order of customer 42"
@@ -114,3 +114,7 @@ def test_a_long_yes_is_read_with_what_it_answers() -> None:
         tool("confirm_step", "Confirm a pending step"),
     ]
     assert named(Router.load(device="cpu").select_tools(conversation, tools))[0] == "cancel_reservation"
+
+
+def test_a_message_with_its_text_under_text_is_read() -> None:
+    assert query_text(read_query([{"role": "user", "text": "Book a room"}])) == "Book a room"
