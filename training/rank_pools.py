@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--wishes", type=Path, default=WISHES, help="the folder with more judged pools")
     parser.add_argument("--ranked", type=Path, help="the orders of the first pools, known from another call")
+    parser.add_argument("--share", type=float, default=1.0, help="rank only this share of the pools, for a trial")
     options = parser.parse_args()
     if options.out.exists():
         print(f"{options.out} exists already")
@@ -36,6 +38,7 @@ def main() -> None:
     if embedder is None:
         raise SystemExit(f"{options.model} has no encoder")
     pools = JudgedSets(options.data, "train", kinds=("tools",), wishes=options.wishes).tools
+    pools = pools[: math.ceil(options.share * len(pools))]
     known = options.ranked.read_text(encoding="utf-8") if options.ranked else ""
     ranked = {str(json.loads(line)["pool"]) for line in known.splitlines()}
     pools = [pool for pool in pools if pool.name not in ranked]

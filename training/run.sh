@@ -84,7 +84,8 @@ main() {
         --out "$work/encoder-7" --tokens "$(of 5e6 20000)" --lr 1e-4 --frozen-layers 2 --seed 3
     copy "$work/model-7" "$work/model-8"
     export_ --encoder "$work/encoder-5" "$work/encoder-6" "$work/encoder-7" --out "$work/model-8"
-    step training/rank_pools.py --data "$data" --model "$work/model-8" --out "$work/ranks.jsonl"
+    step training/rank_pools.py --data "$data" --model "$work/model-8" --out "$work/ranks.jsonl" \
+        --share "$(of 1 0)"
     judged=(--groups "$work/words.jsonl" --judged 0.8 --ranks "$work/ranks.jsonl" --lr 1.2e-4 --frozen-layers 3)
     train "${judged[@]}" --start "$work/model-5" --out "$work/cross-6" --tokens "$(of 4.7e6 20000)"
     train "${judged[@]}" --start "$work/cross-6" --out "$work/cross-7" --tokens "$(of 3.5e6 20000)" --seed 2
@@ -102,8 +103,13 @@ main() {
         named=(--model "$final" ${variant:+--variant "$variant"})
         step training/gather.py --data "$data" --first-stage "$work/first_stage.pt" --groups "$work/groups.jsonl" \
             "${named[@]}" --out "$work/features$variant.pt"
-        step training/gather_judged.py --data "$data" "${named[@]}" --out "$work/judged$variant.pt"
-        step training/fit_score.py --features "$work/features$variant.pt" "$work/judged$variant.pt" "${named[@]}"
+        # All wishes and questions about schemas, but only some of the many questions about passages, which take longer.
+        step training/gather_judged.py --data "$data" "${named[@]}" --kinds tools tables \
+            --limit "$(of 840 4 | cut -d. -f1)" --out "$work/judged$variant.pt"
+        step training/gather_judged.py --data "$data" "${named[@]}" --kinds documents \
+            --limit "$(of 16 1 | cut -d. -f1)" --out "$work/passages$variant.pt"
+        step training/fit_score.py "${named[@]}" --features "$work/features$variant.pt" "$work/judged$variant.pt" \
+            "$work/passages$variant.pt"
     done
     mkdir -p "$model"
     for file in "$final"/*.safetensors "$final/tokenizer.json" "$final/shortlist.json"; do
