@@ -29,16 +29,11 @@ _WORDS_OF_A_TEXT = 4
 
 def blank_items(items: Sequence[Item], query: str) -> frozenset[int]:
     """Returns the places of the plain documents and tools with nothing to read; tables always have a name."""
-    texts = [_text_of(item) for item in items]
-    if None in texts:
-        return frozenset()
-    return blank_places([text or "" for text in texts], query)
-
-
-def _text_of(item: Item) -> str | None:
-    if isinstance(item.subject, Tool):
-        return f"{item.words} {item.details}"
-    return item.subject if isinstance(item.subject, str) else None
+    kind = type(items[0].subject) if items else None
+    if kind is Tool:  # a tool may be called "todo", so that placeholders are words here
+        texts = (f"{item.words} {item.details}" for item in items)
+        return frozenset(place for place, text in enumerate(texts) if not _LETTER_OR_DIGIT.search(text))
+    return blank_places([item.source for item in items], query) if kind is str else frozenset()
 
 
 def blank_places(documents: Sequence[str], query: str) -> frozenset[int]:

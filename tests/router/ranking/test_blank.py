@@ -136,6 +136,12 @@ def test_a_tool_whose_parameters_say_something_is_scored(router: Router) -> None
     assert router.select_tools(QUERY, [{"name": "_", "parameters": parameters}]).items[0].score > 0
 
 
+def test_a_tool_may_have_the_name_of_a_placeholder(router: Router) -> None:
+    tools = [{"name": "todo"}, {"name": "b", "description": "opens the hours of a library"}]
+
+    assert all(item.score > 0 for item in router.select_tools(QUERY, tools).items)
+
+
 def test_a_tool_that_must_be_included_is_so_even_if_it_says_nothing(router: Router) -> None:
     selection = router.select_tools(QUERY, [{"name": "_"}, {"name": "a"}], top_n=1, always_include=["_"])
 
