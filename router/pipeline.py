@@ -29,7 +29,7 @@ from shortlist.router.first_stage.candidates import (
     narrowing_warnings,
 )
 from shortlist.router.first_stage.embedder import QUERY_PREFIX, Embedder
-from shortlist.router.ranking.blank import blank_items, put_blank_last
+from shortlist.router.ranking.blank import put_blank_last
 from shortlist.router.ranking.columns import (
     ScoredColumn,
     column_features,
@@ -332,7 +332,7 @@ class Router:
         """Runs the steps of a request whose catalog is already parsed."""
         catalog, candidates, options = prepared.catalog, prepared.candidates, request.options
         pinned = find_pinned(catalog.items, options.always_include)
-        blank = blank_items(catalog.items, request.text)
+        blank = candidates.blank(request.text)
         warnings = [*request.warnings, *catalog.warnings, *pinned.warnings]
         found: FirstStage | None = None
         tokens: _Tokens | None = None

@@ -18,6 +18,7 @@ from shortlist.router.first_stage.embedder import Embedder, RetrievalSettings
 from shortlist.router.first_stage.foreign_keys import find_links
 from shortlist.router.first_stage.implied_keys import declares_keys, implied_keys
 from shortlist.router.first_stage.parts import parts_of
+from shortlist.router.ranking.blank import blank_places, blank_tools
 from shortlist.router.ranking.mentions import Names, names_in
 from shortlist.router.ranking.score import Features, Scored
 from shortlist.router.ranking.successors import find_successors
@@ -138,6 +139,7 @@ class Candidates:
         self.items = items
         self._bm25: Bm25 | None = None
         self._names: Names | None = None
+        self._blank_tools: frozenset[int] | None = None
         self._successors: dict[int, int] | None = None
         self._embedded: list[tuple[Embedded, ...]] | None = None
         self._vectors: Values | None = None
@@ -243,6 +245,14 @@ class Candidates:
         best = np.full(len(self.items), -np.inf, np.float32)
         np.maximum.at(best, self._joined[:, 0], scores[self._joined[:, 1]])
         return np.where(np.isinf(best), scores.mean(), best)
+
+    def blank(self, query: str) -> frozenset[int]:
+        """Returns the places of the plain documents and tools with nothing to read; tables always have a name."""
+        if self.items and isinstance(self.items[0].subject, str):
+            return blank_places([item.source for item in self.items], query)
+        if self._blank_tools is None:
+            self._blank_tools = blank_tools(self.items)
+        return self._blank_tools
 
     def successors(self, found: FirstStage | None) -> dict[int, int]:
         """Returns the places of replaced tools with those of their successors, unless the query names the old one."""

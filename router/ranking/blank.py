@@ -11,7 +11,7 @@ from shortlist.router.catalogs.catalog import Item
 from shortlist.router.ranking.score import Scored
 from shortlist.schemas.document import Tool
 
-__all__ = ["blank_items", "blank_places", "put_blank_last"]
+__all__ = ["blank_places", "blank_tools", "put_blank_last"]
 
 # A letter or digit of any script. Four fillers of Korean syllables are letters to Unicode, but nothing is drawn.
 _LETTER_OR_DIGIT = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
@@ -27,13 +27,13 @@ _LONGEST = 40
 _WORDS_OF_A_TEXT = 4
 
 
-def blank_items(items: Sequence[Item], query: str) -> frozenset[int]:
-    """Returns the places of the plain documents and tools with nothing to read; tables always have a name."""
-    kind = type(items[0].subject) if items else None
-    if kind is Tool:  # a tool may be called "todo", so that placeholders are words here
-        texts = (f"{item.words} {item.details}" for item in items)
-        return frozenset(place for place, text in enumerate(texts) if not _LETTER_OR_DIGIT.search(text))
-    return blank_places([item.source for item in items], query) if kind is str else frozenset()
+def blank_tools(items: Sequence[Item]) -> frozenset[int]:
+    """Returns the places of the tools with nothing to read; one may be called "todo", so that placeholders are text."""
+    return frozenset(
+        place
+        for place, item in enumerate(items)
+        if isinstance(item.subject, Tool) and not _LETTER_OR_DIGIT.search(f"{item.words} {item.details}")
+    )
 
 
 def blank_places(documents: Sequence[str], query: str) -> frozenset[int]:
