@@ -21,8 +21,8 @@ from pathlib import Path
 
 from shortlist import Router
 from shortlist.evaluation.dataset import DatasetQuery, load_queries
-from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScorer, PairScores, TextVectors
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.errors import InvalidInput, ShortlistError
 
@@ -88,7 +88,7 @@ def measure(options: argparse.Namespace) -> None:
     tools = read_tools(options.data, {name for query in chosen for name in query.candidates or ()})
     words = frequent_words(query.text for query in queries if query.split != options.split)
     router = Router.load(options.model)
-    router = router.with_scorer(Remembering(DirectScorer(router.engine)))
+    router = router.with_scorer(Remembering(DirectScorer(router.engines)))
     print("| attack | in the top 1 | in the top 5 | mean rank | mean score |\n|---|---|---|---|---|")
     for name, attack in ATTACKS.items():
         found = [place(router, query, tools, attack, words) for query in chosen]

@@ -13,10 +13,11 @@ from typing import Unpack
 
 from shortlist.router.catalogs.caches import Caches, PreparedCatalog
 from shortlist.router.catalogs.catalog import Catalog, CatalogText, Item, Pinned, find_pinned, members_of
-from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engine
+from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engines
 from shortlist.router.checkpoints.native import LoadedModel
-from shortlist.router.engine.engine import DirectScorer, Engine
+from shortlist.router.engine.engine import Engine
 from shortlist.router.engine.protocols import CancelToken, PairScorer
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import TokenIds
 from shortlist.router.first_stage.candidates import (
     MAX_NEW_VECTORS,
@@ -106,14 +107,14 @@ class Router:
     def __init__(
         self,
         loaded: LoadedModel,
-        engine: Engine,
+        engines: Sequence[Engine],
         scorer: PairScorer,
         info: ModelInfo,
         caches: Caches | None = None,
     ) -> None:
         self._loaded, self._scorer = loaded, scorer
         self._caches = caches or Caches()
-        self.engine, self.info = engine, info
+        self.engines, self.info = tuple(engines), info
         longest = loaded.model.config.max_pair_tokens
         self.embedder = (
             Embedder(loaded.tokenizer, scorer, loaded.retrieval, self._caches.vectors, max_tokens=longest)
@@ -132,11 +133,14 @@ class Router:
         allow_download: bool = False,
         revision: str | None = None,
         max_batch_tokens: int | None = None,
+        threads: int | None = None,
         cache_mb: float | None = None,
     ) -> Router:
         """Loads the built-in model, a folder, or a model of the hub (downloaded only with `allow_download`).
 
-        The Router keeps up to about `cache_mb` MiB of catalogs and document vectors between requests, 512 by default.
+        On a CPU, `threads` batches are computed side by side: by default as many as this process may use CPUs, or
+        OMP_NUM_THREADS says if that is fewer. The Router keeps up to about `cache_mb` MiB of catalogs and document
+        vectors between requests, 512 by default.
 
         Raises:
             ModelError: the model does not exist, or its kind is not supported.
@@ -144,14 +148,19 @@ class Router:
                 negative.
         """
         loaded = load_model(model, allow_download=allow_download, revision=revision)
-        engine, info = make_engine(
-            loaded, device=device, dtype=dtype, attention=attention, max_batch_tokens=max_batch_tokens
+        engines, info = make_engines(
+            loaded,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            max_batch_tokens=max_batch_tokens,
+            threads=threads,
         )
-        return cls(loaded, engine, DirectScorer(engine), info, None if cache_mb is None else Caches.within(cache_mb))
+        return cls(loaded, engines, DirectScorer(engines), info, None if cache_mb is None else Caches.within(cache_mb))
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router with the same model and caches that scores pairs with `scorer`."""
-        return Router(self._loaded, self.engine, scorer, self.info, self._caches)
+        return Router(self._loaded, self.engines, scorer, self.info, self._caches)
 
     @property
     def cache_counts(self) -> dict[str, CacheCounts]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from shortlist.schemas.results import Timings
 
-__all__ = ["Clock", "Stage", "note_stage", "recording", "within_stage"]
+__all__ = ["Clock", "Stage", "covered_seconds", "note_stage", "recording", "within_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,15 @@ def note_stage(name: str, began: float, ended: float, *, num_tokens: int = 0) ->
     stages = _stages.get()
     if stages is not None:
         stages.append(Stage(name, began, ended, _within.get(), num_tokens))
+
+
+def covered_seconds(spans: Sequence[tuple[float, float]]) -> float:
+    """Returns how long at least one of these spans of time lasted."""
+    total, covered_until = 0.0, 0.0
+    for began, ended in sorted(spans):
+        total += max(0.0, ended - max(began, covered_until))
+        covered_until = max(covered_until, ended)
+    return total
 
 
 class Clock:

@@ -250,7 +250,7 @@ def _load_warm(
     on_batch: Callable[[BatchRun], None],
 ) -> tuple[Router, BatchingScorer]:
     router = load_router()
-    scorer = BatchingScorer(router.engine, on_submit=admission.settle, on_batch=on_batch, on_state=on_state)
+    scorer = BatchingScorer(router.engines, on_submit=admission.settle, on_batch=on_batch, on_state=on_state)
     router = router.with_scorer(scorer)
     if router.embedder is not None:
         router.embedder.embed_queries(["warm up"])

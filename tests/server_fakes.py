@@ -58,6 +58,9 @@ class FakeEngine:
     def __post_init__(self) -> None:
         self.gate.set()
 
+    def enter(self) -> None:
+        """Computes nothing, so it has no threads to limit."""
+
     def run(self, pairs: Sequence[FakePair]) -> list[float]:
         self._enter("score", pairs)
         return [overlap(pair.query, pair.chunk) for pair in pairs]
@@ -142,6 +145,7 @@ class Router:
         allow_download: bool = False,
         revision: str | None = None,
         max_batch_tokens: int | None = None,
+        threads: int | None = None,
         cache_mb: float | None = None,
     ) -> Router:
         if model == "missing":
@@ -149,6 +153,10 @@ class Router:
         if model == "slow":
             time.sleep(120)
         return cls()
+
+    @property
+    def engines(self) -> tuple[FakeEngine, ...]:
+        return (self.engine,)
 
     @property
     def cache_counts(self) -> dict[str, CacheCounts]:

@@ -25,9 +25,9 @@ from shortlist import Router
 from shortlist.evaluation.columns import gold_columns, tables_of_groups
 from shortlist.evaluation.dataset import Dataset, DatasetQuery, load_dataset, load_queries
 from shortlist.evaluation.ranking import dataset_item
-from shortlist.router.checkpoints.loading import make_engine
+from shortlist.router.checkpoints.loading import make_engines
 from shortlist.router.checkpoints.native import LoadedModel, read_folder
-from shortlist.router.engine.engine import DirectScorer
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.first_stage.candidates import Candidates
 from shortlist.router.first_stage.embedder import RetrievalSettings
 from shortlist.schemas.document import Table, Tool
@@ -71,8 +71,8 @@ def main() -> None:
 
 def router_of(loaded: LoadedModel) -> Router:
     """Makes a Router of a loaded model, as a server does."""
-    engine, info = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
-    return Router(loaded, engine, DirectScorer(engine), info)
+    engines, info = make_engines(loaded)
+    return Router(loaded, engines, DirectScorer(engines), info)
 
 
 def score_query(router: Router, data: Dataset, name: str, query: dict[str, Any], whole: Candidates) -> dict[str, Any]:

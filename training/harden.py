@@ -22,9 +22,9 @@ from pathlib import Path
 from documents import Documents, Group, read_groups
 from parts import Parts
 
-from shortlist.router.checkpoints.loading import make_engine
+from shortlist.router.checkpoints.loading import make_engines
 from shortlist.router.checkpoints.native import read_folder
-from shortlist.router.engine.engine import DirectScorer
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer
 
 NEAREST = 24
@@ -59,8 +59,8 @@ def main() -> None:
         return
     groups = draw(read_groups(options.groups, "train"), options.queries, random.Random(options.seed))
     loaded = read_folder(options.model)
-    engine, _ = make_engine(loaded, device="auto", dtype="auto", attention="auto", max_batch_tokens=None)
-    scorer = DirectScorer(engine)
+    engines, _ = make_engines(loaded)
+    scorer = DirectScorer(engines)
     writer = PairWriter(loaded.tokenizer, Documents(options.data, groups, loaded.tokenizer))
     # Training uses only a query's own candidates if it has any, so the look-alikes of these groups need no order.
     sets = {"apart": [group for group in groups if group.given]}

@@ -11,13 +11,14 @@ import torch
 
 from shortlist.router.checkpoints.devices import resolve_device, resolve_dtype
 from shortlist.router.checkpoints.native import LoadedModel, is_own_folder, read_folder
+from shortlist.router.engine.cpus import usable_cpus
 from shortlist.router.engine.engine import Engine, default_batch_tokens
 from shortlist.router.model.attention.choice import choose_attention
 from shortlist.router.model.encoder import CrossEncoder, QuantizedEmbedding, TextEncoder, can_pack, pack_linears
 from shortlist.schemas.errors import ModelError, ModelNotFound
 from shortlist.schemas.results import ModelInfo
 
-__all__ = ["BUILT_IN", "FAST", "load_model", "make_engine"]
+__all__ = ["BUILT_IN", "FAST", "load_model", "make_engines"]
 
 BUILT_IN = "built-in"
 FAST = "fast"
@@ -54,10 +55,20 @@ def _load(name: str | Path, *, allow_download: bool, revision: str | None) -> Lo
     return _load_foreign(folder)
 
 
-def make_engine(
-    loaded: LoadedModel, *, device: str, dtype: str, attention: str, max_batch_tokens: int | None
-) -> tuple[Engine, ModelInfo]:
-    """Moves the model to its device and dtype, and chooses the attention backend for them."""
+def make_engines(
+    loaded: LoadedModel,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "auto",
+    max_batch_tokens: int | None = None,
+    threads: int | None = None,
+) -> tuple[tuple[Engine, ...], ModelInfo]:
+    """Moves the model to its device and dtype, chooses the attention backend for them, and makes engines that share it.
+
+    On a CPU, there are as many engines of one thread each as `threads` says; without it, as torch may use threads
+    (OMP_NUM_THREADS) and this process CPUs. A GPU has one engine.
+    """
     target = resolve_device(device)
     precision = resolve_dtype(dtype, target)
     config = loaded.model.config
@@ -79,7 +90,20 @@ def make_engine(
         num_parameters=_num_parameters(loaded),
         vocabulary_size=config.vocabulary_size,
     )
-    return Engine(model, backend, target, max_batch_tokens=budget, encoder=encoder), info
+    is_cpu = target.type == "cpu"
+    number = (threads or min(torch.get_num_threads(), usable_cpus())) if is_cpu else 1
+    engines = [
+        Engine(
+            model,
+            choose_attention(backend.name, target, precision, config.hidden_size // config.num_heads),
+            target,
+            max_batch_tokens=budget,
+            encoder=encoder,
+            num_threads=1 if is_cpu else None,
+        )
+        for _ in range(number)
+    ]
+    return tuple(engines), info
 
 
 def _prepare(model: _M, device: torch.device, dtype: torch.dtype) -> _M:

@@ -1,36 +1,37 @@
-"""Runs packed batches through the models: the engine, and a scorer that calls it directly."""
+"""Runs packed batches through the models."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
-from shortlist.router.engine.packing import PackedBatch, filler, pack, plan_batches
-from shortlist.router.engine.protocols import CancelToken, Embedded, PairScores, TextVectors
+from shortlist.router.engine.packing import PackedBatch, filler, pack
+from shortlist.router.engine.protocols import Embedded
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.router.model.attention.backends import AttentionBackend
 from shortlist.router.model.encoder import CrossEncoder, TextEncoder
 from shortlist.schemas.errors import LimitExceeded
 
-__all__ = ["DirectScorer", "Engine", "default_batch_tokens"]
+__all__ = ["Engine", "default_batch_tokens"]
 
 _T = TypeVar("_T")
 
 
 def default_batch_tokens(device: torch.device) -> int:
     """Returns the default token budget of a batch on a device."""
-    # A CPU is not faster above a few thousand tokens, and attention weights of 1,024-token pairs take 50 KiB a token.
-    return 4_096 if device.type == "cpu" else 65_536
+    # A core is not faster above a thousand tokens, and attention weights of 1,024-token pairs take 50 KiB a token.
+    return 2_048 if device.type == "cpu" else 65_536
 
 
 class Engine:
     """Holds a model on its device and runs one packed batch at a time; not thread-safe.
 
-    `model` and `encoder` must already be on `device`, in the dtype that `attention` was chosen for.
+    `model` and `encoder` must already be on `device`, in the dtype that `attention` was chosen for. Engines may share
+    them; each has an attention backend of its own, whose memory it reuses. `num_threads` are the threads of one matrix
+    product on a CPU, in the thread that calls `enter`; None leaves torch's number.
     """
 
     def __init__(
@@ -41,12 +42,19 @@ class Engine:
         *,
         max_batch_tokens: int,
         encoder: TextEncoder | None = None,
+        num_threads: int | None = None,
     ) -> None:
         self.model = model.eval()
         self.encoder = encoder.eval() if encoder is not None else None
         self.attention = attention
         self.device = device
         self.max_batch_tokens = max_batch_tokens
+        self.num_threads = num_threads
+
+    def enter(self) -> None:
+        """Prepares the calling thread, which runs this engine from now on; other threads keep their settings."""
+        if self.num_threads is not None:
+            _limit_this_thread(self.num_threads)
 
     def run(self, pairs: Sequence[Pair]) -> list[float]:
         """Returns one float32 logit per pair, in order.
@@ -99,41 +107,14 @@ class Engine:
             )
 
 
-class DirectScorer:
-    """Runs pairs and texts through its own engine, batch after batch; a thread-safe `PairScorer`."""
+def _limit_this_thread(number: int) -> None:
+    """Makes torch compute with `number` threads in this thread alone.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = threading.Lock()
-
-    def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
-        """Returns one logit per pair; other threads can use the engine between two batches.
-
-        Raises:
-            RequestCancelled: `cancel` was set before all pairs were scored; the logits so far are discarded.
-            LimitExceeded: a pair is longer than the model's position table.
-        """
-        return PairScores(*self._run(self._engine.run, pairs, cancel))
-
-    def embed(self, texts: Sequence[Pair], *, cancel: CancelToken | None = None) -> TextVectors:
-        """Returns the vectors of each text (`Tokenizer.make_single`); raises as `score`."""
-        return TextVectors(*self._run(self._engine.embed, texts, cancel))
-
-    def _run(
-        self, run: Callable[[Sequence[Pair]], list[_T]], pairs: Sequence[Pair], cancel: CancelToken | None
-    ) -> tuple[list[_T], int, float, float]:
-        lengths = [len(pair) for pair in pairs]
-        outputs: list[Any] = [None] * len(pairs)
-        queue_seconds = infer_seconds = 0.0
-        for batch in plan_batches(lengths, self._engine.max_batch_tokens):
-            queued = time.perf_counter()
-            with self._lock:
-                began = time.perf_counter()
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                results = run([pairs[index] for index in batch])
-                infer_seconds += time.perf_counter() - began
-            queue_seconds += began - queued
-            for index, result in zip(batch, results, strict=True):
-                outputs[index] = result
-        return outputs, sum(lengths), queue_seconds * 1_000, infer_seconds * 1_000
+    torch keeps a number for each thread, and one for those that begin later, which the call below changes too. A thread
+    that has no number yet gets the latter at its first product, so this one asks for its own before.
+    """
+    others = torch.get_num_threads()
+    torch.set_num_threads(number)
+    restoring = threading.Thread(target=torch.set_num_threads, args=(others,))
+    restoring.start()
+    restoring.join()

@@ -10,7 +10,7 @@ import torch
 
 from shortlist.router.engine.tokenizer import Pair
 
-__all__ = ["PackedBatch", "filler", "pack", "plan_batches", "round_up"]
+__all__ = ["PackedBatch", "filler", "pack", "round_up"]
 
 _MIN_STEP, _MAX_STEP = 16, 128
 
@@ -82,20 +82,3 @@ def filler(pairs: Sequence[Pair], max_pair_tokens: int) -> Pair | None:
     total = sum(map(len, pairs))
     missing = min(round_up(total) - total, max_pair_tokens)
     return Pair(np.repeat(pairs[0].input_ids[:1], missing), missing) if missing else None
-
-
-def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
-    """Groups indices into batches of at most `max_batch_tokens`, longest first so that neighbours have similar lengths.
-
-    A pair longer than the budget gets its own batch. Ties keep input order.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    batches: list[list[int]] = []
-    used = max_batch_tokens
-    for index in order:
-        if not batches or used + lengths[index] > max_batch_tokens:
-            batches.append([])
-            used = 0
-        batches[-1].append(index)
-        used += lengths[index]
-    return batches

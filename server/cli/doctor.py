@@ -19,10 +19,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from shortlist.router.engine.cpus import usable_cpus
 from shortlist.schemas.errors import InvalidConfiguration, ShortlistError
 from shortlist.server.cli.model import load_router
 from shortlist.server.cli.settings import add_settings_parser, effective_settings
-from shortlist.server.scheduling.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -241,16 +241,18 @@ def _check_threads(settings: Settings) -> Finding:
     usable, present = usable_cpus(), os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     threads = settings.threads or (int(given) if given.isdigit() else usable)
-    text = f"{threads} for the model; {usable} of {present} CPUs are usable (affinity and control groups)"
+    text = f"{threads} for the model, a batch each; {usable} of {present} CPUs are usable (affinity and control groups)"
     return _warn_if(threads > usable, "threads", text, f"set --threads {usable}; more threads wait for each other")
 
 
 def _check_neighbours() -> Finding:
-    policy, usable = os.environ.get("OMP_WAIT_POLICY", "").lower(), usable_cpus()
-    load = os.getloadavg()[0]
-    text = f"load {load:.1f} on {usable} CPUs, OMP_WAIT_POLICY is {policy or 'not set'}"
-    remedy = "set OMP_WAIT_POLICY=passive; otherwise busy programs and the model's waiting threads slow each other down"
-    return _warn_if(load > usable / 2 and policy != "passive", "neighbours", text, remedy)
+    usable, load = usable_cpus(), os.getloadavg()[0]
+    text = f"load {load:.1f} on {usable} CPUs"
+    remedy = (
+        "other programs use the CPUs, so requests take longer: give this one CPUs of its own; a program that loads "
+        "the Router itself should set OMP_WAIT_POLICY=PASSIVE before it imports torch, as the commands do"
+    )
+    return _warn_if(load > usable / 2, "neighbours", text, remedy)
 
 
 def _check_processor() -> Finding:

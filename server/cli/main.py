@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; wrong usage raises SystemExit(2), as in argparse."""
+    # Read when torch is loaded: threads of OpenMP that wait for each other sleep, and leave their cores to others.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.stdout is None:  # some supervisors start a process without it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
     args = _parse(argv)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from shortlist.router.engine.cpus import usable_cpus
 from shortlist.server.cli.numbers import positive
-from shortlist.server.scheduling.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from shortlist.router.pipeline import Router
@@ -48,7 +47,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive,
         metavar="N",
-        help="CPU threads of the model (default: OMP_NUM_THREADS, or the usable CPUs)",
+        help="batches computed side by side on a CPU, a thread each (default: OMP_NUM_THREADS, or the usable CPUs)",
     )
     group.add_argument(
         "--max-batch-tokens", type=positive, metavar="N", help="the most tokens per batch (default: by device)"
@@ -99,16 +98,15 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
         allow_download=args.allow_download,
         revision=args.revision,
         max_batch_tokens=args.max_batch_tokens,
+        threads=args.threads,
         cache_mb=cache_mb,
     )
 
 
 def _set_threads(number: int | None) -> None:
-    """Limits torch to `number` threads, or to the usable CPUs if neither it nor OMP_NUM_THREADS is set."""
+    """Limits what torch computes outside of the model's streams, loading above all, to as many threads."""
     import torch
 
-    if number is None and "OMP_NUM_THREADS" in os.environ:
-        return
     torch.set_num_threads(number or min(torch.get_num_threads(), usable_cpus()))
 
 

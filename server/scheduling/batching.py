@@ -1,10 +1,10 @@
 """Batches the pairs of concurrent requests fairly, within a token budget.
 
-One worker thread owns the engine. It fills batches from the waiting requests by deficit round robin (Shreedhar and
-Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995), counting tokens instead of bytes: every
-request is credited the same number of tokens per turn, so a request with 5,000 pairs delays one with five by about one
-batch. Every other batch takes requests with a near deadline first, then those with the fewest tokens left, so that
-small requests finish soon.
+Each engine has a thread, its stream, which fills batches from the waiting requests by deficit round robin (Shreedhar
+and Varghese, "Efficient Fair Queueing using Deficit Round Robin", SIGCOMM 1995), counting tokens instead of bytes:
+every request is credited the same number of tokens per turn, so a request with 5,000 pairs delays one with five by
+about one batch. Every other batch takes requests with a near deadline first, then those with the fewest tokens left, so
+that small requests finish soon. What waits is divided among the streams that are free, so that they end together.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shortlist.router.engine.batches import share_tokens
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
-from shortlist.router.stages import note_stage
+from shortlist.router.stages import covered_seconds, note_stage
 from shortlist.schemas.errors import RequestCancelled, ServerBusy, ServerUnavailable
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "jobs_of",
     "problem_in",
     "room_for",
+    "tokens_of",
 ]
 
 # After so many seconds of work a measurement counts half: old rates mislead, and single batches vary.
@@ -69,33 +71,36 @@ class BatchRun:
 
 
 class BatchingScorer:
-    """Scores pairs and embeds texts through one engine for many threads at once; a `PairScorer`.
+    """Scores pairs and embeds texts through engines that share a model, for many threads at once; a `PairScorer`.
 
-    The worker thread starts with the object and ends with `close()`. `on_submit` receives the number of tokens of each
-    `score` call before it waits, and may raise to reject it. `on_batch` receives each batch that ran. `on_state`
-    receives whether the engine works, each time that changes.
+    The streams, one thread an engine, start with the object and end with `close()`. `on_submit` receives the number of
+    tokens of each `score` call before it waits, and may raise to reject it. `on_batch` receives each batch that ran.
+    `on_state` receives whether the engines work, each time that changes.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        engines: Sequence[Engine],
         *,
         on_submit: Callable[[CancelToken, int], None] | None = None,
         on_batch: Callable[[BatchRun], None] | None = None,
         on_state: Callable[[bool], None] | None = None,
     ) -> None:
-        self._engine = engine
+        self._max_batch_tokens = min(engine.max_batch_tokens for engine in engines)
         self._on_submit, self._on_batch, self._on_state = on_submit, on_batch, on_state
         self._jobs: deque[Job] = deque()
         self._is_closed = False
         self._serves_small = False
-        self._running: list[Job] = []
-        self._running_tokens = 0
         self._rate = Rate()
         self._restarts = Restarts()
         self._changed = threading.Condition()
-        self._worker = threading.Thread(target=self._work_until_closed, name="shortlist-batching", daemon=True)
-        self._worker.start()
+        self._streams = [_Stream(engine) for engine in engines]
+        self._threads = [
+            threading.Thread(target=self._work_until_closed, args=(stream,), name="shortlist-stream", daemon=True)
+            for stream in self._streams
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
         """Returns one logit per pair, in order, once all are computed.
@@ -127,31 +132,34 @@ class BatchingScorer:
         return job
 
     def close(self, *, timeout_seconds: float | None = None) -> bool:
-        """Rejects new pairs, fails waiting requests, waits for the running batch; False if it did not end in time."""
+        """Rejects new pairs, fails waiting requests, waits for running batches; False if they did not end in time."""
+        ends = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._changed:
             self._is_closed = True
             for job in self._jobs:
                 job.fail(ServerUnavailable(_STOPPING))
             self._jobs.clear()
-            self._changed.notify()
-        self._worker.join(timeout_seconds)
-        return not self._worker.is_alive()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(None if ends is None else max(0.0, ends - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     @property
     def num_waiting_tokens(self) -> int:
-        """How many tokens wait for a batch, the running batch excluded."""
+        """How many tokens wait for a batch, running batches excluded."""
         with self._changed:
             return sum(job.waiting_tokens for job in self._jobs)
 
     def tokens_before(self, num_tokens: int) -> int:
-        """Returns how many tokens of other calls the engine computes before a new call of `num_tokens` is done."""
+        """Returns how many tokens of other calls the engines compute before a new call of `num_tokens` is done."""
         with self._changed:
-            return self._running_tokens + sum(min(job.waiting_tokens, num_tokens) for job in self._jobs)
+            running = sum(tokens_of(stream.batch) for stream in self._streams)
+            return running + sum(min(job.waiting_tokens, num_tokens) for job in self._jobs)
 
     @property
     def tokens_per_second(self) -> float:
-        """The rate of recent batches; 0 before the first."""
-        return self._rate.per_second
+        """The rate of recent batches on all streams together; 0 before the first."""
+        return self._rate.per_second * len(self._streams)
 
     def _submit(self, job: Job) -> None:
         with self._changed:
@@ -160,7 +168,7 @@ class BatchingScorer:
             if self._is_closed:
                 raise ServerUnavailable(_STOPPING)
             self._jobs.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _await(self, job: Job) -> None:
         # A deadline that passes runs no callback, so wait with a timeout.
@@ -174,49 +182,51 @@ class BatchingScorer:
                 self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
 
-    def _work_until_closed(self) -> None:
+    def _work_until_closed(self, stream: _Stream) -> None:
         """Runs batches until closed; an error outside of the engine fails the waiting calls, then the loop restarts."""
         while True:
             try:
-                self._work()
+                stream.engine.enter()
+                self._work(stream)
                 return
             except BaseException as error:  # if this thread ended, every call would wait for ever
                 _log.error("the engine's thread failed with %s", type(error).__name__)
                 _log.debug("the engine's thread failed", exc_info=error)
                 self._report_state(is_working=False)
-                if not self._restart(error):
+                if not self._restart(stream, error):
                     _log.error(
                         "the engine's thread failed too often; restart this server, it cannot answer requests any more"
                     )
                     return
                 self._report_state(is_working=True)
 
-    def _restart(self, error: BaseException) -> bool:
+    def _restart(self, stream: _Stream, error: BaseException) -> bool:
         with self._changed:
             can_go_on = self._restarts.note()
-            for job in {*self._jobs, *self._running}:
+            for job in {*self._jobs, *jobs_of(stream.batch)}:
                 job.fail(_cause_of(error))
             self._jobs.clear()
-            self._running, self._running_tokens = [], 0
+            stream.batch = []
         return can_go_on
 
     def _report_state(self, *, is_working: bool) -> None:
         if self._on_state is not None:
             self._on_state(is_working)
 
-    def _work(self) -> None:
-        while batch := self._next_batch():
-            self._running = jobs_of(batch)
-            self._run(batch)
-            self._running, self._running_tokens = [], 0
+    def _work(self, stream: _Stream) -> None:
+        while batch := self._next_batch(stream):
+            self._run(stream.engine, batch)
+            with self._changed:
+                stream.batch = []
 
-    def _next_batch(self) -> list[BatchEntry]:
+    def _next_batch(self, stream: _Stream) -> list[BatchEntry]:
         """Waits for pairs and returns a batch; an empty one means that the scorer is closed."""
         with self._changed:
             while True:
                 self._drop_cancelled()
                 if self._jobs:
-                    return self._fill_batch()
+                    stream.batch = self._fill_batch()
+                    return stream.batch
                 if self._is_closed:
                     return []
                 self._changed.wait()
@@ -228,14 +238,21 @@ class BatchingScorer:
         others = [job for job in self._jobs if job.embeds != embeds]
         # Only every other batch: many small or urgent calls must not starve the others.
         self._serves_small = len(alike) > 1 and not self._serves_small
-        room = room_for(alike, self._engine.max_batch_tokens, serves_small=self._serves_small)
+        room = min(
+            room_for(alike, self._max_batch_tokens, serves_small=self._serves_small),
+            share_tokens(
+                sum(job.waiting_tokens for job in alike),
+                max(job.next_tokens for job in alike),
+                self._max_batch_tokens,
+                sum(not stream.batch for stream in self._streams),
+            ),
+        )
         if self._serves_small:
             batch = fill_batch(deque(by_urgency(alike)), room, evenly=False)
             left: Iterable[Job] = [job for job in alike if job.waiting]
         else:
             left = deque(alike)
             batch = fill_batch(left, room)
-        self._running_tokens = sum(len(job.pairs[index]) for job, index in batch)
         self._jobs = deque([*others, *left])
         return batch
 
@@ -244,13 +261,13 @@ class BatchingScorer:
             self._jobs.remove(job)
             job.fail(RequestCancelled(_LEFT))
 
-    def _run(self, batch: list[BatchEntry]) -> None:
+    def _run(self, engine: Engine, batch: list[BatchEntry]) -> None:
         """Runs a batch; if memory runs out, runs it in halves, or fails a request whose single pair is too large."""
         started = time.perf_counter()
         for job in jobs_of(batch):
             job.began = job.began or started
         try:
-            run = self._engine.embed if batch[0][0].embeds else self._engine.run
+            run = engine.embed if batch[0][0].embeds else engine.run
             outputs: Sequence[Any] = run([job.pairs[index] for job, index in batch])
             results: list[tuple[BatchEntry, Any]] | None = list(zip(batch, outputs, strict=True))
             if reason := problem_in(outputs):
@@ -261,14 +278,15 @@ class BatchingScorer:
             results = None
         if results is None:
             # Outside of the handler: inside, the error's traceback keeps the batch's tensors, and so the memory, alive.
-            self._run_in_halves(batch)
+            self._run_in_halves(engine, batch)
             return
-        seconds = time.perf_counter() - started
-        self._note(batch, seconds)
-        for job in jobs_of(batch):
-            job.infer_ms += seconds * 1000
-        for (job, index), output in results:
-            job.put(index, output)
+        ended = time.perf_counter()
+        self._note(batch, ended - started)
+        with self._changed:  # a job may be in the batches of several streams
+            for job in jobs_of(batch):
+                job.spans.append((started, ended))
+            for (job, index), output in results:
+                job.put(index, output)
 
     def _can_split(self, batch: list[BatchEntry], error: Exception) -> bool:
         """Returns whether halves of a failed batch may succeed; otherwise fails its calls."""
@@ -281,18 +299,18 @@ class BatchingScorer:
             return True
         return False
 
-    def _run_in_halves(self, batch: list[BatchEntry]) -> None:
+    def _run_in_halves(self, engine: Engine, batch: list[BatchEntry]) -> None:
         half = len(batch) // 2
         for part in (batch[:half], batch[half:]):
             if wanted := [entry for entry in part if not entry[0].done.is_set()]:
-                self._run(wanted)
+                self._run(engine, wanted)
 
     def _note(self, batch: list[BatchEntry], seconds: float) -> None:
-        num_tokens = sum(len(job.pairs[index]) for job, index in batch)
+        num_tokens = tokens_of(batch)
         self._rate.note(num_tokens, seconds)
         if self._on_batch is not None:
             model = "embed" if batch[0][0].embeds else "score"
-            self._on_batch(BatchRun(model, len(batch), num_tokens, self._engine.max_batch_tokens, seconds))
+            self._on_batch(BatchRun(model, len(batch), num_tokens, self._max_batch_tokens, seconds))
 
     def _fail(self, batch: list[BatchEntry], error: Exception) -> None:
         with self._changed:
@@ -300,6 +318,14 @@ class BatchingScorer:
                 if job in self._jobs:
                     self._jobs.remove(job)
                 job.fail(error)
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """An engine, and the batch that it runs; empty while it waits."""
+
+    engine: Engine
+    batch: list[BatchEntry] = field(default_factory=list)
 
 
 class Rate:
@@ -370,7 +396,7 @@ class Job:
         self.num_tokens = sum(map(len, pairs))
         self.waiting_tokens = self.num_tokens
         self.credit_tokens = 0
-        self.infer_ms = 0.0
+        self.spans: list[tuple[float, float]] = []  # when its batches ran, by `time.perf_counter`
         self.began = 0.0  # when its first batch began, by `time.perf_counter`
         self.done = threading.Event()
         self.outputs: list[Any] = [None] * len(pairs)
@@ -423,8 +449,9 @@ class Job:
 
     def cost_ms(self) -> tuple[float, float]:
         """Returns the time spent waiting and the time spent computing, in ms."""
-        waited_ms = (time.perf_counter() - self._submitted) * 1000 - self.infer_ms
-        return max(0.0, waited_ms), self.infer_ms
+        infer_ms = covered_seconds(self.spans) * 1000
+        waited_ms = (time.perf_counter() - self._submitted) * 1000 - infer_ms
+        return max(0.0, waited_ms), infer_ms
 
 
 def fill_batch(jobs: deque[Job], max_batch_tokens: int, *, evenly: bool = True) -> list[BatchEntry]:
@@ -470,6 +497,11 @@ def _take_turn(job: Job, turn_tokens: int, room: int, *, take_oversized: bool) -
 def jobs_of(batch: Iterable[BatchEntry]) -> list[Job]:
     """Returns the jobs that have pairs in a batch, each once."""
     return list({id(job): job for job, _ in batch}.values())
+
+
+def tokens_of(batch: Iterable[BatchEntry]) -> int:
+    """Returns how many tokens the pairs of a batch have."""
+    return sum(len(job.pairs[index]) for job, index in batch)
 
 
 def by_urgency(jobs: Iterable[Job]) -> list[Job]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from recording import Recorder
 
 from shortlist.router.checkpoints.pretrained import load_foreign
-from shortlist.router.engine.engine import DirectScorer, Engine
+from shortlist.router.engine.engine import Engine
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import Tokenizer
 from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.router.ranking.score import sigmoid
@@ -39,7 +40,7 @@ def real(tiny_model_dir: Path) -> Reranker:
     foreign = load_foreign(tiny_model_dir)
     engine = Engine(foreign.model, BucketedAttention(), CPU, max_batch_tokens=300)
     return Reranker(
-        foreign.tokenizer, DirectScorer(engine), max_pair_tokens=128, default_query_tokens=64, default_pair_tokens=128
+        foreign.tokenizer, DirectScorer([engine]), max_pair_tokens=128, default_query_tokens=64, default_pair_tokens=128
     )
 
 

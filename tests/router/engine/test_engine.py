@@ -8,9 +8,10 @@ import pytest
 import torch
 from checkpoints import HIDDEN, random_encoder, random_model, random_pairs, random_texts
 
-from shortlist.router.engine.engine import DirectScorer, Engine
+from shortlist.router.engine.engine import Engine
 from shortlist.router.engine.packing import pack
 from shortlist.router.engine.protocols import CancelToken, Embedded
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.router.model.attention.blocks import BucketedAttention
 from shortlist.schemas.errors import LimitExceeded, RequestCancelled
@@ -26,7 +27,7 @@ def encoding_engine(max_batch_tokens: int = 100, *, max_pair_tokens: int = 96) -
 def test_the_direct_scorer_answers_in_the_order_of_the_pairs() -> None:
     model, attention = random_model(), BucketedAttention()
     pairs = random_pairs([5, 64, 7, 40, 41, 6, 96, 8])
-    scorer = DirectScorer(Engine(model, attention, CPU, max_batch_tokens=100))
+    scorer = DirectScorer([Engine(model, attention, CPU, max_batch_tokens=100)])
 
     scores = scorer.score(pairs)
 
@@ -37,7 +38,7 @@ def test_the_direct_scorer_answers_in_the_order_of_the_pairs() -> None:
 
 
 def test_the_direct_scorer_serves_many_threads() -> None:
-    scorer = DirectScorer(Engine(random_model(), BucketedAttention(), CPU, max_batch_tokens=100))
+    scorer = DirectScorer([Engine(random_model(), BucketedAttention(), CPU, max_batch_tokens=100)])
     requests = [random_pairs([5 + seed, 30, 12], seed=seed) for seed in range(6)]
     alone = [scorer.score(pairs).logits for pairs in requests]
 
@@ -60,7 +61,7 @@ def test_a_cancelled_request_stops_between_batches(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(engine, "run", run)
 
     with pytest.raises(RequestCancelled):
-        DirectScorer(engine).score(random_pairs([20, 20, 20]), cancel=cancel)
+        DirectScorer([engine]).score(random_pairs([20, 20, 20]), cancel=cancel)
     assert batches == [1]
 
 
@@ -79,7 +80,7 @@ def test_the_direct_scorer_embeds_in_the_order_of_the_texts() -> None:
     texts = random_texts([5, 64, 7, 40, 41, 6, 96, 8])
     engine = encoding_engine()
 
-    embedded = DirectScorer(engine).embed(texts)
+    embedded = DirectScorer([engine]).embed(texts)
 
     together = np.stack([one.vector for one in embedded.texts])
     alone = np.stack([engine.embed([text])[0].vector for text in texts])
@@ -117,7 +118,7 @@ def test_embedding_no_texts_gives_no_vectors() -> None:
     engine = encoding_engine()
 
     assert engine.embed([]) == []
-    assert DirectScorer(engine).embed([]).texts == []
+    assert DirectScorer([engine]).embed([]).texts == []
 
 
 def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
@@ -126,7 +127,7 @@ def test_a_text_longer_than_the_encoder_reads_is_refused() -> None:
 
 
 def test_scoring_and_embedding_share_an_engine_between_threads() -> None:
-    scorer = DirectScorer(encoding_engine())
+    scorer = DirectScorer([encoding_engine()])
     requests = [random_texts([5 + seed, 30, 12], seed=seed) for seed in range(6)]
     scored = [scorer.score(texts).logits for texts in requests]
     embedded = [[one.vector.tolist() for one in scorer.embed(texts).texts] for texts in requests]
@@ -152,5 +153,5 @@ def test_a_cancelled_embedding_stops_between_batches(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine, "embed", embed)
 
     with pytest.raises(RequestCancelled):
-        DirectScorer(engine).embed(random_texts([20, 20, 20]), cancel=cancel)
+        DirectScorer([engine]).embed(random_texts([20, 20, 20]), cancel=cancel)
     assert batches == [1]

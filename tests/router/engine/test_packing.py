@@ -6,11 +6,8 @@ from checkpoints import random_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.router.engine.packing import filler, pack, plan_batches, round_up
+from shortlist.router.engine.packing import filler, pack, round_up
 from shortlist.router.engine.tokenizer import Pair
-
-LENGTHS = st.lists(st.integers(1, 90), max_size=60)
-BUDGETS = st.integers(1, 200)
 
 
 def test_pairs_are_concatenated_each_with_its_own_positions_and_types() -> None:
@@ -32,27 +29,6 @@ def test_unpacking_a_batch_gives_its_pairs_back(lengths: list[int]) -> None:
 
     parts = batch.input_ids.split(list(batch.lengths))
     assert [part.tolist() for part in parts] == [pair.input_ids.tolist() for pair in pairs]
-
-
-@given(LENGTHS, BUDGETS)
-def test_every_pair_is_planned_once(lengths: list[int], budget: int) -> None:
-    planned = [index for batch in plan_batches(lengths, budget) for index in batch]
-
-    assert sorted(planned) == list(range(len(lengths)))
-
-
-@given(LENGTHS, BUDGETS)
-def test_batches_keep_within_the_budget_unless_one_pair_exceeds_it(lengths: list[int], budget: int) -> None:
-    batches = plan_batches(lengths, budget)
-
-    assert all(len(batch) == 1 or sum(lengths[index] for index in batch) <= budget for batch in batches)
-
-
-@given(LENGTHS, BUDGETS)
-def test_batches_run_from_long_to_short_and_ties_keep_their_order(lengths: list[int], budget: int) -> None:
-    planned = [index for batch in plan_batches(lengths, budget) for index in batch]
-
-    assert planned == sorted(planned, key=lambda index: (-lengths[index], index))
 
 
 @given(count=st.integers(1, 20_000))

@@ -9,8 +9,8 @@ from checkpoints import random_model
 from own_folders import write
 
 from shortlist import Router
-from shortlist.router.engine.engine import DirectScorer
 from shortlist.router.engine.protocols import CancelToken, PairScores, TextVectors
+from shortlist.router.engine.streams import DirectScorer
 from shortlist.router.engine.tokenizer import Pair
 from shortlist.schemas.conversation import Message
 from shortlist.schemas.errors import InvalidInput, RequestCancelled
@@ -109,7 +109,7 @@ class TiringScorer:
     """Answers `num_calls` calls; later ones are too late."""
 
     def __init__(self, router: Router, num_calls: int) -> None:
-        self._scorer, self._left = DirectScorer(router.engine), num_calls
+        self._scorer, self._left = DirectScorer(router.engines), num_calls
 
     def score(self, pairs: Sequence[Pair], *, cancel: CancelToken | None = None) -> PairScores:
         self._left -= 1

@@ -25,7 +25,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def scorer(engine: FakeEngine) -> Iterator[BatchingScorer]:
-    scorer = BatchingScorer(engine)
+    scorer = BatchingScorer([engine])
     yield scorer
     engine.gate.set()
     scorer.close()
@@ -360,3 +360,61 @@ def test_a_batch_filled_in_order_adds_no_credit_for_the_next_even_one() -> None:
     other = Job(pairs_of("o", [20] * 20), CancelToken())
     batch = fill_batch(deque([large, other]), 80)
     assert [sum(job is one for job, _ in batch) for one in (large, other)] == [2, 2]
+
+
+@pytest.fixture
+def two_streams() -> Iterator[tuple[BatchingScorer, list[FakeEngine]]]:
+    engines = [FakeEngine(max_batch_tokens=2_000) for _ in range(2)]
+    scorer = BatchingScorer(engines)
+    yield scorer, engines
+    for engine in engines:
+        engine.gate.set()
+    scorer.close()
+
+
+def test_one_call_is_divided_among_the_streams(two_streams: tuple[BatchingScorer, list[FakeEngine]]) -> None:
+    scorer, engines = two_streams
+    for engine in engines:
+        engine.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(scorer.score, pairs_of("a", [50] * 20))
+        for engine in engines:
+            engine.wait_until_entered()  # both run before either is done
+        for engine in engines:
+            engine.gate.set()
+        scores = future.result(60)
+    assert scores.logits == [0.0, 1.0] * 10
+    assert sorted(len(batch) for engine in engines for batch in engine.batches) == [10, 10]
+
+
+def test_the_time_of_two_streams_counts_once(two_streams: tuple[BatchingScorer, list[FakeEngine]]) -> None:
+    scorer, engines = two_streams
+    for engine in engines:
+        engine.seconds_per_token = 0.0004  # 0.2 s a batch
+    scores = scorer.score(pairs_of("a", [50] * 20))
+    assert 190 <= scores.infer_ms < 390
+    assert scorer.tokens_per_second > 1_000 / 0.39
+
+
+def test_a_stream_whose_thread_fails_leaves_the_other_one_working(
+    two_streams: tuple[BatchingScorer, list[FakeEngine]],
+) -> None:
+    scorer, _ = two_streams
+    with pytest.raises(BatchError):
+        scorer.score([FakePair("a", "crash")])
+    assert scorer.score(pairs_of("a", [50] * 20)).logits == [0.0, 1.0] * 10
+
+
+def test_closing_waits_for_all_streams(two_streams: tuple[BatchingScorer, list[FakeEngine]]) -> None:
+    scorer, engines = two_streams
+    for engine in engines:
+        engine.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(scorer.score, pairs_of("a", [50] * 20))
+        for engine in engines:
+            engine.wait_until_entered()
+        engines[0].gate.set()
+        assert scorer.close(timeout_seconds=0.2) is False
+        engines[1].gate.set()
+        assert scorer.close(timeout_seconds=60) is True
+        assert future.result(60).logits == [0.0, 1.0] * 10

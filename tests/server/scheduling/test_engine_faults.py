@@ -39,7 +39,7 @@ def engine() -> SmallEngine:
 
 @pytest.fixture
 def scorer(engine: SmallEngine) -> Iterator[BatchingScorer]:
-    scorer = BatchingScorer(engine)
+    scorer = BatchingScorer([engine])
     yield scorer
     scorer.close()
 
@@ -73,7 +73,7 @@ def test_logits_that_are_not_finite_fail_the_batch(scorer: BatchingScorer) -> No
 
 def test_the_thread_restarts_after_an_error_of_its_own(engine: SmallEngine, caplog: pytest.LogCaptureFixture) -> None:
     states: list[bool] = []
-    scorer = BatchingScorer(engine, on_state=states.append, on_batch=explode_once())
+    scorer = BatchingScorer([engine], on_state=states.append, on_batch=explode_once())
     with pytest.raises(BatchError):
         scorer.score(pairs("a"))
     assert scorer.score(pairs("a b")).logits == [1.0]
@@ -87,7 +87,7 @@ def test_a_thread_that_keeps_failing_is_given_up(engine: SmallEngine) -> None:
     def explode(_: BatchRun) -> None:
         raise OSError("no")
 
-    scorer = BatchingScorer(engine, on_state=states.append, on_batch=explode)
+    scorer = BatchingScorer([engine], on_state=states.append, on_batch=explode)
     for _ in range(6):
         with pytest.raises(BatchError):
             scorer.score(pairs("a"))
@@ -112,7 +112,7 @@ def test_pairs_rejected_at_submission_are_never_computed(engine: SmallEngine) ->
     def reject(_: CancelToken, num_tokens: int) -> None:
         raise DeadlineTooShort(f"{num_tokens} are too many")
 
-    scorer = BatchingScorer(engine, on_submit=reject)
+    scorer = BatchingScorer([engine], on_submit=reject)
     with pytest.raises(DeadlineTooShort, match="7 are too many"):
         scorer.score(pairs("a"))
     assert engine.batches == []
@@ -121,7 +121,7 @@ def test_pairs_rejected_at_submission_are_never_computed(engine: SmallEngine) ->
 
 def test_each_batch_is_reported(engine: SmallEngine) -> None:
     reported: list[BatchRun] = []
-    scorer = BatchingScorer(engine, on_batch=reported.append)
+    scorer = BatchingScorer([engine], on_batch=reported.append)
     scorer.score(pairs("a", "b c"))
     scorer.close()
     assert [(run.model, run.num_pairs, run.num_tokens, run.max_batch_tokens) for run in reported] == [
@@ -133,7 +133,7 @@ def test_each_batch_is_reported(engine: SmallEngine) -> None:
 def test_a_new_call_waits_for_an_equal_share_of_others_and_for_the_running_batch(engine: SmallEngine) -> None:
     engine.max_batch_tokens = 20
     engine.gate.clear()
-    scorer = BatchingScorer(engine)
+    scorer = BatchingScorer([engine])
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor() as pool:
@@ -193,7 +193,7 @@ def test_the_memory_of_a_failed_batch_is_freed_before_its_halves_run(engine: Sma
             alive.append(weakref.ref(computed))
             return super().run(pairs)
 
-    scorer = BatchingScorer(Holding(max_batch_tokens=10_000, max_pairs=1))
+    scorer = BatchingScorer([Holding(max_batch_tokens=10_000, max_pairs=1)])
     assert scorer.score(pairs("a", "b", "a b", "")).logits == [0.5, 0.5, 1.0, 0.0]
     assert (len(seen), set(seen)) == (7, {0})
     scorer.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.server.scheduling import cpus
+from shortlist.router.engine import cpus
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def usable(root: Path, lines: str) -> int:
 
 @pytest.mark.parametrize(
     ("limit", "number"),
-    [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("9000000 100000", 64)],
+    [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", 64), ("9000000 100000", 64)],
 )
 def test_a_container_is_limited_to_its_quota(root: Path, limit: str, number: int) -> None:
     group(root, ".", cpu__max=limit)

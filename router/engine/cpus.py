@@ -1,7 +1,7 @@
 """Finds how many CPUs this process may use, by its affinity and the quota of its control groups.
 
-torch counts the machine's cores. In a container limited to two of sixty-four it would start sixty-four threads; the
-kernel throttles them in turn, and every matrix product waits for the slowest.
+torch counts the machine's cores. In a container limited to two of sixty-four it would start sixty-four threads, and the
+kernel would throttle them in turn.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def usable_cpus(own_groups: Path = _OWN_GROUPS, root: Path = _ROOT) -> int:
-    """Returns how many threads can compute at once, at least 1; a quota of 1.5 CPUs counts as 2."""
+    """Returns how many threads can compute all the time, at least 1; a quota of 1.5 CPUs counts as 1."""
     allowed = _affinity()
     quotas = [quota for folder in _folders(own_groups, root) if (quota := _quota(folder)) is not None]
-    return max(1, min(allowed, math.ceil(min(quotas, default=allowed))))
+    return max(1, min(allowed, math.floor(min(quotas, default=allowed))))
 
 
 def _affinity() -> int:
