@@ -46,7 +46,7 @@ def main() -> None:
 
 def measure(catalog: Tools, num_rounds: int, notice: Callable[[str], None]) -> dict[str, Any]:
     """Measures every curve."""
-    router = Router.load()
+    router = Router.load(cache_dir="off")
     tokenizer = load_model("built-in").tokenizer
     longest = router.info.max_pair_tokens - 40
     by_number = {size: make_workload(tokenizer, size, max_tokens=longest) for size in DOCUMENTS}
@@ -80,7 +80,7 @@ def time_workloads(
 def time_catalog(catalog: Tools, size: int) -> dict[str, float]:
     """Times the first and the later requests on a catalog; counts the prompt tokens of all and of selected tools."""
     tools = random.Random(size).sample(catalog, size)
-    fresh = Router.load()  # its caches are empty
+    fresh = Router.load(cache_dir="off")  # its caches are empty
     first = fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)
     for _ in range(size // MAX_NEW_VECTORS):  # each request embeds at most MAX_NEW_VECTORS tools; embed them all
         fresh.select_tools(QUERIES[0], tools, top_n=NUM_SELECTED)

@@ -60,7 +60,7 @@ def load_router(model: str) -> Router:
     """Loads the model in float32, the one dtype that every machine runs."""
     from shortlist import Router
 
-    return Router.load(model, dtype="float32")
+    return Router.load(model, dtype="float32", cache_dir="off")
 
 
 def count(load: Callable[[], Any]) -> dict[str, Any]:

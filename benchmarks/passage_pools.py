@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=Path("build/train/base"))
     parser.add_argument("--base-embedder", type=Path, default=Path("build/base-embedder"))
     options = parser.parse_args()
-    embedder = Router.load(make_base_folder(options.base, options.base_embedder)).embedder
+    embedder = Router.load(make_base_folder(options.base, options.base_embedder), cache_dir="off").embedder
     assert embedder is not None
     drawn: Pools = read_pools(options.out) if options.only else {}
     for folder in sorted((options.data / "docs").iterdir()):

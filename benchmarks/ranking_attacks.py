@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace) -> None:
     chosen = random.Random(0).sample(chosen, min(options.limit, len(chosen)))
     tools = read_tools(options.data, {name for query in chosen for name in query.candidates or ()})
     words = frequent_words(query.text for query in queries if query.split != options.split)
-    router = Router.load(options.model)
+    router = Router.load(options.model, cache_dir="off")
     router = router.with_scorer(Remembering(DirectScorer(router.engines)))
     print("| attack | in the top 1 | in the top 5 | mean rank | mean score |\n|---|---|---|---|---|")
     for name, attack in ATTACKS.items():

@@ -179,7 +179,7 @@ def _run(address: str, requests: Sequence[tuple[str, Tools]], num_clients: int, 
 
 def engine_rate(requests: Sequence[tuple[str, Tools]]) -> float:
     """Measures the pairs per second of inference alone, without a server and the other stages."""
-    router = Router.load()
+    router = Router.load(cache_dir="off")
     for query, tools in requests:
         router.select_tools(query, tools)
     infer_ms = sum(router.select_tools(query, tools).timings.infer_ms for query, tools in requests)

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--attention", default="auto")
     options = parser.parse_args()
     began = time.perf_counter()
-    router = Router.load(options.model, attention=options.attention)
+    router = Router.load(options.model, attention=options.attention, cache_dir="off")
     print(f"load {time.perf_counter() - began:.2f} s, {router.info.device} {router.info.dtype} {router.info.attention}")
     tools = [path.read_text(encoding="utf-8") for path in sorted((EXAMPLES / "tools").glob("*.json"))]
     ddl = (EXAMPLES / "schema.sql").read_text(encoding="utf-8")

@@ -69,11 +69,11 @@ class Subjects:
 
     @cached_property
     def _own(self) -> tuple[Router, tuple[float, ...]]:
-        return _with_probe(Router.load(self._model))
+        return _with_probe(Router.load(self._model, cache_dir="off"))
 
     @cached_property
     def _base(self) -> tuple[Router, tuple[float, ...]]:
-        return _with_probe(Router.load(self._make_base()))
+        return _with_probe(Router.load(self._make_base(), cache_dir="off"))
 
 
 def _subject(method: str, router: Router, probe: tuple[float, ...]) -> Subject:

@@ -6,13 +6,16 @@ answer. Each step takes and returns plain values; none calls back into this modu
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 from shortlist.router.catalogs.caches import Caches, PreparedCatalog
 from shortlist.router.catalogs.catalog import Catalog, CatalogText, Item, Pinned, find_pinned, members_of
+from shortlist.router.catalogs.disk_cache import DiskCache, cache_folder
 from shortlist.router.checkpoints.loading import BUILT_IN, load_model, make_engines
 from shortlist.router.checkpoints.native import LoadedModel
 from shortlist.router.engine.engine import Engine
@@ -135,12 +138,14 @@ class Router:
         max_batch_tokens: int | None = None,
         threads: int | None = None,
         cache_mb: float | None = None,
+        cache_dir: str | Path | None = None,
     ) -> Router:
         """Loads the built-in model, a folder, or a model of the hub (downloaded only with `allow_download`).
 
         On a CPU, `threads` batches are computed side by side: by default as many as this process may use CPUs, or
         OMP_NUM_THREADS says if that is fewer. The Router keeps up to about `cache_mb` MiB of catalogs and document
-        vectors between requests, 512 by default.
+        vectors between requests, 512 by default. The vectors of tools and tables are also kept between processes, in
+        the folder `cache_dir`: by default SHORTLIST_CACHE, or ~/.cache/shortlist; with ``off`` nowhere.
 
         Raises:
             ModelError: the model does not exist, or its kind is not supported.
@@ -156,7 +161,9 @@ class Router:
             max_batch_tokens=max_batch_tokens,
             threads=threads,
         )
-        return cls(loaded, engines, DirectScorer(engines), info, None if cache_mb is None else Caches.within(cache_mb))
+        store = _vector_store(loaded, info, cache_dir) if loaded.retrieval and cache_mb != 0 else None
+        caches = Caches.within(store=store) if cache_mb is None else Caches.within(cache_mb, store)
+        return cls(loaded, engines, DirectScorer(engines), info, caches)
 
     def with_scorer(self, scorer: PairScorer) -> Router:
         """Returns a Router with the same model and caches that scores pairs with `scorer`."""
@@ -481,6 +488,18 @@ class Router:
                     "scores of different models do not compare",
                     wanted=wanted,
                 )
+
+
+def _vector_store(loaded: LoadedModel, info: ModelInfo, cache_dir: str | Path | None) -> DiskCache | None:
+    """Makes the cache of the vectors that this model makes with these settings, on this kind of device."""
+    folder = cache_folder(cache_dir)
+    if folder is None:
+        return None
+    version = ""  # another version may write other documents
+    with suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("shortlist")
+    identity = (version, loaded.fingerprint, loaded.retrieval, info.dtype, info.device.partition(":")[0])
+    return DiskCache(folder, repr(identity))
 
 
 def _chosen_items(

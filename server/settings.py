@@ -97,12 +97,19 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
     attention: str = Field("auto", description="attention backend")
-    threads: int | None = Field(None, ge=1, description="CPU threads of the model; if not set, one for each usable CPU")
+    threads: int | None = Field(
+        None, ge=1, description="batches computed side by side on a CPU; if not set, one for each usable CPU"
+    )
     max_batch_tokens: int | None = Field(
         None, ge=1, description="most tokens per batch; if not set, depends on the device"
     )
     cache_mb: float = Field(
         512.0, ge=0, allow_inf_nan=False, description="MiB for cached catalogs and document vectors; 0 = no cache"
+    )
+    cache: str | None = Field(
+        None,
+        description="folder that keeps the vectors of tools and tables between starts, or off; if not set, "
+        "~/.cache/shortlist",
     )
 
     @classmethod

@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 UNTRACED = {"benchmarks", "training", "test_hostile_scripts.py", "test_properties.py"}
 # No test may reach for the network, whatever library it goes through.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Nor write into the home of whoever runs the tests, or find there what an earlier version computed.
+os.environ["SHORTLIST_CACHE"] = "off"
 # A loaded machine may take long over one example; the count of examples bounds the time, not a clock.
 hypothesis.settings.register_profile(
     "repository", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

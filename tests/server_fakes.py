@@ -147,6 +147,7 @@ class Router:
         max_batch_tokens: int | None = None,
         threads: int | None = None,
         cache_mb: float | None = None,
+        cache_dir: str | Path | None = None,
     ) -> Router:
         if model == "missing":
             raise ShortlistError("no such model")

@@ -250,7 +250,7 @@ class DenseSide:
     """The encoder's vectors of one corpus."""
 
     def __init__(self, data: Dataset, model: Path) -> None:
-        embedder = Router.load(model).embedder
+        embedder = Router.load(model, cache_dir="off").embedder
         if embedder is None:
             raise SystemExit(f"{model} has no encoder")
         self._embedder, self.lexical_weight = embedder, embedder.settings.lexical_weight

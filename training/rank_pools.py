@@ -34,7 +34,7 @@ def main() -> None:
     if options.out.exists():
         print(f"{options.out} exists already")
         return
-    embedder = Router.load(options.model).embedder
+    embedder = Router.load(options.model, cache_dir="off").embedder
     if embedder is None:
         raise SystemExit(f"{options.model} has no encoder")
     pools = JudgedSets(options.data, "train", kinds=("tools",), wishes=options.wishes).tools

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from shortlist.router.catalogs.catalog import Catalog, CatalogText
 from shortlist.router.first_stage.candidates import Candidates
-from shortlist.router.first_stage.embedder import VectorCache
+from shortlist.router.first_stage.embedder import VectorCache, VectorStore
 from shortlist.schemas.errors import InvalidInput
 from shortlist.schemas.results import CacheCounts
 
@@ -95,8 +95,8 @@ class Caches:
     vectors: VectorCache = field(default_factory=VectorCache)
 
     @classmethod
-    def within(cls, mebibytes: float) -> Caches:
-        """Makes caches that together take about `mebibytes`; 0 keeps nothing.
+    def within(cls, mebibytes: float = 512.0, store: VectorStore | None = None) -> Caches:
+        """Makes caches that together take about `mebibytes`; 0 keeps nothing in memory.
 
         A kept catalog also holds its vectors, even after the vector cache has dropped them, so many different catalogs
         may use up to 50 % more.
@@ -107,7 +107,7 @@ class Caches:
         if not 0 <= mebibytes < math.inf:
             raise InvalidInput(f"is {mebibytes}; give a number of MiB, or 0 to cache nothing", field="cache_mb")
         of_catalogs = int(mebibytes * _MIB * _SHARE_OF_CATALOGS)
-        return cls(CatalogCache(of_catalogs), VectorCache(int(mebibytes * _MIB) - of_catalogs))
+        return cls(CatalogCache(of_catalogs), VectorCache(int(mebibytes * _MIB) - of_catalogs, store))
 
     @property
     def counts(self) -> dict[str, CacheCounts]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ class LoadedModel:
 
     `document_tokens` is the most tokens that a tool's or table's document may have. `score_weights` is keyed by
     ``tools`` and ``tables``; without weights the score is the cross-encoder's alone. `encoder` and `retrieval` are None
-    if the first stage uses words only.
+    if the first stage uses words only. `fingerprint` is a hash of the encoder's files; empty for a model without one.
     """
 
     model: CrossEncoder
@@ -71,6 +73,7 @@ class LoadedModel:
     column_weights: ColumnWeights = field(default_factory=ColumnWeights)
     encoder: TextEncoder | None = None
     retrieval: RetrievalSettings | None = None
+    fingerprint: str = ""
 
 
 def is_own_folder(folder: Path) -> bool:
@@ -98,9 +101,10 @@ def _build(folder: Path, described: Description, variant: str | None) -> LoadedM
     config = described.shape
     chosen, num_layers = _choose(folder, described, variant)
     # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with ThreadPoolExecutor(max_workers=2) as beside:
         path = str(_existing(folder / "tokenizer.json"))
         tokenizer = beside.submit(_read_tokenizer, path)
+        fingerprint = beside.submit(_fingerprint, folder) if described.retrieval else None
         words = _read_words(folder, config.vocabulary_size)
         layers = f"layers-{variant}.safetensors" if variant else "layers.safetensors"
         with torch.device("meta"):
@@ -123,6 +127,7 @@ def _build(folder: Path, described: Description, variant: str | None) -> LoadedM
         column_weights=chosen.column_weights,
         encoder=encoder,
         retrieval=described.retrieval,
+        fingerprint=fingerprint.result() if fingerprint else "",
         **described.defaults.model_dump(),
     )
 
@@ -135,6 +140,17 @@ def _choose(folder: Path, described: Description, name: str | None) -> tuple[Des
         raise UnsupportedModel(f"{folder} has no variant {name!r}; it has: {', '.join(described.variants) or 'none'}")
     variant = described.variants[name]
     return variant, variant.num_layers or described.shape.num_layers
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hashes the files that the encoder's vectors depend on."""
+    made = blake2b(digest_size=16)
+    others = [folder / "encoder.safetensors", folder / "tokenizer.json"]
+    for path in [*sorted(folder.glob("words-*.safetensors")), *others]:
+        with suppress(OSError), path.open("rb") as file:  # what is missing is told where it is read
+            while part := file.read(1 << 22):
+                made.update(part)
+    return made.hexdigest()
 
 
 def _read_tokenizer(path: str) -> FastTokenizer:

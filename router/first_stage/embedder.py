@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
+from typing import Protocol
 
 from shortlist.router.catalogs.catalog import Item, fit_document, item_of_document, write_document
 from shortlist.router.engine.protocols import CancelToken, Embedded, PairScorer
@@ -15,7 +16,7 @@ from shortlist.router.engine.tokenizer import Pair, TokenIds, Tokenizer, join_en
 from shortlist.router.first_stage.parts import split_text
 from shortlist.schemas.results import CacheCounts
 
-__all__ = ["Embedder", "RetrievalSettings", "VectorCache"]
+__all__ = ["Embedder", "RetrievalSettings", "VectorCache", "VectorStore"]
 
 # The encoder's base model was trained with these prefixes (e5; Wang et al. 2022, arXiv:2212.03533).
 QUERY_PREFIX = "query: "
@@ -51,13 +52,27 @@ class RetrievalSettings:
     query_tokens: int = 128
 
 
+class VectorStore(Protocol):
+    """Keeps vectors between processes; a failure loses vectors and raises nothing."""
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
+        """Returns the vectors that are kept among those asked for."""
+        ...
+
+    def put(self, vectors: Mapping[bytes, Embedded]) -> None:
+        """Keeps vectors."""
+        ...
+
+
 class VectorCache:
     """Caches the vectors of the most recently used documents by content, up to `max_bytes`; thread-safe.
 
-    A document of 96 tokens takes 14 KB, so some 28,000 of them fit by default.
+    A document of 96 tokens takes 14 KB, so some 28,000 of them fit by default. With a `store`, what is marked to last
+    is kept there too, and found by the next process.
     """
 
-    def __init__(self, max_bytes: int = 384 << 20) -> None:
+    def __init__(self, max_bytes: int = 384 << 20, store: VectorStore | None = None) -> None:
+        self._store = store
         self._vectors: OrderedDict[bytes, Embedded] = OrderedDict()
         self._max_bytes, self._num_bytes = max_bytes, 0
         self._num_hits = self._num_misses = 0
@@ -69,21 +84,33 @@ class VectorCache:
         with self._lock:
             return CacheCounts(self._num_hits, self._num_misses, len(self._vectors))
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
-        """Returns the cached vectors among those asked for."""
+    def get(self, keys: Sequence[bytes], *, lasting: bool = False) -> dict[bytes, Embedded]:
+        """Returns the cached vectors among those asked for; of `lasting` ones, also those in the store."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
                 self._vectors.move_to_end(key)
+        missing = list(dict.fromkeys(key for key in keys if key not in found))
+        if lasting and missing and self._store is not None:
+            stored = self._store.get(missing)
+            self._keep(stored)
+            found |= stored
+        with self._lock:
             num_hits = sum(key in found for key in keys)
             self._num_hits += num_hits
             self._num_misses += len(keys) - num_hits
         return found
 
-    def put(self, keys: Sequence[bytes], vectors: Sequence[Embedded]) -> None:
-        """Caches vectors, and evicts the least recently used ones above `max_bytes`."""
+    def put(self, keys: Sequence[bytes], vectors: Sequence[Embedded], *, lasting: bool = False) -> None:
+        """Caches vectors, and evicts the least recently used ones above `max_bytes`; `lasting` ones are stored too."""
+        made = dict(zip(keys, vectors, strict=True))
+        self._keep(made)
+        if lasting and self._store is not None:
+            self._store.put(made)
+
+    def _keep(self, made: Mapping[bytes, Embedded]) -> None:
         with self._lock:
-            for key, embedded in zip(keys, vectors, strict=True):
+            for key, embedded in made.items():
                 if (known := self._vectors.pop(key, None)) is not None:
                     self._num_bytes -= known.num_bytes
                 self._vectors[key] = embedded
@@ -148,7 +175,9 @@ class Embedder:
         """
         texts = [write_document(item) for item in items]
         keys = [_digest(item, text) for item, text in zip(items, texts, strict=True)]
-        known = self._cache.get(keys)
+        # A plain document may be read once and never again, and what it says is nobody's catalog.
+        lasting = not any(isinstance(item.subject, str) for item in items)
+        known = self._cache.get(keys, lasting=lasting)
         places = list({key: place for place, key in reversed(list(enumerate(keys))) if key not in known}.values())
         places = sorted(places)[:max_new]
         for start in range(0, len(places), _SLICE):
@@ -156,7 +185,7 @@ class Embedder:
             ids = self._document_ids([items[place] for place in part], [texts[place] for place in part])
             vectors = self._embed(ids, cancel)
             made = [keys[place] for place in part]
-            self._cache.put(made, vectors)
+            self._cache.put(made, vectors, lasting=lasting)
             known.update(zip(made, vectors, strict=True))
         return [known.get(key) for key in keys]
 

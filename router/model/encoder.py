@@ -75,6 +75,18 @@ class QuantizedEmbedding(nn.Module):
         return values.view(len(input_ids), -1)
 
 
+class _Table(nn.Embedding):
+    """An embedding table; on the meta device, where a model has a shape but no weights yet, it is not initialised.
+
+    torch would import its compiler to draw numbers there, which takes longer than loading the model.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draws the initial weights."""
+        if self.weight.device.type != "meta":
+            super().reset_parameters()
+
+
 class _Layer(nn.Module):
     """One post-norm transformer layer over `(total_tokens, hidden)`."""
 
@@ -107,9 +119,9 @@ class _Trunk(nn.Module):
         super().__init__()
         hidden = config.hidden_size
         self.config = config
-        self.words = words if words is not None else nn.Embedding(config.vocabulary_size, hidden)
-        self.positions = nn.Embedding(config.max_pair_tokens, hidden)
-        self.token_types = nn.Embedding(config.num_token_types, hidden)
+        self.words = words if words is not None else _Table(config.vocabulary_size, hidden)
+        self.positions = _Table(config.max_pair_tokens, hidden)
+        self.token_types = _Table(config.num_token_types, hidden)
         self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
 

@@ -81,8 +81,10 @@ class ModelOptions(Protocol):
     def max_batch_tokens(self) -> int | None: ...
 
 
-def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None = None) -> Router:
-    """Loads the Router that the model options describe; its caches hold about `cache_mb` MiB.
+def load_router(
+    args: ModelOptions | argparse.Namespace, cache_mb: float | None = None, cache_dir: str | None = None
+) -> Router:
+    """Loads the Router that the model options describe; its caches hold about `cache_mb` MiB, and last in `cache_dir`.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -100,6 +102,7 @@ def load_router(args: ModelOptions | argparse.Namespace, cache_mb: float | None 
         max_batch_tokens=args.max_batch_tokens,
         threads=args.threads,
         cache_mb=cache_mb,
+        cache_dir=cache_dir,
     )
 
 

@@ -109,7 +109,7 @@ async def _load(app: Application, settings: Settings, stopping: asyncio.Event) -
 
 def load_and_trim(settings: Settings) -> Router:
     """Loads the Router, then gives free memory back to the system; raises like `load_router`."""
-    router = load_router(settings, settings.cache_mb)
+    router = load_router(settings, settings.cache_mb, settings.cache)
     return_free_memory()
     return router
 

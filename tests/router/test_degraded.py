@@ -91,16 +91,16 @@ def test_an_answer_in_time_is_not_degraded(tiny_model_dir: Path) -> None:
 def test_a_degraded_answer_comes_before_the_deadline(
     start_server: Callable[..., ServerThread], tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    router = Router.load(tiny_model_dir, device="cpu", dtype="float32")
+    router = Router.load(tiny_model_dir, device="cpu", dtype="float32", threads=1)
     server = start_server(is_loaded=False)
     server.call(server.app.load(lambda: router)).result(60)
-    may_run, run = threading.Event(), router.engine.run
+    may_run, run = threading.Event(), router.engines[0].run
 
     def run_late(pairs: Sequence[Pair]) -> Sequence[float]:
         assert may_run.wait(60)
         return run(pairs)
 
-    monkeypatch.setattr(router.engine, "run", run_late)
+    monkeypatch.setattr(router.engines[0], "run", run_late)
     with Client(server.app.address) as client:
         selection = client.select_tools("list orders", TOOLS, allow_degraded=True, timeout_seconds=1.0)
         may_run.set()

@@ -12,7 +12,7 @@ from checkpoints import random_pairs, random_texts
 from own_folders import RETRIEVAL, Written, write_whole
 
 from shortlist import Router
-from shortlist.router.checkpoints.loading import make_engine
+from shortlist.router.checkpoints.loading import make_engines
 from shortlist.router.checkpoints.native import read_folder
 from shortlist.router.engine.packing import pack
 from shortlist.router.first_stage.embedder import RetrievalSettings
@@ -83,7 +83,7 @@ def test_both_models_share_one_table(written: Written, variant: str | None) -> N
 def test_an_engine_keeps_the_table_shared(written: Written, dtype: str) -> None:
     loaded = read_folder(written.folder)
 
-    engine, _ = make_engine(loaded, device="cpu", dtype=dtype, attention="auto", max_batch_tokens=None)
+    (engine, *_), _ = make_engines(loaded, device="cpu", dtype=dtype)
 
     assert engine.encoder is not None
     assert engine.encoder.words is engine.model.words
