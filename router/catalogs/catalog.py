@@ -24,7 +24,6 @@ from shortlist.schemas.serialise import (
     table_document,
     tool_document,
 )
-from shortlist.schemas.sql.parse import parse_tables
 from shortlist.schemas.tools.parse import parse_tools
 
 __all__ = [
@@ -147,6 +146,8 @@ class CatalogText:
             items = tuple(item_of_tool(tool) for tool in tools.tools)
             warnings = (*tools.warnings, *_nothing_warning("tools", items, tools.unparsed))
             return Catalog("tools", items, tools.unparsed, warnings, digest=self.digest)
+        from shortlist.schemas.sql.parse import parse_tables  # imports sqlglot, which only tables need
+
         (ddl,) = self.texts
         tables = parse_tables(ddl, dialect=self.dialect or None)
         items = tuple(item_of_table(table) for table in tables.tables)
