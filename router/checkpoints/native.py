@@ -100,7 +100,7 @@ def read_folder(folder: Path, *, variant: str | None = None) -> LoadedModel:
 def _build(folder: Path, described: Description, variant: str | None) -> LoadedModel:
     config = described.shape
     chosen, num_layers = _choose(folder, described, variant)
-    # The tokenizer takes a second of one core to build and needs no lock of Python's, so the weights load beside it.
+    # Building the tokenizer takes most of a second, during which it holds Python's lock; files are read beside it.
     with ThreadPoolExecutor(max_workers=2) as beside:
         path = str(_existing(folder / "tokenizer.json"))
         tokenizer = beside.submit(_read_tokenizer, path)
