@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +27,7 @@ from shortlist.schemas.sql.families.lineage import Lineage
 from shortlist.schemas.sql.preparing import Prepared, dotted_name, name_tokens, prepare
 from shortlist.schemas.sql.script.comments import clean_comment, join_comments
 from shortlist.schemas.sql.script.embedded import plain_statements
-from shortlist.schemas.sql.script.lexing import lexer_for, line_starts, locate
+from shortlist.schemas.sql.script.lexing import Lexer, Token, lexer_for, line_starts, locate
 from shortlist.schemas.sql.script.namespaces import changes_database, new_schema
 from shortlist.schemas.sql.script.statements import Statement, split_statements
 from shortlist.schemas.sql.script.templates import plain_names
@@ -98,6 +98,7 @@ class _ScriptReader:
             "comment": self._read_comment,
             "property": self._read_property,
             "enum": self._read_enum,
+            "enum values": self._read_enum_change,
             "type": self._read_type,
             "index": self._read_index,
             "drop": self._read_drop,
@@ -333,6 +334,18 @@ class _ScriptReader:
         name = prepared.name.lower()
         self._book.enums |= {name: values, name.rpartition(".")[2]: values}
 
+    def _read_enum_change(self, statement: Statement, prepared: Prepared) -> None:
+        """Reads ``ALTER TYPE t ADD VALUE 'a' [BEFORE 'b']``, ``RENAME VALUE 'a' TO 'b'`` and ``RENAME TO u``."""
+        name, bare = prepared.name.lower(), prepared.name.lower().rpartition(".")[2]
+        values = self._book.enums.get(name) or self._book.enums.get(bare)
+        if values is None:  # a composite type, or one of another script
+            return
+        # A plain name may be that of a type whose schema columns name.
+        same = [key for key in self._book.enums if name == bare == key.rpartition(".")[2]]
+        new_name, values = changed_values(prepared.tokens, values, self._lexer)
+        names = (name, bare, *same, *filter(None, [new_name.lower()]))
+        self._book.enums |= dict.fromkeys(names, values)
+
     def _read_type(self, statement: Statement, prepared: Prepared) -> None:
         self._lineage.add_type(prepared)
 
@@ -411,6 +424,22 @@ def _is_whole(prepared: Prepared) -> bool:
 def _column_clauses(prepared: Prepared) -> dict[str, str]:
     """Returns the texts of the comment clauses of a list's columns, which a later statement may replace."""
     return {item.name.lower(): item.clause for item in prepared.body.items if item.is_column and item.clause}
+
+
+def changed_values(tokens: Sequence[Token], values: tuple[str, ...], lexer: Lexer) -> tuple[str, tuple[str, ...]]:
+    """Returns the new name of an enumerated type, empty if it stays, and its values after an ALTER TYPE."""
+    words = [token.keyword for token in tokens]
+    texts = [lexer.content(token.text) for token in tokens if token.kind == "string"]
+    if "VALUE" not in words:
+        is_renamed = words[-3:-1] == ["RENAME", "TO"] or words[-4:-2] == ["RENAME", "TO"]
+        return (next(t.value for t in reversed(tokens) if t.kind in ("word", "name")) if is_renamed else ""), values
+    if "RENAME" in words and len(texts) == 2:
+        return "", tuple(texts[1] if value == texts[0] else value for value in values)
+    if "ADD" not in words or not texts or texts[0] in values:
+        return "", values
+    added, *beside = texts
+    place = values.index(beside[0]) + ("AFTER" in words) if beside and beside[0] in values else len(values)
+    return "", (*values[:place], added, *values[place:])
 
 
 def _is_create(statement: Statement) -> bool:

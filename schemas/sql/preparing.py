@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 # "table", "view", "materialized view", "index", "alter", "drop", "comment", "property" (extended properties), "enum",
-# "type" (composite), "schema" (CREATE SCHEMA), "rename" (RENAME TABLE), "sp_rename", "transfer" (ALTER SCHEMA …
-# TRANSFER), "dynamic" (statements in a string), or "unread" for what is like a table but is not read.
+# "enum values" (ALTER TYPE), "type" (composite), "schema" (CREATE SCHEMA), "rename" (RENAME TABLE), "sp_rename",
+# "transfer" (ALTER SCHEMA … TRANSFER), "dynamic" (statements in a string), or "unread" for what is like a table but is
+# not read.
 StatementKind = str
 
 # A statement that may be about tables begins like this.
@@ -248,6 +249,8 @@ def _classify_alter(tokens: Sequence[Token], plain: Sequence[int]) -> tuple[Stat
     if tokens[plain[1]].keyword == "SCHEMA":
         transfer = next((i for i in plain[2:6] if tokens[i].keyword == "TRANSFER"), 0)
         return ("transfer", plain[1]) if transfer else ("", 0)
+    if tokens[plain[1]].keyword == "TYPE":
+        return "enum values", plain[1]
     at = next((i for i in plain[1:4] if tokens[i].keyword in ("TABLE", "VIEW")), 0)
     return ("alter", at) if at else ("", 0)
 

@@ -269,3 +269,37 @@ def test_columns_that_are_named_like_keywords_change_too(dialect: str, script: s
 def test_allowed_values_are_the_latest(dialect: str, script: str, values: tuple[str, ...]) -> None:
     (table,) = parse_tables(script, dialect=dialect).tables
     assert [column.enum for column in table.columns] == [values]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["ADD VALUE 'bent'"], ("new", "worn", "bent")),
+        (["ADD VALUE IF NOT EXISTS 'worn'"], ("new", "worn")),
+        (["ADD VALUE 'fair' BEFORE 'worn'", "ADD VALUE 'scrap' AFTER 'worn'"], ("new", "fair", "worn", "scrap")),
+        (["RENAME VALUE 'new' TO 'mint'"], ("mint", "worn")),
+        (["OWNER TO clerk", "SET SCHEMA archive"], ("new", "worn")),
+        (["ADD VALUE 'fair' BEFORE 'unknown'"], ("new", "worn", "fair")),
+    ],
+)
+@pytest.mark.parametrize("name", ["grade", "stock.grade"])
+def test_values_of_a_type_that_changed_are_those_of_its_columns(
+    changes: list[str], expected: tuple[str, ...], name: str
+) -> None:
+    script = (
+        "CREATE TYPE stock.grade AS ENUM ('new', 'worn');\n"
+        "CREATE TABLE part (id int, state stock.grade);\n" + "\n".join(f"ALTER TYPE {name} {one};" for one in changes)
+    )
+    parsed = parse_tables(script)
+    assert [column.enum for column in parsed.tables[0].columns] == [(), expected]
+    assert (parsed.unparsed, parsed.warnings) == ((), ())
+
+
+def test_a_renamed_type_keeps_its_values_for_later_tables() -> None:
+    script = (
+        "CREATE TYPE grade AS ENUM ('new', 'worn');\nCREATE TABLE part (state grade);\n"
+        "ALTER TYPE grade RENAME TO wear;\nALTER TYPE wear ADD VALUE 'bent';\nCREATE TABLE crate (state wear);\n"
+        "CREATE TYPE size AS (w int, h int);\nALTER TYPE size ADD ATTRIBUTE d int;\nALTER TYPE absent ADD VALUE 'x';"
+    )
+    tables = parse_tables(script).tables
+    assert [column.enum for table in tables for column in table.columns][1] == ("new", "worn", "bent")
