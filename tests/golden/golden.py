@@ -52,7 +52,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def running_server() -> Iterator[tuple[str, str]]:
     """Runs a server; gives its gRPC address and its HTTP address."""
     flags = ["serve", "--port", "0", "--http-port", "0", "--dtype", "float32", "--log-level", "error"]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "SHORTLIST_CACHE": "off"}
     process = subprocess.Popen([*_COMMAND, *flags], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     assert process.stdout is not None
     try:
