@@ -61,6 +61,8 @@ tables = st.builds(
     foreign_keys=st.lists(st.builds(ForeignKey, columns=st.tuples(names), target_table=names), max_size=8).map(tuple),
 )
 budgets = st.sampled_from([64, 96, 160, 400])
+# A value or a name is written whole or not at all; the longest drawn ones have so many tokens.
+LONGEST_PIECE = 16
 
 
 def count_words(text: str) -> int:
@@ -78,7 +80,7 @@ def check(fitted: Fitted, whole: str, count: CountTokens, budget: int) -> None:
     assert (fitted.text == whole) == is_whole
     assert bool(fitted.left_out) != is_whole
     assert count(fitted.text) <= budget
-    assert is_whole or count(fitted.text) >= 0.9 * budget
+    assert is_whole or count(fitted.text) >= min(0.9 * budget, budget - LONGEST_PIECE)
 
 
 @given(tool=tools, budget=budgets)
