@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 __all__ = ["plan_batches", "share_out", "share_tokens"]
 
-# A batch of fewer tokens is not divided among streams: the gain is below the cost of a second batch.
+# Two or three documents; a batch of fewer tokens is not divided among streams. Other numbers were not tried.
 _LEAST_SHARED_TOKENS = 256
 
 

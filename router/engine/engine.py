@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 def default_batch_tokens(device: torch.device) -> int:
     """Returns the default token budget of a batch on a device."""
-    # A core is not faster above a thousand tokens, and attention weights of 1,024-token pairs take 50 KiB a token.
+    # New calls wait for the batch that runs. Attention weights of 1,024-token pairs take 50 KiB a token.
     return 2_048 if device.type == "cpu" else 65_536
 
 

@@ -240,7 +240,7 @@ def _check_clock() -> Finding:
 def _check_threads(settings: Settings) -> Finding:
     usable, present = usable_cpus(), os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
-    threads = settings.threads or (int(given) if given.isdigit() else usable)
+    threads = settings.threads or (min(int(given), usable) if given.isdigit() else usable)
     text = f"{threads} for the model, a batch each; {usable} of {present} CPUs are usable (affinity and control groups)"
     return _warn_if(threads > usable, "threads", text, f"set --threads {usable}; more threads wait for each other")
 
